@@ -1,0 +1,115 @@
+package coro
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestWorker(t *testing.T) {
+	t.Run("suspends and goes on where it was", func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		var trace []int
+		w.Start(func() { trace = append(trace, 1); w.Suspend(); trace = append(trace, 2) })
+		if got := w.Resume(); got != Suspended {
+			t.Fatalf("first Resume = %v", got)
+		}
+		if got := w.Resume(); got != Finished || len(trace) != 2 {
+			t.Fatalf("second Resume = %v, trace %v", got, trace)
+		}
+	})
+	t.Run("runs one body after the other", func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		n := 0
+		for range 3 {
+			w.Start(func() { n++ })
+			if got := w.Resume(); got != Finished {
+				t.Fatalf("Resume = %v", got)
+			}
+		}
+		if n != 3 {
+			t.Fatalf("bodies run = %d", n)
+		}
+	})
+	t.Run("keeps the frames of a panic and survives it", func(t *testing.T) {
+		w := New()
+		defer w.Close()
+		boom := errors.New("boom")
+		w.Start(func() { throwFromHere(boom) })
+		if got := w.Resume(); got != Panicked || !errors.Is(w.Panic, boom) {
+			t.Fatalf("Resume = %v, panic %v", got, w.Panic)
+		}
+		if !strings.Contains(string(w.Panic.Stack), "throwFromHere") {
+			t.Fatalf("stack lost the user's frame:\n%s", w.Panic.Stack)
+		}
+		w.Start(func() {})
+		if got := w.Resume(); got != Finished {
+			t.Fatalf("after a panic Resume = %v", got)
+		}
+	})
+	t.Run("Goexit ends the worker and not its owner", func(t *testing.T) {
+		w := New()
+		deferred := make(chan bool, 1)
+		w.Start(func() { defer func() { deferred <- true }(); runtime.Goexit() })
+		if got := w.Resume(); got != Exited {
+			t.Fatalf("Resume = %v", got)
+		}
+		w.Discard()
+		<-deferred
+	})
+	t.Run("Close unwinds a suspended body", func(t *testing.T) {
+		w := New()
+		closed := false
+		w.Start(func() {
+			defer func() { closed = true }()
+			if w.Suspend() {
+				t.Error("Suspend reported true after Close")
+			}
+		})
+		w.Resume()
+		w.Close()
+		if !closed {
+			t.Fatal("deferred call did not run")
+		}
+	})
+	t.Run("only coroutines are marked", func(t *testing.T) {
+		if Marked() || Marked() {
+			t.Fatal("an ordinary goroutine is marked")
+		}
+		w := New()
+		defer w.Close()
+		var inside, child bool
+		w.Start(func() {
+			inside = Marked()
+			done := make(chan struct{})
+			go func() { child = Marked(); close(done) }()
+			<-done
+		})
+		w.Resume()
+		if !inside || child {
+			t.Fatalf("inside %v, goroutine started inside %v", inside, child)
+		}
+	})
+}
+
+func throwFromHere(err error) { panic(err) }
+
+func BenchmarkSwitch(b *testing.B) {
+	w := New()
+	defer w.Close()
+	w.Start(func() {
+		for w.Suspend() {
+		}
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Resume()
+	}
+}
