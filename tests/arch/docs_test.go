@@ -48,7 +48,7 @@ func exportedDocs(m *module) []finding {
 		for _, d := range f.ast.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
-				if d.Name.IsExported() && receiverExported(d) && d.Doc.Text() == "" {
+				if d.Name.IsExported() && receiverExported(d) && !(d.Recv != nil && selfEvident[d.Name.Name]) && d.Doc.Text() == "" {
 					out = append(out, m.at(f, d.Pos(), "%s has no comment", funcName(d)))
 				}
 			case *ast.GenDecl:
@@ -62,6 +62,10 @@ func exportedDocs(m *module) []finding {
 	}
 	return out
 }
+
+// selfEvident are methods that their interface in the standard library
+// explains.
+var selfEvident = map[string]bool{"Error": true, "Unwrap": true, "String": true}
 
 // undocumented gives the exported name of a spec that nothing explains.
 func undocumented(d *ast.GenDecl, spec ast.Spec) string {

@@ -77,12 +77,12 @@ var planted = []struct {
 		"cmd/node/m.go:1: package main has no comment",
 	}},
 	{"exported names have comments", map[string]string{
-		"actors/a.go": "package actors\n\nfunc Bare() {}\n\n// T is told.\ntype T struct{}\n\nfunc (*T) Method() {}\n\ntype Bald int\n\nconst Limit = 1\n\n// Told is told.\nfunc Told() {}\n\nfunc quiet() {}\n\ntype hidden[K any] struct{}\n\nfunc (hidden[K]) Method() {}\n\nvar Beside int // beside is told\n",
+		"actors/a.go": "package actors\n\nfunc Bare() {}\n\n// T is told.\ntype T struct{}\n\nfunc (*T) Method() {}\n\nfunc (*T) Error() string { return \"\" }\n\ntype Bald int\n\nconst Limit = 1\n\n// Told is told.\nfunc Told() {}\n\nfunc quiet() {}\n\ntype hidden[K any] struct{}\n\nfunc (hidden[K]) Method() {}\n\nvar Beside int // beside is told\n",
 	}, []string{
 		"actors/a.go:3: Bare has no comment",
 		"actors/a.go:8: T.Method has no comment",
-		"actors/a.go:10: Bald has no comment",
-		"actors/a.go:12: Limit has no comment",
+		"actors/a.go:12: Bald has no comment",
+		"actors/a.go:14: Limit has no comment",
 	}},
 	{"goroutines name owner and end", map[string]string{
 		"cluster/c.go": "package cluster\nimport \"sync\"\nfunc f(wg sync.WaitGroup) {\n\tgo f(wg)\n\t// goroutine: it runs.\n\tgo f(wg)\n\twg.Go(nil)\n\t// goroutine: owner: the node; ends with it.\n\tgo f(wg)\n}\n",
