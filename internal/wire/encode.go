@@ -1,0 +1,66 @@
+package wire
+
+import "encoding/binary"
+
+// Append writes f behind buf and returns the longer slice. It allocates only
+// when buf is too short. It never fails: what does not fit the limits is for
+// the caller to refuse before (see Frame.Check); an error text is cut.
+func (f *Frame) Append(buf []byte) []byte {
+	has := field(0)
+	if f.Kind < kindEnd {
+		has = layout[f.Kind]
+	}
+	buf = append(buf, Version, byte(f.Kind))
+	buf = binary.AppendUvarint(buf, f.ID)
+	if has&fFrom != 0 {
+		buf = appendString(buf, f.From)
+		buf = binary.AppendUvarint(buf, f.FromNumber)
+	}
+	if has&fIncarnation != 0 {
+		buf = binary.AppendUvarint(buf, f.Incarnation)
+	}
+	if has&fPath != 0 {
+		buf = appendString(buf, f.Path)
+	}
+	if has&fFunction != 0 {
+		buf = appendString(buf, f.Function)
+	}
+	if has&fOp != 0 {
+		buf = append(buf, byte(f.Op))
+	}
+	if has&fCodec != 0 {
+		buf = append(buf, byte(f.Codec))
+	}
+	if has&fRemaining != 0 {
+		buf = binary.AppendUvarint(buf, uint64(max(f.Remaining, 0)))
+	}
+	if has&fWhen != 0 {
+		buf = binary.AppendVarint(buf, f.When)
+	}
+	if has&fError != 0 {
+		buf = binary.AppendUvarint(buf, uint64(f.Code))
+		buf = appendString(buf, f.Sentinel)
+		buf = appendString(buf, cut(f.Message, MaxMessage))
+	}
+	if has&fPayload != 0 {
+		buf = binary.AppendUvarint(buf, uint64(len(f.Payload)))
+		buf = append(buf, f.Payload...)
+	}
+	return buf
+}
+
+func appendString(buf []byte, s string) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(s)))
+	return append(buf, s...)
+}
+
+// cut shortens s to n bytes without splitting a UTF-8 sequence.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}

@@ -1,0 +1,36 @@
+package wire
+
+// field is one bit per field of a frame. The bits are in the order in which the
+// fields travel, so the layout of every kind is a line of the table below.
+type field uint16
+
+const (
+	fFrom        field = 1 << iota // name and incarnation of the sender
+	fIncarnation                   // of the receiver
+	fPath
+	fFunction
+	fOp
+	fCodec
+	fRemaining
+	fWhen
+	fError // code, sentinel, message
+	fPayload
+)
+
+// layout is the wire format. Invariant: a line is never changed once released;
+// a new need gets a new kind or a new version byte.
+var layout = [kindEnd]field{
+	Call:        fFrom | fIncarnation | fPath | fFunction | fCodec | fRemaining | fPayload,
+	Cast:        fFrom | fIncarnation | fPath | fFunction | fOp | fCodec | fWhen | fPayload,
+	Result:      fCodec | fPayload,
+	Error:       fError,
+	Cancel:      fFrom,
+	Ping:        fFrom,
+	Pong:        fFrom,
+	Hello:       fFrom,
+	Goodbye:     fFrom,
+	Watch:       fFrom | fIncarnation | fPath,
+	Unwatch:     fFrom,
+	Terminated:  fFrom | fError,
+	TransportOp: fFrom | fIncarnation | fPath | fOp | fRemaining | fPayload,
+}

@@ -1,0 +1,129 @@
+// Package wire is the form in which nodes talk to each other: one small binary
+// frame per message. The package is pure. It reads and writes byte slices and
+// knows no clock, no lock, no descriptor and no network.
+//
+// A frame is
+//
+//	version, kind, uvarint id, then the fields of that kind in the order of field
+//
+// Strings and payloads are a uvarint length followed by bytes. Kinds and error
+// codes are only ever appended: a number once given keeps its meaning.
+package wire
+
+import "time"
+
+// Version is the first byte of every frame this build writes.
+const Version = 1
+
+// Limits of what Decode accepts. A length is checked against them and against
+// what is left of the input before anything is allocated.
+const (
+	MaxName    = 255     // node, function and sentinel names, in bytes
+	MaxPath    = 1 << 10 // loop/server:port/connection, in bytes
+	MaxMessage = 4 << 10 // text of an error, in bytes
+	MaxPayload = 1 << 20 // default for arguments and results, in bytes
+	Overhead   = 8 << 10 // room for everything in a frame that is not payload
+)
+
+// Kind says what a frame is for.
+type Kind uint8
+
+// The kinds. Numbers are part of the wire format.
+const (
+	Call        Kind = 1  // run a function, answer with Result or Error
+	Cast        Kind = 2  // run a function soon, later or at a time; no result
+	Result      Kind = 3  // a Call, Watch or TransportOp went well
+	Error       Kind = 4  // it did not: code and message
+	Cancel      Kind = 5  // the caller of ID does not wait any more
+	Ping        Kind = 6  // I am alive; a directed one asks for a Pong
+	Pong        Kind = 7  // so am I
+	Hello       Kind = 8  // I joined; answer with Pong so that I know you
+	Goodbye     Kind = 9  // I leave on purpose
+	Watch       Kind = 10 // tell me when Path ends
+	Unwatch     Kind = 11 // do not, or: I have been told
+	Terminated  Kind = 12 // what you watched under ID has ended
+	TransportOp Kind = 13 // write to, close or abort a connection by its path
+	kindEnd     Kind = 14
+)
+
+// Op is the variant of a Cast or of a TransportOp.
+type Op uint8
+
+// The variants. Numbers are part of the wire format.
+const (
+	Soon  Op = 1 // Cast: in the next turn
+	Later Op = 2 // Cast: When after arrival
+	At    Op = 3 // Cast: When is wall time in nanoseconds since 1970
+
+	Write Op = 1 // TransportOp: Payload goes out
+	Close Op = 2 // TransportOp: flush, then close
+	Abort Op = 3 // TransportOp: close now
+	opEnd Op = 4
+)
+
+// Codec says how Payload is written.
+type Codec uint8
+
+// The codecs. Numbers are part of the wire format.
+const (
+	JSON Codec = 1 // encoding/json
+	Raw  Codec = 2 // the bytes themselves: the Go type is []byte
+)
+
+// Frame is one message. Only the fields of its Kind travel; the others are zero
+// after Decode. Payload points into the input given to Decode.
+type Frame struct {
+	Kind        Kind
+	ID          uint64        // drawn by the asking node; answers repeat it
+	From        string        // name of the sending node
+	FromNumber  uint64        // its incarnation
+	Incarnation uint64        // of the node addressed; 0: whichever lives now
+	Path        string        // loop, or loop/…/connection, inside that node
+	Function    string        // registered name
+	Op          Op            // variant of Cast and TransportOp
+	Codec       Codec         // of Payload
+	Remaining   time.Duration // time left until the caller gives up; 0: no deadline
+	When        int64         // Cast: delay or wall time, see Op
+	Code        Code          // Error, Terminated
+	Sentinel    string        // registered name of the error, "" when it has none
+	Message     string        // text of the error
+	Payload     []byte        // arguments, result, bytes to write
+}
+
+// Code classifies an error so that errors.Is works on the other side.
+type Code uint16
+
+// The codes. Numbers are part of the wire format.
+const (
+	User            Code = 1  // the function returned an error of its own
+	UnknownNode     Code = 2  // nobody listens under that name
+	UnknownLoop     Code = 3  // the node has no such loop
+	UnknownFunction Code = 4  // the node has no such function
+	DeadIncarnation Code = 5  // the address means an earlier life of the node
+	Expired         Code = 6  // the deadline passed before the function ran
+	BadPayload      Code = 7  // the payload does not fit the function's types
+	TooLarge        Code = 8  // payload or result above the limit
+	Panicked        Code = 9  // the function panicked
+	Cancelled       Code = 10 // the function's task was cancelled
+	Busy            Code = 11 // the node has as many calls as it may hold
+	Closed          Code = 12 // the loop is closed or the node is leaving
+	Refused         Code = 13 // not allowed here
+	UnknownTarget   Code = 14 // no transport under that path
+	NameTaken       Code = 15 // another live node has this name
+	NodeDown        Code = 16 // Terminated: the node is gone
+	LoopDied        Code = 17 // Terminated: the loop's goroutine failed
+	Stopped         Code = 18 // Terminated: ended on purpose
+)
+
+// String names the kind for logs.
+func (k Kind) String() string {
+	if k > 0 && k < kindEnd {
+		return kindNames[k]
+	}
+	return "unknown"
+}
+
+var kindNames = [kindEnd]string{
+	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
+	Hello: "hello", Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op",
+}
