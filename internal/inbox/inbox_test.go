@@ -1,0 +1,339 @@
+package inbox
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestOrder(t *testing.T) {
+	b := New[int](func() { t.Error("woken while awake") })
+	for i := range 5 {
+		if !b.Put(i) {
+			t.Fatal("Put refused on an open inbox")
+		}
+	}
+	var got []int
+	if n := b.Drain(func(v int) { got = append(got, v) }); n != 5 || len(got) != 5 {
+		t.Fatalf("Drain = %d, got %v", n, got)
+	}
+	for i, v := range got {
+		if v != i {
+			t.Fatalf("out of order: %v", got)
+		}
+	}
+}
+
+func TestPutDuringDrainWaitsForTheNext(t *testing.T) {
+	b := New[int](func() {})
+	b.Put(1)
+	var got []int
+	each := func(v int) {
+		got = append(got, v)
+		if v < 3 {
+			b.Put(v + 1)
+		}
+	}
+	for want := 1; want <= 3; want++ {
+		if n := b.Drain(each); n != 1 || len(got) != want {
+			t.Fatalf("Drain %d took %d, got %v", want, n, got)
+		}
+	}
+	if b.Pending() || b.Drain(each) != 0 {
+		t.Fatal("something left")
+	}
+}
+
+func TestWakesExactlyWhenAsleep(t *testing.T) {
+	wakes := 0
+	b := New[int](func() { wakes++ })
+	b.Put(1)
+	if wakes != 0 {
+		t.Fatal("an awake consumer was woken")
+	}
+	if b.Sleep() {
+		t.Fatal("Sleep with something pending")
+	}
+	b.Put(2)
+	if wakes != 0 {
+		t.Fatal("a refused Sleep left the consumer announced as asleep")
+	}
+	b.Drain(func(int) {})
+	if !b.Sleep() {
+		t.Fatal("Sleep refused on an empty inbox")
+	}
+	b.Put(3)
+	b.Put(4)
+	if wakes != 1 {
+		t.Fatalf("two puts into one sleep woke %d times", wakes)
+	}
+	b.Awake()
+	b.Put(5)
+	if wakes != 1 {
+		t.Fatal("woken after Awake")
+	}
+	if n := b.Drain(func(int) {}); n != 3 {
+		t.Fatalf("drained %d of 3", n)
+	}
+}
+
+func TestClose(t *testing.T) {
+	b := New[int](func() {})
+	b.Put(1)
+	b.Put(2)
+	var left []int
+	b.Close(func(v int) {
+		left = append(left, v)
+		if b.Put(9) {
+			t.Error("Put accepted during Close")
+		}
+	})
+	if len(left) != 2 || left[0] != 1 || left[1] != 2 {
+		t.Fatalf("Close handed out %v", left)
+	}
+	if b.Put(3) || b.Pending() || b.Drain(func(int) {}) != 0 {
+		t.Fatal("the inbox is not closed")
+	}
+	b.Close(func(int) { t.Error("second Close handed something out") })
+}
+
+// TestNoLostWake is the proof that matters: a consumer that sleeps for ever
+// unless woken receives everything, in each producer's order, and is woken at
+// most once for each sleep and never otherwise.
+func TestNoLostWake(t *testing.T) {
+	const producers, each = 8, 20000
+	bell := make(chan struct{}, producers)
+	var rung atomic.Int64
+	b := New[[2]int](func() {
+		rung.Add(1)
+		select {
+		case bell <- struct{}{}:
+		default: // so many are waiting already that it cannot be missed
+		}
+	})
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Add(1)
+		// goroutine: owner: this test; ends when it has put its items.
+		go func() {
+			defer wg.Done()
+			for i := range each {
+				if !b.Put([2]int{p, i}) {
+					t.Error("Put refused")
+				}
+				if i%64 == p {
+					runtime.Gosched() // lets the consumer run dry
+				}
+			}
+		}()
+	}
+	var next [producers]int
+	got, announced := 0, int64(0)
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for got < producers*each {
+		got += b.Drain(func(v [2]int) {
+			if next[v[0]] != v[1] {
+				t.Errorf("producer %d: item %d came when %d was due", v[0], v[1], next[v[0]])
+			}
+			next[v[0]]++
+		})
+		if got == producers*each {
+			break
+		}
+		if !b.Pending() {
+			announced++ // Sleep announces, even if it then withdraws
+		}
+		if !b.Sleep() {
+			continue
+		}
+		select {
+		case <-bell:
+		case <-limit.C:
+			t.Fatalf("asleep with %d of %d: a wake-up was lost", got, producers*each)
+		}
+		b.Awake()
+	}
+	wg.Wait()
+	if rung.Load() > announced {
+		t.Fatalf("%d wake-ups for %d announced sleeps", rung.Load(), announced)
+	}
+}
+
+func TestConcurrentClose(t *testing.T) {
+	for range 200 {
+		var woken atomic.Int64
+		b := New[int](func() { woken.Add(1) })
+		var accepted atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Add(1)
+			// goroutine: owner: this test; ends when the inbox refuses.
+			go func() {
+				defer wg.Done()
+				for b.Put(1) {
+					accepted.Add(1)
+				}
+			}()
+		}
+		got := 0
+		count := func(v int) { got += v }
+		for range 20 {
+			b.Drain(count)
+		}
+		b.Close(count)
+		wg.Wait()
+		if int64(got) != accepted.Load() {
+			t.Fatalf("%d accepted, %d handed out", accepted.Load(), got)
+		}
+		if woken.Load() != 0 {
+			t.Fatal("a consumer that never slept was woken")
+		}
+	}
+}
+
+func TestKeepsNothingAlive(t *testing.T) {
+	b := New[*[1 << 16]byte](func() {})
+	freed := make(chan struct{})
+	v := new([1 << 16]byte)
+	runtime.AddCleanup(v, func(c chan struct{}) { close(c) }, freed)
+	b.Put(v)
+	v = nil
+	b.Drain(func(*[1 << 16]byte) {})
+	limit := time.Now().Add(10 * time.Second)
+	for {
+		runtime.GC()
+		select {
+		case <-freed:
+			runtime.KeepAlive(b)
+			return
+		default:
+			if time.Now().After(limit) {
+				t.Fatal("the inbox keeps what it handed out alive")
+			}
+			runtime.Gosched()
+		}
+	}
+}
+
+func TestGivesMemoryBack(t *testing.T) {
+	b := New[int](func() {})
+	nothing := func(int) {}
+	for range 2 { // both slices of the pair grow
+		for i := range 100000 {
+			b.Put(i)
+		}
+		b.Drain(nothing)
+	}
+	for range 3 * quietLimit {
+		b.Put(1)
+		b.Drain(nothing)
+	}
+	if cap(b.in) > smallCap || cap(b.out) > smallCap {
+		t.Fatalf("after the burst %d and %d slots are kept", cap(b.in), cap(b.out))
+	}
+}
+
+func TestAllocatesNothingSteadily(t *testing.T) {
+	b := New[func()](func() {})
+	fn, each := func() {}, func(f func()) { f() }
+	turn := func() {
+		for range 100 {
+			b.Put(fn)
+		}
+		b.Drain(each)
+		if b.Sleep() {
+			b.Put(fn)
+			b.Awake()
+		}
+	}
+	for range 4 {
+		turn()
+	}
+	if n := testing.AllocsPerRun(1000, turn); n != 0 {
+		t.Fatalf("%v allocations per turn", n)
+	}
+}
+
+// BenchmarkPutAwake is one producer against a consumer that never sleeps.
+func BenchmarkPutAwake(b *testing.B) {
+	box := New[func()](func() { b.Error("woken while awake") })
+	stop := make(chan struct{})
+	drained := make(chan int)
+	// goroutine: owner: this benchmark; ends when stop is closed.
+	go func() {
+		n := 0
+		each := func(fn func()) { n++ }
+		for {
+			if box.Drain(each) > 0 {
+				continue
+			}
+			select {
+			case <-stop:
+				box.Drain(each)
+				drained <- n
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	}()
+	fn := func() {}
+	puts := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		box.Put(fn)
+		puts++
+	}
+	b.ReportMetric(float64(puts)/b.Elapsed().Seconds()/1e6, "Mput/s")
+	close(stop)
+	if n := <-drained; n != puts {
+		b.Fatalf("%d put, %d drained", puts, n)
+	}
+}
+
+// BenchmarkPutDrain is the cost of both sides without contention.
+func BenchmarkPutDrain(b *testing.B) {
+	box := New[func()](func() {})
+	fn, each := func() {}, func(func()) {}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		box.Put(fn)
+		if i&63 == 0 {
+			box.Drain(each)
+		}
+	}
+}
+
+// BenchmarkPutContended is four producers at once.
+func BenchmarkPutContended(b *testing.B) {
+	box := New[func()](func() {})
+	var done atomic.Bool
+	var consumer sync.WaitGroup
+	consumer.Add(1)
+	// goroutine: owner: this benchmark; ends when done is set.
+	go func() {
+		defer consumer.Done()
+		for !done.Load() {
+			if box.Drain(func(func()) {}) == 0 {
+				runtime.Gosched()
+			}
+		}
+	}()
+	fn := func() {}
+	b.SetParallelism(2)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			box.Put(fn)
+		}
+	})
+	done.Store(true)
+	consumer.Wait()
+}

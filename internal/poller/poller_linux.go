@@ -1,0 +1,275 @@
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	minEvents = 128
+	maxEvents = 4096
+)
+
+// Poller is one epoll set, level-triggered. Make one with New.
+// Owned by the loop goroutine; only Wake may be called from elsewhere.
+type Poller struct {
+	epfd   int
+	slab   slab
+	events []unix.EpollEvent
+	alarm  alarm
+	closed bool
+	// orphans is set when a registration may have stayed in the kernel that can
+	// no longer be named; see rebuild.
+	orphans bool
+
+	wakeMu sync.Mutex // guards wakeFD against Close
+	wakeFD int        // Invariant: -1 once closed.
+}
+
+// wakeSlot and alarmSlot are slots no registration has.
+const (
+	wakeSlot  int32 = -1
+	alarmSlot int32 = -2
+)
+
+// New makes a poller. It starts nothing; the caller must Close it.
+func New() (*Poller, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epfd)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	p := &Poller{epfd: epfd, wakeFD: wakeFD, slab: newSlab(), events: make([]unix.EpollEvent, minEvents), alarm: alarm{fd: -1}}
+	if err := p.watch(wakeFD, wakeSlot); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// watch registers one of the poller's own descriptors.
+// Why edge-triggered: every write is an edge, so nobody has to read it.
+func (p *Poller) watch(fd int, slot int32) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: slot}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev))
+}
+
+// Close frees the poller's own descriptors and forgets all registrations; the
+// registered descriptors stay open. It must not run during Wait, except from
+// inside Wait's callback. A second Close does nothing.
+func (p *Poller) Close() error {
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	p.wakeMu.Lock()
+	unix.Close(p.wakeFD)
+	p.wakeFD = -1
+	p.wakeMu.Unlock()
+	p.alarm.close()
+	p.slab = newSlab()
+	return os.NewSyscallError("close", unix.Close(p.epfd))
+}
+
+// Add registers fd, which must be non-blocking for the owner's sake, and
+// returns the token that names the registration. Wait hands owner back.
+//
+// Errors: EPERM for regular files and directories, EEXIST when fd has a
+// registration, EBADF when it is not open; ErrClosed.
+func (p *Poller) Add(fd int, want Events, owner any) (Token, error) {
+	if p.closed {
+		return Token{}, ErrClosed
+	}
+	if fd < 0 {
+		return Token{}, addError(fd, unix.EBADF)
+	}
+	former := p.slab.holder(fd)
+	t := p.slab.take(fd, want&asked, owner)
+	if err := p.enter(t, former); err != nil {
+		p.slab.drop(t)
+		return Token{}, addError(fd, err)
+	}
+	if former != noSlot {
+		p.lose(former)
+	}
+	p.slab.hold(fd, t.slot)
+	return t, nil
+}
+
+// enter puts a new registration into the kernel. Even one that wants nothing
+// goes there and comes out again, so that the kernel refuses what cannot be
+// polled now and not at the first Modify.
+func (p *Poller) enter(t Token, former int32) error {
+	e := p.slab.get(t)
+	err := p.ctl(unix.EPOLL_CTL_ADD, t, e.want)
+	if err == unix.EEXIST && former == noSlot {
+		// A leftover of a descriptor that was closed while registered and that
+		// is now open again under the same number: take it over.
+		err = p.ctl(unix.EPOLL_CTL_MOD, t, e.want)
+	}
+	if err != nil {
+		return err
+	}
+	if e.inKernel = e.want != 0; e.inKernel {
+		return nil
+	}
+	return p.ctl(unix.EPOLL_CTL_DEL, t, 0)
+}
+
+// lose marks a registration whose descriptor was closed without Remove: the
+// kernel has just accepted the same number for another file.
+func (p *Poller) lose(i int32) {
+	e := &p.slab.slots[i]
+	e.lost, e.inKernel = true, false
+	p.orphans = true
+}
+
+func addError(fd int, err error) error {
+	switch err {
+	case unix.EPERM:
+		return fmt.Errorf("poller: descriptor %d is a regular file or directory, which the kernel cannot poll; read it on an executor: %w", fd, err)
+	case unix.EEXIST:
+		return fmt.Errorf("poller: descriptor %d is already registered; use Modify: %w", fd, err)
+	case unix.EBADF:
+		return fmt.Errorf("poller: descriptor %d is not open: %w", fd, err)
+	}
+	return fmt.Errorf("poller: cannot watch descriptor %d: %w", fd, err)
+}
+
+// Modify changes what the registration waits for. With want 0 it stays, but
+// delivers nothing, not even a hang-up. Events of the current batch that are no
+// longer wanted are not delivered.
+//
+// Errors: ErrStale; EBADF or ENOENT when the descriptor was closed.
+func (p *Poller) Modify(t Token, want Events) error {
+	e := p.slab.get(t)
+	want &= asked
+	switch {
+	case p.closed:
+		return ErrClosed
+	case e == nil || e.lost:
+		return ErrStale
+	case want == e.want:
+		return nil
+	}
+	// Why DEL and ADD: a descriptor that stays in the set with no interest
+	// still reports hang-ups, for ever, and the loop would spin.
+	op := unix.EPOLL_CTL_MOD
+	if want == 0 {
+		op = unix.EPOLL_CTL_DEL
+	} else if !e.inKernel {
+		op = unix.EPOLL_CTL_ADD
+	}
+	if err := p.ctl(op, t, want); err != nil {
+		return fmt.Errorf("poller: cannot change descriptor %d, was it closed while registered? %w", e.fd, err)
+	}
+	e.want, e.inKernel = want, want != 0
+	return nil
+}
+
+// Remove ends the registration. Nothing of it is delivered afterwards, also
+// nothing the current batch still holds. Call it before closing the
+// descriptor; after is legal too.
+//
+// Errors: ErrStale, ErrClosed.
+func (p *Poller) Remove(t Token) error {
+	if p.closed {
+		return ErrClosed
+	}
+	e := p.slab.get(t)
+	if e == nil {
+		return ErrStale
+	}
+	if e.inKernel && p.ctl(unix.EPOLL_CTL_DEL, t, 0) != nil {
+		p.orphans = true // closed already; a duplicate may keep it in the set
+	}
+	p.slab.drop(t)
+	return nil
+}
+
+// ctl names the registration to the kernel by slot and generation.
+func (p *Poller) ctl(op int, t Token, want Events) error {
+	ev := unix.EpollEvent{Events: toKernel(want), Fd: t.slot, Pad: int32(t.generation)}
+	return unix.EpollCtl(p.epfd, op, int(p.slab.slots[t.slot].fd), &ev)
+}
+
+func toKernel(want Events) (bits uint32) {
+	if want&Readable != 0 {
+		bits |= unix.EPOLLIN
+	}
+	if want&Writable != 0 {
+		bits |= unix.EPOLLOUT
+	}
+	return bits
+}
+
+// fromKernel folds hang-up and error into both directions: whoever waits finds
+// out by reading or writing.
+func fromKernel(bits uint32, want Events) (ready Events) {
+	if bits&unix.EPOLLIN != 0 {
+		ready |= Readable
+	}
+	if bits&unix.EPOLLOUT != 0 {
+		ready |= Writable
+	}
+	if bits&unix.EPOLLHUP != 0 {
+		ready |= asked | Hangup
+	}
+	if bits&unix.EPOLLERR != 0 {
+		ready |= asked | Failed
+	}
+	if ready&want == 0 {
+		return 0
+	}
+	return ready & (want | Hangup | Failed)
+}
+
+// Wake makes the current or the next Wait return. Any goroutine may call it; it
+// never blocks. After Close it answers ErrClosed.
+func (p *Poller) Wake() error {
+	p.wakeMu.Lock()
+	defer p.wakeMu.Unlock()
+	if p.wakeFD < 0 {
+		return ErrClosed
+	}
+	_, err := unix.Write(p.wakeFD, one[:])
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return nil // the counter is full: an earlier wake is still on its way
+	}
+	return os.NewSyscallError("write", err)
+}
+
+// one is what an eventfd takes: a native-endian 64-bit count that is not zero,
+// whichever end the machine begins at.
+var one = [8]byte{1, 0, 0, 0, 0, 0, 0, 0}
+
+// rebuild moves every live registration to a new epoll set.
+//
+// Why: the kernel names a registration by open file and descriptor number. When
+// the descriptor is closed but a duplicate of it lives, for instance in a child
+// process, the registration stays, keeps reporting, and can no longer be
+// deleted. Only leaving the set behind ends that.
+func (p *Poller) rebuild() error {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	old := p.epfd
+	p.epfd, p.orphans = epfd, false
+	errs := []error{p.watch(p.wakeFD, wakeSlot), p.alarm.rewatch(p)}
+	for i := range p.slab.slots {
+		if e := &p.slab.slots[i]; e.used && e.inKernel {
+			e.inKernel = p.ctl(unix.EPOLL_CTL_ADD, Token{int32(i), e.generation}, e.want) == nil
+		}
+	}
+	unix.Close(old)
+	return errors.Join(errs...)
+}
