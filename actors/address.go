@@ -1,0 +1,94 @@
+package actors
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Address says where an actor, a loop or a transport is: a node, which life of
+// that node, and a path on it. It is a comparable value; copy it freely.
+type Address struct {
+	// Node is the node's name; empty means this process.
+	Node string
+	// Incarnation tells one life of a node from the next, so that a message for
+	// a dead life never reaches a stranger. Zero means any.
+	Incarnation uint64
+	// Path names the thing on its node: segments separated by slashes.
+	Path string
+}
+
+// String is node@incarnation/path, without the incarnation when it is zero.
+// Parse reads it back.
+func (a Address) String() string {
+	if a.Incarnation == 0 {
+		return a.Node + "/" + a.Path
+	}
+	return a.Node + "@" + strconv.FormatUint(a.Incarnation, 10) + "/" + a.Path
+}
+
+// IsZero reports whether the address names nothing.
+func (a Address) IsZero() bool { return a == Address{} }
+
+// Validate tells why the address cannot be written down and read back, or nil.
+// The error is an ErrBadAddress.
+func (a Address) Validate() error {
+	if i := strings.IndexAny(a.Node, "/@"); i >= 0 {
+		return fmt.Errorf("%w: the node's name %q holds %q", ErrBadAddress, a.Node, a.Node[i])
+	}
+	if err := printable(a.Node); err != nil {
+		return fmt.Errorf("%w: the node's name %q %s", ErrBadAddress, a.Node, err)
+	}
+	return checkName(a.Path)
+}
+
+// Parse reads what Address.String wrote. Only the form that String writes is
+// accepted, so two strings that differ are two addresses. The error is an
+// ErrBadAddress.
+func Parse(s string) (Address, error) {
+	host, path, ok := strings.Cut(s, "/")
+	if !ok {
+		return Address{}, fmt.Errorf("%w: %q has no slash between node and path", ErrBadAddress, s)
+	}
+	a := Address{Node: host, Path: path}
+	if node, life, ok := strings.Cut(host, "@"); ok {
+		n, err := strconv.ParseUint(life, 10, 64)
+		if err != nil || n == 0 || strconv.FormatUint(n, 10) != life {
+			return Address{}, fmt.Errorf("%w: the incarnation %q in %q is not a positive number", ErrBadAddress, life, s)
+		}
+		a.Node, a.Incarnation = node, n
+	}
+	if err := a.Validate(); err != nil {
+		return Address{}, err
+	}
+	return a, nil
+}
+
+// checkName accepts a path: printable segments, none empty.
+func checkName(name string) error {
+	if name == "" || name[0] == '/' || name[len(name)-1] == '/' || strings.Contains(name, "//") {
+		return fmt.Errorf("%w: the path %q has an empty segment", ErrBadAddress, name)
+	}
+	if err := printable(name); err != nil {
+		return fmt.Errorf("%w: the path %q %s", ErrBadAddress, name, err)
+	}
+	return nil
+}
+
+type textFault string
+
+func (f textFault) Error() string { return string(f) }
+
+func printable(s string) error {
+	if !utf8.ValidString(s) {
+		return textFault("is not UTF-8")
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return textFault("holds a character that does not print")
+		}
+	}
+	return nil
+}

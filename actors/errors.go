@@ -1,0 +1,31 @@
+package actors
+
+import "errors"
+
+// The reasons and refusals of this package. Errors wrap them with text; ask
+// with errors.Is. In Terminated.Why stands one of ErrStopped, ErrUnknown,
+// ErrLoopDied, ErrNodeDown, a *guard.Panic, or the error the actor ended with.
+var (
+	// ErrStopped: the actor was asked to stop, or ended itself without an error.
+	ErrStopped = errors.New("actors: the actor stopped")
+	// ErrUnknown: no actor has this address, or had it and is gone.
+	ErrUnknown = errors.New("actors: no such actor")
+	// ErrLoopDied: the loop under the actor was closed or its goroutine failed.
+	ErrLoopDied = errors.New("actors: the loop under the actor is gone")
+	// ErrNodeDown: the node of the actor left or was lost.
+	ErrNodeDown = errors.New("actors: the node of the actor is gone")
+	// ErrGoexit: the actor called runtime.Goexit (t.FailNow does) in a hook.
+	ErrGoexit = errors.New("actors: the actor called runtime.Goexit")
+	// ErrTooManyRestarts: the supervisor's intensity was spent.
+	ErrTooManyRestarts = errors.New("actors: too many restarts")
+	// ErrNameTaken: an actor with this name is alive.
+	ErrNameTaken = errors.New("actors: the name is taken")
+	// ErrBadAddress: the text is not an address, or a name cannot be part of one.
+	ErrBadAddress = errors.New("actors: bad address")
+	// ErrShutdown: the system was shut down and starts nothing more.
+	ErrShutdown = errors.New("actors: the system was shut down")
+	// ErrNoRoute: the address is on another node and nothing carries messages there.
+	ErrNoRoute = errors.New("actors: no route to the node")
+	// ErrNoSender: the message has no sender to answer.
+	ErrNoSender = errors.New("actors: the message has no sender")
+)
