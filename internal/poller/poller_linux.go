@@ -48,7 +48,7 @@ func New() (*Poller, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	p := &Poller{epfd: epfd, wakeFD: wakeFD, slab: newSlab(), events: make([]unix.EpollEvent, minEvents), alarm: alarm{fd: -1}}
-	if err := p.watch(wakeFD, wakeSlot); err != nil {
+	if err := errors.Join(p.watch(wakeFD, wakeSlot), p.alarm.open(p)); err != nil {
 		p.Close()
 		return nil, err
 	}
