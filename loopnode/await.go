@@ -1,0 +1,161 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// Await waits for the outcome and returns it. In a task it suspends the task; a
+// future that is done costs nothing. From another goroutine it blocks that
+// goroutine. It ends early when the task is cancelled (which cancels the future
+// too) or when a ctx of its own ends (which does not). Errors besides the
+// future's: CancelledError, ErrTimeout, ErrWrongLoop (the task is of another
+// loop), ErrWouldBlock (called in a callback), ErrWrongGoroutine (called with
+// the ctx of a task from a goroutine that is not the task), ErrLoopClosed.
+// asyncio: await future.
+func (f *Future[T]) Await(ctx context.Context) (T, error) {
+	var zero T
+	if f.loop == nil {
+		return zero, f.err
+	}
+	t := taskOf(ctx)
+	if t == nil {
+		return awaitOutside(ctx, f)
+	}
+	if err := t.await(ctx, &f.future); err != nil {
+		return zero, err
+	}
+	return f.Result()
+}
+
+// await suspends t until f is done. nil: f is done.
+func (t *task) await(ctx context.Context, f *future) error {
+	if err := t.owned(); err != nil {
+		return err
+	}
+	switch {
+	case f.loop != t.loop:
+		return fmt.Errorf("%w: task %s of loop %s waits for a future attached to a different loop, %s", ErrWrongLoop, t.name, t.loop.name, f.loop.name)
+	case f == t.fut:
+		return fmt.Errorf("%w: task %s cannot await on itself", ErrInvalidState, t.name)
+	case f.state != pending:
+		return nil
+	}
+	var alarm func() bool
+	if ownDone(ctx, t) {
+		if ctx.Err() != nil {
+			return contextError(ctx)
+		}
+		alarm = t.onContext(ctx, f)
+		defer alarm()
+	}
+	t.waiting, t.waitID = f, f.register(doneCall{task: t})
+	if t.mustCancel && f.Cancel(t.cancelMsg) {
+		t.mustCancel = false
+	}
+	return t.suspend()
+}
+
+// suspend gives the loop back and returns what was thrown into the task.
+func (t *task) suspend() error {
+	if t.loop.closed.Load() {
+		return t.refuseWait()
+	}
+	ok := t.w.co.Suspend()
+	t.waiting, t.waitID = nil, 0
+	switch {
+	case !ok:
+		return t.refuseWait()
+	case t.thrown != nil:
+		err := t.thrown
+		t.thrown = nil
+		return err
+	case t.mustCancel:
+		t.mustCancel = false
+		return t.cancelled()
+	}
+	return nil
+}
+
+// maxRefusals is how often a task of a closed loop may try to wait before it
+// is ended: one that ignores the error must not hang Close.
+const maxRefusals = 1000
+
+func (t *task) refuseWait() error {
+	if t.refusals++; t.refusals > maxRefusals {
+		runtime.Goexit()
+	}
+	return fmt.Errorf("%w: task %s cannot wait any more", ErrLoopClosed, t.name)
+}
+
+// onContext wakes the task when a ctx of its own ends first.
+func (t *task) onContext(ctx context.Context, f *future) (stop func() bool) {
+	id := f.lastID + 1 // what register will draw
+	return context.AfterFunc(ctx, func() {
+		_ = t.loop.Post(func() {
+			if t.waiting == f && t.waitID == id && f.forget(id) == 1 {
+				t.thrown = contextError(ctx)
+				t.schedule()
+			}
+		})
+	})
+}
+
+// contextError says in this package's words why ctx ended; errors.Is also knows
+// the context package's.
+func contextError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return ErrTimeout
+	}
+	e := &CancelledError{}
+	if cause := context.Cause(ctx); cause != nil && cause != context.Canceled {
+		e.Msg = cause.Error()
+	}
+	return e
+}
+
+// owned tells whether the calling goroutine is the one that runs t.
+func (t *task) owned() error {
+	switch {
+	case !onLoop():
+		return fmt.Errorf("%w: the ctx of task %s was used on another goroutine; give that goroutine a ctx without a task", ErrWrongGoroutine, t.name)
+	case t.loop.current.Load() != t:
+		return fmt.Errorf("%w: the ctx of task %s was used outside of it", ErrWouldBlock, t.name)
+	}
+	return nil
+}
+
+// awaitOutside blocks a goroutine that runs no loop.
+func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
+	if onLoop() {
+		return v, fmt.Errorf("%w: use a task, or AddDoneCallback", ErrWouldBlock)
+	}
+	type outcome struct {
+		v   T
+		err error
+	}
+	ready := make(chan outcome, 1)
+	look := func() {
+		v, err := f.Result()
+		ready <- outcome{v, err}
+	}
+	if err := f.loop.Post(func() {
+		if f.state != pending {
+			look()
+			return
+		}
+		f.onDone(look)
+	}); err != nil {
+		return v, err
+	}
+	select {
+	case o := <-ready:
+		return o.v, o.err
+	case <-ctx.Done():
+		return v, contextError(ctx)
+	case <-f.loop.gone:
+		return v, fmt.Errorf("%w: %s, while waiting for its future", ErrLoopClosed, f.loop.name)
+	}
+}

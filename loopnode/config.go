@@ -1,0 +1,74 @@
+package loopnode
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Config describes a loop. The zero value works.
+type Config struct {
+	// Name is how logs, addresses and other nodes call the loop; default "loop-N".
+	Name string
+	// Logger gets what asyncio logs; default hclog.Default named "loopmesh".
+	Logger hclog.Logger
+	// Debug turns the checks of asyncio's debug mode on. LOOPMESH_DEBUG=1 does too.
+	Debug bool
+	// SlowCallback is from when on debug mode names a slow callback; default 100 ms.
+	SlowCallback time.Duration
+	// ExceptionHandler gets what nobody else handles; nil is the default handler.
+	ExceptionHandler ExceptionHandler
+	// Executor runs blocking functions; nil is a pool made at the first use.
+	Executor Executor
+	// MaxWorkers bounds that pool; 0 is min(32, CPUs+4), asyncio's number.
+	MaxWorkers int
+	// Stuck is after how long the watchdog names a callback that has not
+	// returned, while it is stuck; default 5 s, negative switches it off.
+	Stuck time.Duration
+	// Backend replaces clock and poller; see package looptest.
+	Backend Backend
+}
+
+const (
+	defaultSlowCallback = 100 * time.Millisecond
+	defaultStuck        = 5 * time.Second
+	debugEnv            = "LOOPMESH_DEBUG"
+)
+
+var loopCount atomic.Int64
+
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = fmt.Sprintf("loop-%d", loopCount.Add(1))
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.Default().Named("loopmesh")
+	}
+	if c.SlowCallback == 0 {
+		c.SlowCallback = defaultSlowCallback
+	}
+	if c.Stuck == 0 {
+		c.Stuck = defaultStuck
+	}
+	if v := os.Getenv(debugEnv); v != "" && v != "0" {
+		c.Debug = true
+	}
+	return c
+}
+
+// validate refuses what could only fail later.
+func (c Config) validate() error {
+	switch {
+	case c.SlowCallback < 0:
+		return invalid("Config.SlowCallback is %v; use a duration of 0 or more", c.SlowCallback)
+	case c.MaxWorkers < 0:
+		return invalid("Config.MaxWorkers is %d; use 0 for the default or a positive number", c.MaxWorkers)
+	}
+	return nil
+}
+
+var _ io.Closer = (*Loop)(nil)

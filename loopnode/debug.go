@@ -1,0 +1,132 @@
+package loopnode
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/loopmesh/loopmesh/internal/core"
+)
+
+// Debug reports whether the loop is in debug mode. asyncio: loop.get_debug.
+func (l *Loop) Debug() bool { return l.debug }
+
+// SetDebug switches debug mode: calls from a wrong goroutine are refused, slow
+// callbacks are named, and callbacks, timers, futures and tasks remember where
+// they were created. It also works on a closed loop. Loop goroutine.
+// asyncio: loop.set_debug.
+func (l *Loop) SetDebug(on bool) {
+	l.debug = on
+	l.strict = on || l.closed.Load()
+	if on && l.running.Load() && l.run.gid.Load() == 0 && l.current.Load() == nil {
+		l.run.gid.Store(goroutineID())
+	}
+}
+
+// SlowCallback is from when on a callback counts as slow; debug mode logs it.
+// asyncio: loop.slow_callback_duration.
+func (l *Loop) SlowCallback() time.Duration { return l.slowAt }
+
+// SetSlowCallback changes SlowCallback. Loop goroutine.
+func (l *Loop) SetSlowCallback(d time.Duration) { l.slowAt = d }
+
+// runTimed is one callback in debug mode.
+func (l *Loop) runTimed(it core.Item) {
+	start := l.backend.Now()
+	l.beat.task = nil
+	it.Run()
+	if took := l.backend.Now().Sub(start); took >= l.slowAt {
+		what := describe(it)
+		if t := l.beat.task; t != nil {
+			what = t.String() // the task, not the handle of its step
+		}
+		l.log.Warn(fmt.Sprintf("Executing %s took %.3f seconds", what, took.Seconds()), "loop", l.name)
+	}
+}
+
+// describe is a callback for people.
+func describe(it core.Item) string {
+	s := "<Handle " + funcName(it.Run)
+	if m, ok := it.Meta.(*callMeta); ok && len(m.source) > 0 {
+		at := runtime.CallersFrames(m.source[:1])
+		f, _ := at.Next()
+		s += fmt.Sprintf(" created at %s:%d", f.File, f.Line)
+	}
+	return s + ">"
+}
+
+// runningSource adds where the running callback was created.
+func (l *Loop) runningSource(ec *ExceptionContext) {
+	if m, ok := l.run.item.Meta.(*callMeta); ok && ec.Running == "" {
+		ec.Running = frames(m.source)
+	}
+}
+
+// maxFrames is asyncio's limit for creation traces.
+const maxFrames = 10
+
+// creationFrames remembers who is scheduling; the frames of this package are
+// left out.
+func creationFrames(any) []uintptr {
+	pcs := make([]uintptr, maxFrames+8)
+	pcs = pcs[:runtime.Callers(2, pcs)]
+	for len(pcs) > 1 && ownFrame(pcs[0]) {
+		pcs = pcs[1:]
+	}
+	return pcs[:min(len(pcs), maxFrames)]
+}
+
+const ownPackage = "github.com/loopmesh/loopmesh/loopnode."
+
+func ownFrame(pc uintptr) bool {
+	f := runtime.FuncForPC(pc - 1)
+	return f != nil && strings.HasPrefix(f.Name(), ownPackage) && !strings.Contains(f.Name(), ".Test")
+}
+
+// frames prints program counters as a stack.
+func frames(pcs []uintptr) string {
+	if len(pcs) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for it := runtime.CallersFrames(pcs); ; {
+		f, more := it.Next()
+		fmt.Fprintf(&b, "%s\n\t%s:%d\n", f.Function, f.File, f.Line)
+		if !more {
+			return b.String()
+		}
+	}
+}
+
+// foreign reports whether the loop runs on another goroutine than this one.
+// Debug mode only: reading the goroutine's number costs about a microsecond.
+func (l *Loop) foreign() bool {
+	if !l.running.Load() {
+		return false
+	}
+	if !onLoop() {
+		return true
+	}
+	me := goroutineID()
+	if t := l.current.Load(); t != nil {
+		return t.w.gid.Load() != me && l.run.gid.Load() != me
+	}
+	gid := l.run.gid.Load()
+	return gid != 0 && gid != me
+}
+
+// goroutineID reads the number from the first line of the stack trace, the only
+// place where Go shows it.
+func goroutineID() uint64 {
+	var buf [64]byte
+	line := buf[:runtime.Stack(buf[:], false)]
+	line = bytes.TrimPrefix(line, []byte("goroutine "))
+	if i := bytes.IndexByte(line, ' '); i > 0 {
+		id, _ := strconv.ParseUint(string(line[:i]), 10, 64)
+		return id
+	}
+	return 0
+}

@@ -1,0 +1,18 @@
+// Package loopnode is asyncio's event loop in Go: callbacks, timers, futures,
+// tasks, executors, descriptor watching, in asyncio's exact order.
+//
+// Which one do I use?
+//
+//   - A program of its own: Run(ctx, main). It makes a loop, runs main as a task
+//     and tears everything down.
+//   - Code that waits: a task (CreateTask) with Await, Sleep, Gather, Timeout.
+//   - Code that must not wait: a callback (CallSoon, CallLater, AddReader).
+//   - From another goroutine: the loop's Ref, and only that.
+//
+// Two types, two audiences. The methods of Loop, Future and Task belong to the
+// goroutine that runs the loop: call them from callbacks and tasks, or while
+// the loop is not running. The methods of Ref are safe from everywhere.
+//
+// A task's ctx carries its loop and its task. Await(ctx) suspends the task when
+// ctx belongs to one and blocks the goroutine when it does not.
+package loopnode

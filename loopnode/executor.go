@@ -1,0 +1,253 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
+
+// ErrShutdown: the executor takes no more functions.
+// RuntimeError("Executor shutdown has been called").
+var ErrShutdown = errors.New("executor is shut down")
+
+// Executor runs functions that block, away from the loop.
+// asyncio: concurrent.futures.Executor.
+type Executor interface {
+	// Submit queues fn and does not wait for it. ErrShutdown after Shutdown.
+	Submit(fn func()) error
+	// Shutdown refuses new functions and waits for those it has, or for ctx.
+	Shutdown(ctx context.Context) error
+}
+
+// Pool is an Executor with a bounded number of goroutines, started when needed
+// and ended by Shutdown. Any goroutine. asyncio: ThreadPoolExecutor.
+type Pool struct {
+	max int
+
+	mu      sync.Mutex
+	work    sync.Cond
+	queue   []func()
+	workers int
+	idle    int
+	shut    bool
+	empty   chan struct{} // closed when shut and no worker is left
+}
+
+// NewPool makes a pool of at most n goroutines; 0 is min(32, CPUs+4).
+func NewPool(n int) *Pool {
+	if n <= 0 {
+		n = min(32, runtime.NumCPU()+4)
+	}
+	p := &Pool{max: n, empty: make(chan struct{})}
+	p.work.L = &p.mu
+	return p
+}
+
+// Submit queues fn.
+func (p *Pool) Submit(fn func()) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shut {
+		return ErrShutdown
+	}
+	p.queue = append(p.queue, fn)
+	if p.idle > 0 {
+		p.work.Signal()
+	} else if p.workers < p.max {
+		p.workers++
+		// goroutine: owner: the pool; ends at Shutdown once the queue is empty.
+		go p.serve()
+	}
+	return nil
+}
+
+func (p *Pool) serve() {
+	ended := false
+	defer func() {
+		if !ended { // the function called runtime.Goexit: replace the goroutine
+			// goroutine: owner: the pool; ends at Shutdown once the queue is empty.
+			go p.serve()
+		}
+	}()
+	for fn := p.next(); fn != nil; fn = p.next() {
+		fn()
+	}
+	ended = true
+}
+
+// next waits for a function; nil ends the worker.
+func (p *Pool) next() func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) == 0 {
+		if p.shut {
+			if p.workers--; p.workers == 0 {
+				close(p.empty)
+			}
+			return nil
+		}
+		p.idle++
+		p.work.Wait()
+		p.idle--
+	}
+	fn := p.queue[0]
+	p.queue[0] = nil
+	p.queue = p.queue[1:]
+	return fn
+}
+
+// Shutdown ends the pool. Calling it twice is fine; both wait.
+func (p *Pool) Shutdown(ctx context.Context) error {
+	p.stop()
+	select {
+	case <-p.empty:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: the executor still runs functions", contextError(ctx))
+	}
+}
+
+func (p *Pool) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shut {
+		return
+	}
+	p.shut = true
+	if p.workers == 0 {
+		close(p.empty)
+	}
+	p.work.Broadcast()
+}
+
+// executors is the loop's default executor. Owned by the loop goroutine.
+type executors struct {
+	max  int
+	def  Executor
+	shut bool
+}
+
+func (e *executors) init(cfg Config) { e.max, e.def = cfg.MaxWorkers, cfg.Executor }
+
+// SetDefaultExecutor replaces the executor used for a nil one. Loop goroutine.
+// asyncio: loop.set_default_executor.
+func (l *Loop) SetDefaultExecutor(ex Executor) error {
+	if ex == nil {
+		return invalid("the default executor cannot be nil")
+	}
+	l.pools.def = ex
+	return nil
+}
+
+// abandon tells the pool to end without waiting.
+func (e *executors) abandon() {
+	if p, ok := e.def.(*Pool); ok {
+		p.stop()
+	}
+}
+
+// ShutdownDefaultExecutor waits, without blocking the loop, until the default
+// executor has run what it has; afterwards it is refused with ErrShutdown. When
+// ctx ends first it logs a warning and returns nil: the functions run on, alone.
+// asyncio: loop.shutdown_default_executor.
+func (l *Loop) ShutdownDefaultExecutor(ctx context.Context) error {
+	l.pools.shut = true
+	ex := l.pools.def
+	if ex == nil {
+		return nil
+	}
+	f := NewFuture[struct{}](l)
+	// goroutine: owner: the loop; ends when the executor is empty or ctx ends.
+	go func() {
+		err := ex.Shutdown(context.WithoutCancel(ctx))
+		_ = l.Post(func() {
+			if err != nil && !f.Done() {
+				_ = f.SetException(err)
+			}
+			f.settleOnce()
+		})
+	}()
+	_, err := f.Await(ctx)
+	if errors.Is(err, ErrTimeout) {
+		l.log.Warn("the executor did not finish in time; its functions run on", "loop", l.name)
+		return nil
+	}
+	return err
+}
+
+const runShutdownLimit = 5 * time.Minute
+
+// RunInExecutor runs fn on ex (nil: the loop's default pool) and returns the
+// future of its result. Cancelling the future before fn starts prevents it;
+// later only the future is cancelled. A panic or runtime.Goexit in fn fails the
+// future. The future fails with ErrShutdown when the executor refuses fn, and is
+// born failed without a loop in ctx. Loop goroutine. asyncio: loop.run_in_executor.
+func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)) *Future[T] {
+	l := loopOf(ctx)
+	if err := startable(l, fn == nil); err != nil {
+		return &Future[T]{future: future{state: failed, err: err}}
+	}
+	f := NewFuture[T](l)
+	if ex == nil {
+		if l.pools.shut {
+			f.fail(ErrShutdown)
+			return f
+		}
+		if l.pools.def == nil {
+			l.pools.def = NewPool(l.pools.max)
+		}
+		ex = l.pools.def
+	}
+	j := &job[T]{fn: fn, f: f}
+	f.onDone(func() { j.gone(f.state == cancelled) })
+	if err := ex.Submit(j.run); err != nil {
+		f.fail(err)
+	}
+	return f
+}
+
+// job is one function on an executor.
+type job[T any] struct {
+	mu        sync.Mutex
+	cancelled bool
+	fn        func() (T, error)
+	f         *Future[T]
+}
+
+func (j *job[T]) gone(cancelled bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.cancelled = cancelled
+}
+
+func (j *job[T]) run() {
+	j.mu.Lock()
+	stop := j.cancelled
+	j.mu.Unlock()
+	if stop {
+		return
+	}
+	var v T
+	err := ErrGoexit
+	defer func() {
+		_ = j.f.loop.Post(func() { j.deliver(v, err) }) // a closed loop wants no result
+	}()
+	if p := guard.Call(func() { v, err = j.fn() }); p != nil {
+		err = p
+	}
+}
+
+func (j *job[T]) deliver(v T, err error) {
+	switch {
+	case j.f.state != pending:
+	case err != nil:
+		j.f.fail(err)
+	default:
+		_ = j.f.SetResult(v)
+	}
+}

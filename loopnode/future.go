@@ -1,0 +1,279 @@
+package loopnode
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+)
+
+type futureState uint8
+
+const (
+	pending futureState = iota
+	finished
+	failed
+	cancelled
+)
+
+// future is the half of Future[T] that does not know T. Owned by the loop
+// goroutine.
+type future struct {
+	loop   *Loop
+	owner  *task // when it is a task's: cancelling it is a request to the task
+	state  futureState
+	err    error
+	first  doneCall // most futures have one callback
+	more   []doneCall
+	lastID CallbackID
+	lost   *unretrieved
+	source []uintptr
+}
+
+// CallbackID names one registered done callback: functions cannot be compared
+// in Go.
+type CallbackID uint64
+
+// doneCall is one done callback: a function, or a task to wake.
+type doneCall struct {
+	id   CallbackID // 0: no entry
+	fn   func()
+	task *task
+}
+
+// Waiter is any future or task, whatever its result type.
+type Waiter interface {
+	// Done reports whether there is a result, an error or a cancellation.
+	Done() bool
+	// Cancelled reports whether it ended cancelled.
+	Cancelled() bool
+	// Cancel asks it to end; see Future.Cancel.
+	Cancel(msg ...string) bool
+	// Exception is why it failed; see Future.Exception.
+	Exception() error
+	untyped() *future
+}
+
+// Future is a result that will be there later. It belongs to one loop; all
+// methods but Await are for that loop's goroutine. asyncio.Future.
+type Future[T any] struct {
+	future
+	value T
+}
+
+// NewFuture makes a pending future of l. asyncio: loop.create_future.
+func NewFuture[T any](l *Loop) *Future[T] {
+	f := &Future[T]{future: future{loop: l}}
+	if l.debug {
+		f.source = creationFrames(nil)
+	}
+	return f
+}
+
+func (f *future) untyped() *future { return f }
+
+// Loop is the loop the future belongs to. asyncio: get_loop.
+func (f *future) Loop() *Loop { return f.loop }
+
+// Done reports whether there is a result, an error or a cancellation.
+func (f *future) Done() bool { return f.state != pending }
+
+// Cancelled reports whether it ended cancelled.
+func (f *future) Cancelled() bool { return f.state == cancelled }
+
+// SetResult makes v the result. Done callbacks and waiting tasks are queued, in
+// the order they came, never run inside. ErrInvalidState when already done.
+func (f *Future[T]) SetResult(v T) error {
+	if f.state != pending {
+		return f.doneAlready("SetResult")
+	}
+	f.value = v
+	f.settle(finished, nil)
+	return nil
+}
+
+// SetException makes err the outcome. ErrInvalidState when already done,
+// ErrInvalidArgument for nil. A failure nobody looks at is reported.
+func (f *future) SetException(err error) error {
+	switch {
+	case f.state != pending:
+		return f.doneAlready("SetException")
+	case err == nil:
+		return invalid("SetException needs an error, not nil")
+	}
+	f.fail(err)
+	return nil
+}
+
+func (f *future) doneAlready(what string) error {
+	return fmt.Errorf("%w: %s on a future that is done", ErrInvalidState, what)
+}
+
+// Cancel ends the future with ErrCancelled and reports true; false when it is
+// done. On a task it is a request: the task sees the error at its next wait,
+// and may refuse. msg is carried by the CancelledError. asyncio: cancel.
+func (f *future) Cancel(msg ...string) bool {
+	if f.owner != nil {
+		return f.owner.cancel(msg...)
+	}
+	if f.state != pending {
+		f.see()
+		return false
+	}
+	f.settle(cancelled, cancelError(msg))
+	return true
+}
+
+func cancelError(msg []string) error {
+	e := &CancelledError{}
+	if len(msg) > 0 {
+		e.Msg = msg[0]
+	}
+	return e
+}
+
+// Result is the outcome: the value, or the error it failed with, the
+// CancelledError, or ErrInvalidState while pending. asyncio: result.
+func (f *Future[T]) Result() (T, error) {
+	if err := f.Exception(); err != nil {
+		var zero T
+		return zero, err
+	}
+	return f.value, nil
+}
+
+// Exception is the error half of Result: nil for success. asyncio: exception.
+func (f *future) Exception() error {
+	if f.state == pending {
+		if f.loop == nil {
+			return f.err
+		}
+		return fmt.Errorf("%w: the result is not ready", ErrInvalidState)
+	}
+	f.see()
+	return f.err
+}
+
+// see marks a failure as looked at.
+func (f *future) see() {
+	if f.lost != nil {
+		f.lost.seen.Store(true)
+		delete(f.loop.lost, f.lost)
+		f.lost = nil
+	}
+}
+
+// AddDoneCallback makes the loop call fn when the future is done; at once, that
+// is in the next turn, when it is done already. asyncio: add_done_callback.
+func (f *Future[T]) AddDoneCallback(fn func(*Future[T])) CallbackID {
+	return f.onDone(func() { fn(f) })
+}
+
+// RemoveDoneCallback takes a callback back and returns how many that were: 1,
+// or 0 once the future is done. asyncio: remove_done_callback.
+func (f *future) RemoveDoneCallback(id CallbackID) int { return f.forget(id) }
+
+func (f *future) onDone(fn func()) CallbackID { return f.register(doneCall{fn: fn}) }
+
+func (f *future) register(c doneCall) CallbackID {
+	f.lastID++
+	c.id = f.lastID
+	switch {
+	case f.state != pending:
+		f.loop.fire(c)
+	case f.first.id == 0 && len(f.more) == 0:
+		f.first = c
+	default:
+		f.more = append(f.more, c)
+	}
+	return c.id
+}
+
+func (f *future) forget(id CallbackID) int {
+	if id != 0 && f.first.id == id {
+		f.first = doneCall{}
+		return 1
+	}
+	for i := range f.more {
+		if f.more[i].id == id {
+			f.more = append(f.more[:i:i], f.more[i+1:]...) // a copy: settle may be walking the old one
+			return 1
+		}
+	}
+	return 0
+}
+
+func (f *future) fail(err error) {
+	f.lost = trackUnretrieved(f, err)
+	f.settle(failed, err)
+}
+
+// settle gives the future its final state and queues who waits for it.
+func (f *future) settle(s futureState, err error) {
+	f.state, f.err = s, err
+	first, more := f.first, f.more
+	f.first, f.more = doneCall{}, nil
+	if first.id != 0 {
+		f.loop.fire(first)
+	}
+	for _, c := range more {
+		f.loop.fire(c)
+	}
+}
+
+// fire queues one done callback.
+func (l *Loop) fire(c doneCall) {
+	switch {
+	case l.closed.Load():
+	case c.task != nil:
+		c.task.schedule()
+	default:
+		l.soon(c.fn)
+	}
+}
+
+// unretrieved is a failure that nobody has looked at. It does not refer to its
+// future, so that the collector can tell when nobody can look any more.
+type unretrieved struct {
+	seen   atomic.Bool
+	err    error
+	what   string
+	source string
+	loop   *Loop
+}
+
+func trackUnretrieved(f *future, err error) *unretrieved {
+	u := &unretrieved{err: err, loop: f.loop, what: "Future", source: frames(f.source)}
+	if f.owner != nil {
+		u.what = "Task " + f.owner.name
+	}
+	if !f.loop.closed.Load() {
+		f.loop.lost[u] = struct{}{}
+		runtime.AddCleanup(f, (*unretrieved).collected, u)
+	}
+	return u
+}
+
+// collected runs when the future is gone: nobody can look at it any more.
+// Called by the runtime's cleanup goroutine.
+func (u *unretrieved) collected() {
+	if !u.seen.Load() {
+		_ = u.loop.Post(u.report) // a closed loop has reported it
+	}
+}
+
+// report tells once. Loop goroutine.
+func (u *unretrieved) report() {
+	if u.seen.Swap(true) {
+		return
+	}
+	delete(u.loop.lost, u)
+	u.loop.CallExceptionHandler(ExceptionContext{
+		Message: u.what + " exception was never retrieved", Exception: u.err, Future: u.what, Source: u.source,
+	})
+}
+
+func (l *Loop) reportUnretrieved() {
+	for u := range l.lost {
+		u.report()
+	}
+}

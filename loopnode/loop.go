@@ -1,0 +1,210 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/internal/core"
+	"github.com/loopmesh/loopmesh/internal/coro"
+	"github.com/loopmesh/loopmesh/internal/inbox"
+)
+
+// Loop is one event loop. Its methods belong to the goroutine that runs it; Ref
+// is for everybody else. asyncio: AbstractEventLoop.
+type Loop struct {
+	name    string
+	log     hclog.Logger
+	backend Backend
+	inbox   *inbox.Inbox[core.Item]
+
+	// Owned by the loop goroutine.
+	core     core.Core
+	strict   bool // debug mode or closed: CallSoon takes the checked path
+	debug    bool
+	slowAt   time.Duration
+	watching int // descriptors registered; with none, a busy turn needs no poll
+	watches  map[int]*fdWatch
+	handler  ExceptionHandler
+	readBuf  []byte
+	fatal    *FatalError // leaves the run as soon as it is set
+	run      runState
+	batch    func()            // runSome, bound once
+	admit    func(core.Item)   // Ready.Push, bound once
+	event    func(any, Events) // onEvent, bound once
+	tasks    taskList
+	workers  []*worker // idle coroutines
+	onClose  []*closer
+	lost     map[*unretrieved]struct{} // failures nobody has looked at
+	ctx      context.Context           // what CallbackContext and Context derive from
+	pools    executors
+
+	current atomic.Pointer[task] // the task whose step runs
+	running atomic.Bool
+	closed  atomic.Bool
+	gone    chan struct{} // closed by Close: releases goroutines that wait
+	beat    watchdog
+	closing sync.Mutex // one Close at a time
+}
+
+// runState is what one run of the loop keeps while it lasts.
+type runState struct {
+	item core.Item // the callback that runs
+	left int       // of the batch
+	gid  atomic.Uint64
+}
+
+// New makes a loop. It starts nothing and makes nothing current; two calls give
+// two independent loops. Close it when done. asyncio.new_event_loop.
+func New(cfg Config) (*Loop, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	l := &Loop{
+		name: cfg.Name, log: cfg.Logger, backend: cfg.Backend,
+		slowAt: cfg.SlowCallback, handler: cfg.ExceptionHandler,
+		watches: map[int]*fdWatch{}, lost: map[*unretrieved]struct{}{}, gone: make(chan struct{}),
+	}
+	if l.backend == nil {
+		var err error
+		if l.backend, err = newKernel(); err != nil {
+			return nil, err
+		}
+	}
+	l.core.Resolution = int64(clockResolution)
+	l.pools.init(cfg)
+	l.inbox = inbox.New[core.Item](l.wake)
+	l.batch, l.event = l.runSome, l.onEvent
+	l.admit = func(it core.Item) { l.core.Ready.Push(it) }
+	l.ctx = context.WithValue(context.Background(), loopKey{}, l)
+	l.beat.limit = cfg.Stuck
+	l.SetDebug(cfg.Debug)
+	return l, nil
+}
+
+// clockResolution is how early a timer may be taken as due: waits below what
+// the kernel can sleep must not spin.
+const clockResolution = time.Microsecond
+
+// Name is the loop's name. Any goroutine.
+func (l *Loop) Name() string { return l.name }
+
+// Logger is where the loop logs. Any goroutine.
+func (l *Loop) Logger() hclog.Logger { return l.log }
+
+// String names the loop and its state. Any goroutine.
+func (l *Loop) String() string {
+	state := "idle"
+	switch {
+	case l.closed.Load():
+		state = "closed"
+	case l.running.Load():
+		state = "running"
+	}
+	return "<Loop " + l.name + " " + state + ">"
+}
+
+// Time is the loop's clock, read now. It also works on a closed loop. Any
+// goroutine. asyncio: loop.time.
+func (l *Loop) Time() Instant { return l.backend.Now() }
+
+// IsRunning reports whether the loop runs. Any goroutine. asyncio: loop.is_running.
+func (l *Loop) IsRunning() bool { return l.running.Load() }
+
+// IsClosed reports whether Close was called. Any goroutine. asyncio: loop.is_closed.
+func (l *Loop) IsClosed() bool { return l.closed.Load() }
+
+// ReadBuffer is the loop's shared buffer for transports: what a callback reads
+// into it is valid until that callback returns.
+func (l *Loop) ReadBuffer() []byte {
+	if l.readBuf == nil {
+		l.readBuf = make([]byte, readBufferSize)
+	}
+	return l.readBuf
+}
+
+const readBufferSize = 256 << 10
+
+// closer is one function that Close runs.
+type closer struct{ fn func() }
+
+// OnClose makes Close run fn: owners of descriptors let go there. remove takes
+// it back. Loop goroutine.
+func (l *Loop) OnClose(fn func()) (remove func()) {
+	c := &closer{fn}
+	l.onClose = append(l.onClose, c)
+	return func() { c.fn = nil; l.forgetClosers() }
+}
+
+// forgetClosers drops removed closers once they are the majority.
+func (l *Loop) forgetClosers() {
+	live := 0
+	for _, c := range l.onClose {
+		if c.fn != nil {
+			live++
+		}
+	}
+	if len(l.onClose) < 32 || live*2 > len(l.onClose) {
+		return
+	}
+	kept := l.onClose[:0]
+	for _, c := range l.onClose {
+		if c.fn != nil {
+			kept = append(kept, c)
+		}
+	}
+	clear(l.onClose[len(kept):])
+	l.onClose = kept
+}
+
+// Close ends the loop for good: it drops what is queued without running it,
+// releases whoever waits for its futures, tells owners of descriptors, tells
+// the executor to stop without waiting, and reports tasks that were still
+// pending and failures nobody has looked at. Closing twice is harmless; closing
+// a running loop is ErrLoopRunning and changes nothing. asyncio: loop.close.
+func (l *Loop) Close() error {
+	l.closing.Lock()
+	defer l.closing.Unlock()
+	if l.running.Load() {
+		return errors.Join(ErrLoopRunning, errors.New("stop it before closing it"))
+	}
+	if l.closed.Swap(true) {
+		return nil
+	}
+	l.strict = true
+	close(l.gone)
+	for _, c := range l.onClose {
+		if c.fn != nil {
+			l.guarded("in a close hook", c.fn)
+		}
+	}
+	l.onClose = nil
+	l.abandonTasks()
+	l.inbox.Close(func(core.Item) {})
+	l.core.Ready.Clear()
+	l.core.Timers.Clear()
+	l.pools.abandon()
+	l.reportUnretrieved()
+	for _, w := range l.workers {
+		w.co.Close()
+	}
+	l.workers, l.watches, l.readBuf = nil, nil, nil
+	return l.backend.Close()
+}
+
+// wake ends the poller's sleep; the inbox calls it when the loop sleeps.
+// Why: a loop that is being closed needs no wake-up, so failures are not the
+// sender's business.
+func (l *Loop) wake() {
+	if err := l.backend.Wake(); err != nil && !l.closed.Load() {
+		l.log.Debug("waking the loop failed", "loop", l.name, "error", err)
+	}
+}
+
+// onLoop reports whether the calling goroutine runs a loop.
+func onLoop() bool { return coro.Marked() }

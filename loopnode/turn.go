@@ -1,0 +1,164 @@
+package loopnode
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/loopmesh/loopmesh/internal/core"
+	"github.com/loopmesh/loopmesh/internal/coro"
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
+
+// One turn is prepare → wait → digest → batch. This file is the only one that
+// sleeps and the only one that calls callbacks.
+
+// drive runs turns until a stop, a fatal error or, with once, one turn is over.
+// It is the body of a coroutine of its own, so that runtime.Goexit in a
+// callback ends that coroutine and not the loop: resumeDrive goes on with the
+// rest of the batch.
+func (l *Loop) drive(once bool, limit time.Duration) {
+	for {
+		l.runBatch() // what a callback that left by Goexit left over
+		if l.fatal != nil {
+			return
+		}
+		if err := l.wait(l.prepare(limit)); err != nil {
+			l.fatal = &FatalError{fmt.Errorf("loop %s: poller: %w", l.name, err)}
+			return
+		}
+		l.run.left = l.digest()
+		l.runBatch()
+		if once || l.fatal != nil || l.core.Stopping() {
+			return
+		}
+	}
+}
+
+// prepare is how long this turn may sleep; limit < 0 sets no bound of its own.
+func (l *Loop) prepare(limit time.Duration) time.Duration {
+	if l.core.Ready.Len() > 0 || l.core.Stopping() {
+		return 0
+	}
+	var now Instant
+	if l.core.Timers.Len() > 0 {
+		now = l.backend.Now()
+	}
+	d := l.core.Timeout(int64(now))
+	if limit >= 0 && (d < 0 || d > limit) {
+		return limit
+	}
+	return d
+}
+
+// wait lets the poller look, or sleep. With nothing watched a turn that has
+// work asks the kernel nothing: posts from elsewhere show in the inbox.
+func (l *Loop) wait(d time.Duration) (err error) {
+	asleep := d != 0 && l.inbox.Sleep()
+	if asleep || l.watching > 0 {
+		if !asleep {
+			d = 0
+		}
+		_, err = l.backend.Wait(d, l.event)
+	}
+	if asleep {
+		l.inbox.Awake()
+	}
+	l.inbox.Drain(l.admit)
+	return err
+}
+
+// digest puts due timers behind the rest and fixes the size of the batch.
+func (l *Loop) digest() int {
+	if l.core.Timers.Len() == 0 {
+		return l.core.Ready.Len()
+	}
+	return l.core.Digest(int64(l.backend.Now()))
+}
+
+// runBatch calls what is left of the batch; a panic costs its callback only.
+func (l *Loop) runBatch() {
+	for l.run.left > 0 && l.fatal == nil {
+		l.beat.enter()
+		p := guard.Call(l.batch)
+		l.beat.leave()
+		if p != nil {
+			l.callbackFailed(p)
+		}
+	}
+	l.run.left, l.run.item = 0, core.Item{}
+	l.core.Ready.Shrink()
+}
+
+// runSome is the hot loop: user code is called here.
+func (l *Loop) runSome() {
+	for l.run.left > 0 && l.fatal == nil {
+		l.run.left--
+		it := l.core.Ready.Pop()
+		if it.Run == nil {
+			continue // cancelled
+		}
+		l.run.item = it
+		if l.debug {
+			l.runTimed(it)
+			continue
+		}
+		it.Run()
+	}
+}
+
+// callbackFailed reports what a callback threw; a FatalError ends the run.
+func (l *Loop) callbackFailed(p *guard.Panic) {
+	it := l.run.item
+	l.run.item = core.Item{}
+	if f := asFatal(p.Unwrap()); f != nil {
+		l.fatal = f
+		return
+	}
+	ec := ExceptionContext{Message: "Exception in callback " + funcName(it.Run), Exception: p, Handle: describe(it)}
+	if m, ok := it.Meta.(*callMeta); ok {
+		ec.Context, ec.Source = m.ctx, frames(m.source)
+	}
+	l.CallExceptionHandler(ec)
+}
+
+// onEvent queues the callbacks of one ready descriptor.
+func (l *Loop) onEvent(owner any, ready Events) {
+	l.inbox.Drain(l.admit) // what was posted during the wait goes before I/O
+	owner.(*Watch).ready(ready)
+}
+
+// guarded calls fn for the loop itself, outside of a batch.
+func (l *Loop) guarded(what string, fn func()) {
+	if p := guard.Call(fn); p != nil {
+		l.CallExceptionHandler(ExceptionContext{Message: "Exception " + what, Exception: p})
+	}
+}
+
+// resumeDrive runs drive in a coroutine, and again in a new one after Goexit.
+func (l *Loop) resumeDrive(once bool, limit time.Duration) {
+	body := func() {
+		l.run.gid.Store(0)
+		if l.debug || l.beat.limit > 0 {
+			l.run.gid.Store(goroutineID())
+		}
+		l.drive(once, limit)
+	}
+	for {
+		w := coro.New()
+		w.Start(body)
+		if w.Resume() != coro.Exited {
+			w.Close()
+			if w.Panic != nil { // not user code: that is guarded
+				l.fatal = &FatalError{w.Panic}
+			}
+			return
+		}
+		w.Discard()
+		l.beat.leave()
+		it := l.run.item
+		l.run.item = core.Item{}
+		l.CallExceptionHandler(ExceptionContext{
+			Message: "Callback " + funcName(it.Run) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
+		})
+	}
+}

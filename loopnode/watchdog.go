@@ -1,0 +1,110 @@
+package loopnode
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// watchdog looks at a running loop from outside and names the frame of a
+// callback that does not return, while it is stuck: the loop itself cannot.
+type watchdog struct {
+	limit time.Duration
+	count atomic.Uint64 // odd while a batch runs
+	quit  chan struct{}
+	over  chan struct{}
+	task  *task // whose step the running callback is; loop goroutine, debug mode
+}
+
+func (w *watchdog) enter() { w.count.Store(w.count.Load() | 1) }
+
+func (w *watchdog) leave() {
+	if n := w.count.Load(); n&1 == 1 {
+		w.count.Store(n + 1)
+	}
+}
+
+func (w *watchdog) start(l *Loop) {
+	if w.limit <= 0 {
+		return
+	}
+	w.quit, w.over = make(chan struct{}), make(chan struct{})
+	// goroutine: owner: the run of the loop; ends when the run ends (stop waits).
+	go w.watch(l)
+}
+
+func (w *watchdog) stop() {
+	if w.quit == nil {
+		return
+	}
+	close(w.quit)
+	<-w.over
+	w.quit = nil
+}
+
+// watch reports each stuck batch once: a batch that two looks, half the limit
+// apart, found unchanged twice.
+func (w *watchdog) watch(l *Loop) {
+	defer close(w.over)
+	tick := time.NewTicker(max(w.limit/2, time.Millisecond))
+	defer tick.Stop()
+	var last uint64
+	var since time.Time
+	reported := false
+	for {
+		select {
+		case <-w.quit:
+			return
+		case now := <-tick.C:
+			n := w.count.Load()
+			if n != last || n&1 == 0 {
+				last, since, reported = n, now, false
+				continue
+			}
+			if !reported && now.Sub(since) >= w.limit {
+				reported = true
+				frame, stack := l.stuckAt()
+				l.log.Warn(fmt.Sprintf("Callback has not returned for %s: %s", now.Sub(since).Round(time.Millisecond), frame),
+					"loop", l.name, "stack", stack)
+			}
+		}
+	}
+}
+
+// stuckAt finds the loop's goroutine, or that of the task that runs, among all
+// stacks. Any goroutine.
+func (l *Loop) stuckAt() (frame, stack string) {
+	id := l.run.gid.Load()
+	if t := l.current.Load(); t != nil {
+		id = t.w.gid.Load()
+	}
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	prefix := fmt.Sprintf("goroutine %d ", id)
+	for block := range strings.SplitSeq(string(buf), "\n\n") {
+		if strings.HasPrefix(block, prefix) {
+			return userFrame(block), block
+		}
+	}
+	return "unknown", ""
+}
+
+// userFrame is the innermost frame that is not the runtime's, with its place.
+func userFrame(block string) string {
+	lines := strings.Split(block, "\n")
+	for i := 1; i+1 < len(lines); i += 2 {
+		name := lines[i]
+		if strings.HasPrefix(name, "runtime.") || strings.HasPrefix(name, "time.") || strings.HasPrefix(name, "sync.") ||
+			strings.HasPrefix(name, "internal/") || strings.HasPrefix(name, "syscall.") {
+			continue
+		}
+		if j := strings.LastIndexByte(name, '('); j > 0 {
+			name = name[:j]
+		}
+		place, _, _ := strings.Cut(strings.TrimSpace(lines[i+1]), " ")
+		return name + " at " + place
+	}
+	return "unknown"
+}
