@@ -1,0 +1,51 @@
+# make ci is what .ci/run calls.
+STATICCHECK_VERSION := v0.8.2
+BIN := $(CURDIR)/bin
+REPORT := $(BIN)/test.json
+
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick
+
+ci: test vet staticcheck cross race foreign conformance
+
+# The README's test command.
+test:
+	go test ./...
+
+race:
+	go test -race -shuffle=on -timeout 10m ./...
+
+vet:
+	test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	go vet ./...
+	go vet -tags foreign ./...
+
+$(BIN)/staticcheck:
+	GOBIN=$(BIN) go install honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION)
+
+staticcheck: $(BIN)/staticcheck
+	$(BIN)/staticcheck -tags foreign ./...
+
+# Other systems build; their poller answers that it is not supported.
+cross:
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./...
+
+# Which of the 399 behaviours are passed, failed, not applicable, not yet.
+conformance:
+	mkdir -p $(BIN)
+	go test -json ./... > $(REPORT)
+	go run ./tests/conformance/report -from $(REPORT)
+
+foreign-programs:
+	@command -v python3 >/dev/null || { apt-get update -q && apt-get install -qy python3; }
+
+# Tests that talk to programs that are not ours.
+foreign: foreign-programs
+	go test -tags foreign -count=1 ./...
+
+# Record CPython's traces anew.
+golden: foreign-programs
+	go test -tags foreign -count=1 ./tests/conformance/...
+
+bench-quick:
+	go test -run '^$$' -bench . -benchmem -benchtime 300ms ./internal/... ./loopnode/...
