@@ -3,16 +3,19 @@ package actors
 import "testing"
 
 func TestAddressText(t *testing.T) {
-	a, err := ParseAddress("n1/io-0/c42")
-	if err != nil || a != (Address{Node: "n1", Path: "io-0/c42"}) || a.String() != "n1/io-0/c42" {
-		t.Fatalf("got %#v, %v", a, err)
-	}
-	for _, bad := range []string{"", "n1", "/x", "n1/"} {
-		if a, err := ParseAddress(bad); err == nil {
-			t.Errorf("%q was taken as %#v", bad, a)
+	for _, a := range []Address{
+		{Path: "main"},
+		{Node: "n1", Path: "io-0/c42"},
+		{Node: "n1", Incarnation: 77, Path: "io-0"},
+	} {
+		back, err := Parse(a.String())
+		if err != nil || back != a {
+			t.Errorf("%#v prints as %q, which reads as %#v, %v", a, a.String(), back, err)
 		}
 	}
-	if got := (Address{Path: "main"}).String(); got != "main" {
-		t.Errorf("local address prints as %q", got)
+	for _, bad := range []string{"", "n1//", "\x00"} {
+		if a, err := Parse(bad); err == nil {
+			t.Errorf("%q was taken as %#v", bad, a)
+		}
 	}
 }
