@@ -6,7 +6,9 @@ type Timer struct {
 	Item
 	When  int64 // loop time in nanoseconds
 	state timerState
-	pos   uint64 // position in the ready queue once due
+	// pos is the number of the timer's heap slot while it is armed and its
+	// position in the ready queue once it is due.
+	pos uint64
 }
 
 type timerState uint8
@@ -28,6 +30,10 @@ type entry struct {
 	t    *Timer
 }
 
+// dead reports whether the slot no longer stands for its timer: that one was
+// cancelled, and perhaps armed again in another slot.
+func (a entry) dead() bool { return a.t.state != timerArmed || a.t.pos != a.seq }
+
 func (a entry) before(b entry) bool {
 	return a.when < b.when || a.when == b.when && a.seq < b.seq
 }
@@ -41,15 +47,19 @@ const sweepAbove = 100
 type Timers struct {
 	heap      []entry
 	seq       uint64
-	cancelled int // Invariant: the number of cancelled timers in heap.
+	cancelled int // Invariant: the number of dead slots in heap.
 }
 
 // Len is the number of heap slots in use, cancelled ones included.
 func (h *Timers) Len() int { return len(h.heap) }
 
-// Add arms t for t.When.
+// Add arms t for t.When. A timer that is armed already moves there; one that
+// was cancelled or has fired may be armed again with a new Item.
 func (h *Timers) Add(t *Timer) {
-	t.state = timerArmed
+	if t.state == timerArmed {
+		h.cancelled++ // its slot is dead from now on
+	}
+	t.state, t.pos = timerArmed, h.seq
 	h.heap = append(h.heap, entry{t.When, h.seq, t})
 	h.seq++
 	h.up(len(h.heap) - 1)
@@ -74,12 +84,10 @@ func (h *Timers) Next() (when int64, ok bool) {
 // popDue takes the first timer whose deadline is not after limit.
 func (h *Timers) popDue(limit int64) *Timer {
 	for len(h.heap) > 0 && h.heap[0].when <= limit {
-		t := h.pop()
-		if t.state == timerCancelled {
-			h.cancelled--
-			continue
+		if e := h.pop(); !e.dead() {
+			return e.t
 		}
-		return t
+		h.cancelled--
 	}
 	return nil
 }
@@ -90,7 +98,7 @@ func (h *Timers) tidy() {
 		h.sweep()
 		return
 	}
-	for len(h.heap) > 0 && h.heap[0].t.state == timerCancelled {
+	for len(h.heap) > 0 && h.heap[0].dead() {
 		h.pop()
 		h.cancelled--
 	}
@@ -99,7 +107,7 @@ func (h *Timers) tidy() {
 func (h *Timers) sweep() {
 	live := h.heap[:0]
 	for _, e := range h.heap {
-		if e.t.state != timerCancelled {
+		if !e.dead() {
 			live = append(live, e)
 		}
 	}
@@ -116,15 +124,17 @@ func (h *Timers) sweep() {
 // Clear drops every timer.
 func (h *Timers) Clear() {
 	for _, e := range h.heap {
-		e.t.state, e.t.Item = timerCancelled, Item{}
+		if !e.dead() {
+			e.t.state, e.t.Item = timerCancelled, Item{}
+		}
 	}
 	h.heap, h.cancelled = nil, 0
 }
 
 const arity = 4
 
-func (h *Timers) pop() *Timer {
-	top := h.heap[0].t
+func (h *Timers) pop() entry {
+	top := h.heap[0]
 	last := len(h.heap) - 1
 	h.heap[0] = h.heap[last]
 	h.heap[last] = entry{}
