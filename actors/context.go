@@ -1,0 +1,138 @@
+package actors
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Context is an actor's view of the world. Owned by the loop goroutine of its
+// actor: every method belongs there, inside Receive or not. Message and Sender
+// mean something only inside Receive; the Context itself stays the same for all
+// lives of the actor.
+type Context struct {
+	c   *cell
+	now envelope
+}
+
+// Message is what Receive is called for.
+func (x *Context) Message() any { return x.now.msg }
+
+// Sender is who sent the message: an actor, or an open Ask. It is zero for hooks,
+// for notices and for what was sent from outside.
+func (x *Context) Sender() Ref { return x.now.sender }
+
+// Self is this actor.
+func (x *Context) Self() Ref { return x.c.ref() }
+
+// Parent is who spawned this actor, zero at the top.
+func (x *Context) Parent() Ref {
+	if x.c.parent == nil {
+		return Ref{}
+	}
+	return x.c.parent.ref()
+}
+
+// Children are the living actors this one spawned, in that order.
+func (x *Context) Children() []Ref {
+	list := make([]Ref, len(x.c.children))
+	for i, k := range x.c.children {
+		list[i] = k.ref()
+	}
+	return list
+}
+
+// Loop is the loop this actor lives on.
+func (x *Context) Loop() Loop { return x.c.host.loop }
+
+// System is the system this actor belongs to.
+func (x *Context) System() *System { return x.c.sys }
+
+// Logger is the system's logger with the actor's name.
+func (x *Context) Logger() hclog.Logger { return x.c.sys.log.With("actor", x.c.path) }
+
+// Send sends msg with this actor as sender. It does not wait. Messages from one
+// actor to another arrive in the order sent, at most once. Nil means accepted,
+// not handled. Errors: the reason of the target's end, ErrUnknown, ErrNoRoute.
+// What is refused is a dead letter too.
+func (x *Context) Send(to Ref, msg any) error {
+	return x.sendAs(to, envelope{msg, Ref{at: x.c}})
+}
+
+// Forward sends the current message on with its sender.
+func (x *Context) Forward(to Ref) error { return x.sendAs(to, x.now) }
+
+// Reply answers the current message's sender. Error: ErrNoSender, or as Send.
+func (x *Context) Reply(msg any) error {
+	if x.now.sender.IsZero() {
+		return fmt.Errorf("%w: %T", ErrNoSender, x.now.msg)
+	}
+	return x.Send(x.now.sender, msg)
+}
+
+// ReplyError answers an Ask with an error. Errors as Reply.
+func (x *Context) ReplyError(why error) error { return x.Reply(Refusal{why}) }
+
+// sendAs takes the short way to an actor on the same loop: no lock, no atomic
+// write.
+func (x *Context) sendAs(to Ref, env envelope) error {
+	if t, ok := to.at.(*cell); ok && t.host == x.c.host {
+		return t.postLocal(env)
+	}
+	return x.c.sys.send(to, env)
+}
+
+// Watch asks for one Terminated when the actor r has ended, with the reason; at
+// once with ErrUnknown when nobody has that address. It does not wait. Watching
+// twice is watching once, a restart of r is no end, watching oneself does
+// nothing, and a restart of this actor forgets its watches.
+func (x *Context) Watch(r Ref) { x.c.watch(r) }
+
+// Unwatch takes a Watch back: no Terminated comes for it after this, not even
+// one that was on its way.
+func (x *Context) Unwatch(r Ref) { x.c.unwatch(r) }
+
+// Stop asks an actor to end, before the messages that wait in its mailbox, even
+// when it is suspended. It does not wait; Watch does. A permanent actor ends too.
+func (x *Context) Stop(r Ref) { x.c.sys.Stop(r) }
+
+// Exit ends this actor after the current message: with nil it ends normally
+// (a permanent one is restarted), with an error it fails.
+func (x *Context) Exit(why error) { x.c.leaving, x.c.leaveWhy = true, why }
+
+// Spawn starts a child on the same loop. factory is called on the loop, for each
+// life, not by Spawn. An empty name is replaced by a fresh one. Children end
+// before their parent, and when it restarts. Errors: ErrNameTaken, ErrBadAddress,
+// ErrStopped when this actor is ending, ErrShutdown, ErrLoopDied.
+func (x *Context) Spawn(name string, factory func() Actor, opts ...SpawnOption) (Ref, error) {
+	c := x.c
+	if c.phase != alive || c.inHook > hookStarted {
+		return Ref{}, fmt.Errorf("%w: %s cannot start a child any more", c.reason(), c.path)
+	}
+	return c.sys.spawn(c.host.loop, c, name, factory, opts)
+}
+
+// After calls fn in a turn of this actor after d, unless cancelled, and not when
+// the actor restarts or ends first. A panic in fn is a failure of the actor.
+func (x *Context) After(d time.Duration, fn func()) (cancel func()) {
+	c, again := x.c, &reentry{x.c.life, fn}
+	return c.host.after(d, func() {
+		if c.phase < stopping {
+			_ = c.postLocal(envelope{msg: again})
+		}
+	})
+}
+
+// Guard calls fn now, on the loop, as if a message had come: it reports false
+// and does not call when the actor is suspended or ending, and a panic is a
+// failure of the actor. Transports call protocols through it, so that bytes pay
+// no mailbox.
+func (x *Context) Guard(fn func()) bool {
+	c := x.c
+	if c.phase != alive || c.suspended {
+		return false
+	}
+	c.enter(fn)
+	return true
+}

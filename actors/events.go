@@ -1,0 +1,149 @@
+package actors
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Failure is one failure of an actor and what its supervisor answered.
+type Failure struct {
+	// Who failed.
+	Who Ref
+	// Loop is the name of its loop.
+	Loop string
+	// Reason is a *guard.Panic, ErrGoexit, or the error given to Exit; it is
+	// wrapped with ErrTooManyRestarts when the budget was spent.
+	Reason error
+	// Message is what the actor was handling.
+	Message any
+	// Hook is receive, started, restarting, stopping or stopped. A failure in the
+	// last three is reported and changes nothing.
+	Hook string
+	// Directive is the answer.
+	Directive Directive
+	// Restarts is how many restarts the supervisor counts in its period.
+	Restarts int
+	// Delay is the back-off before the restart.
+	Delay time.Duration
+	// At is when it happened.
+	At time.Time
+}
+
+// DeadLetter is a message that reached nobody.
+type DeadLetter struct {
+	To      Ref
+	Message any
+	Sender  Ref
+	Why     error
+}
+
+// Subscription is a bounded stream of events. A subscriber that does not keep
+// up loses the newest ones, and can see how many: no publisher ever waits.
+type Subscription[T any] struct {
+	stream  *stream[T]
+	events  chan T
+	dropped atomic.Uint64
+}
+
+// C is where the events come; it is closed by Close and when the system shuts
+// down.
+func (s *Subscription[T]) C() <-chan T { return s.events }
+
+// Dropped is how many events did not fit. Any goroutine.
+func (s *Subscription[T]) Dropped() uint64 { return s.dropped.Load() }
+
+// Close ends the subscription and closes C. It may be called more than once,
+// from any goroutine.
+func (s *Subscription[T]) Close() {
+	s.stream.mu.Lock()
+	defer s.stream.mu.Unlock()
+	if _, ok := s.stream.subs[s]; ok {
+		delete(s.stream.subs, s)
+		close(s.events)
+	}
+}
+
+// stream gives each event to every subscriber. Any goroutine.
+type stream[T any] struct {
+	mu     sync.Mutex
+	subs   map[*Subscription[T]]struct{}
+	closed bool
+}
+
+func (st *stream[T]) subscribe(buffer int) *Subscription[T] {
+	s := &Subscription[T]{stream: st, events: make(chan T, max(buffer, 1))}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.closed {
+		close(s.events)
+		return s
+	}
+	if st.subs == nil {
+		st.subs = make(map[*Subscription[T]]struct{})
+	}
+	st.subs[s] = struct{}{}
+	return s
+}
+
+func (st *stream[T]) publish(e T) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for s := range st.subs {
+		select {
+		case s.events <- e:
+		default:
+			s.dropped.Add(1)
+		}
+	}
+}
+
+func (st *stream[T]) close() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.closed = true
+	for s := range st.subs {
+		close(s.events)
+	}
+	st.subs = nil
+}
+
+// Failures subscribes to the failures of all actors, buffering up to buffer of
+// them. It does not wait. Any goroutine.
+func (s *System) Failures(buffer int) *Subscription[Failure] { return s.failures.subscribe(buffer) }
+
+// DeadLetters subscribes to the messages that reached nobody, buffering up to
+// buffer of them. It does not wait. Any goroutine.
+func (s *System) DeadLetters(buffer int) *Subscription[DeadLetter] { return s.dead.subscribe(buffer) }
+
+// DeadLetterCount is how many messages reached nobody. Any goroutine.
+func (s *System) DeadLetterCount() uint64 { return s.deadCount.Load() }
+
+func (s *System) publish(f Failure) {
+	f.At = s.opts.Now()
+	s.log.Warn("actor failed", "actor", f.Who.String(), "loop", f.Loop, "hook", f.Hook, "reason", f.Reason, "directive", f.Directive.String(), "delay", f.Delay)
+	s.failures.publish(f)
+}
+
+// hookFailed reports a failure that changes nothing: the actor ends or restarts
+// as it was told to.
+func (s *System) hookFailed(c *cell, kind hookKind, why error) {
+	d := Stop
+	if kind == hookRestarting {
+		d = Restart
+	}
+	s.publish(Failure{Who: c.ref(), Loop: c.host.loop.Name(), Reason: why, Hook: kind.String(), Directive: d})
+}
+
+// deadLetter accounts for a message that reached nobody and tells who asked.
+func (s *System) deadLetter(to Ref, env envelope, why error) {
+	switch env.msg.(type) {
+	case *reentry:
+		return // a continuation of an actor that is gone
+	}
+	s.deadCount.Add(1)
+	if q, ok := env.sender.at.(*question); ok {
+		q.settle(nil, why)
+	}
+	s.dead.publish(DeadLetter{To: to, Message: env.msg, Sender: env.sender, Why: why})
+}

@@ -1,0 +1,76 @@
+package actors
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// host is a loop as the home of actors.
+type host struct {
+	loop  Loop
+	dead  atomic.Bool        // the loop runs nothing any more
+	cells map[*cell]struct{} // under System.mu
+}
+
+// after is Loop.After, and nothing at all once the loop is gone with its timers.
+func (h *host) after(d time.Duration, fn func()) (cancel func()) {
+	if h.dead.Load() {
+		return func() {}
+	}
+	stop := h.loop.After(d, fn)
+	return func() {
+		if !h.dead.Load() {
+			stop()
+		}
+	}
+}
+
+func newHost(l Loop) *host { return &host{loop: l, cells: make(map[*cell]struct{})} }
+
+// LoopClosed ends every actor on a loop, with ErrLoopDied for its watchers:
+// Stopping and Stopped run now, on the caller's goroutine, children before
+// parents. Call it once, when the loop runs no callbacks any more: at the end of
+// its Close, or when its goroutine has failed. It returns when they have ended.
+// Messages that waited become dead letters, and those who asked get an error.
+func (s *System) LoopClosed(l Loop) {
+	s.mu.Lock()
+	h := s.hosts[l]
+	if h != nil {
+		h.dead.Store(true)
+	}
+	s.mu.Unlock()
+	if h == nil {
+		return
+	}
+	for _, c := range s.cellsOf(h) {
+		if c.parent == nil {
+			c.postSystem(&stopNote{ErrLoopDied})
+		}
+	}
+	for progress := true; progress; {
+		progress = false
+		for _, c := range s.cellsOf(h) {
+			if c.sysN.Load() > 0 {
+				c.runSystem()
+				progress = true
+			}
+		}
+	}
+	for _, c := range s.cellsOf(h) {
+		c.bury() // in the middle of a spawn: it never started
+	}
+}
+
+// cellsOf lists the actors of a host, youngest first.
+func (s *System) cellsOf(h *host) []*cell {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*cell, 0, len(h.cells))
+	for c := range h.cells {
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b *cell) int { return cmp.Compare(b.seq, a.seq) })
+	return list
+}

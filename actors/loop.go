@@ -1,0 +1,17 @@
+package actors
+
+import "time"
+
+// Loop is what an actor needs of the loop it lives on. *loopnode.Loop is one.
+type Loop interface {
+	// Name is the loop's name, for logs.
+	Name() string
+	// Post schedules fn from any goroutine and wakes the loop. An error means
+	// that the loop is closed and fn will not run.
+	Post(fn func()) error
+	// Soon schedules fn from the loop's own goroutine, behind everything
+	// scheduled before, without allocating.
+	Soon(fn func())
+	// After runs fn on the loop after d unless cancelled. Loop goroutine only.
+	After(d time.Duration, fn func()) (cancel func())
+}
