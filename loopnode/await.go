@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 )
 
 // Await waits for the outcome and returns it. In a task it suspends the task; a
@@ -79,15 +78,16 @@ func (t *task) suspend() error {
 	return nil
 }
 
-// maxRefusals is how often a task of a closed loop may try to wait before it
-// is ended: one that ignores the error must not hang Close.
+// maxRefusals is how often a task of a closed loop may try to wait before a
+// panic unwinds it: one that ignores the error must not hang Close.
 const maxRefusals = 1000
 
 func (t *task) refuseWait() error {
+	err := fmt.Errorf("%w: task %s cannot wait any more", ErrLoopClosed, t.name)
 	if t.refusals++; t.refusals > maxRefusals {
-		runtime.Goexit()
+		panic(err)
 	}
-	return fmt.Errorf("%w: task %s cannot wait any more", ErrLoopClosed, t.name)
+	return err
 }
 
 // onContext wakes the task when a ctx of its own ends first.
@@ -121,6 +121,8 @@ func (t *task) owned() error {
 	switch {
 	case !onLoop():
 		return fmt.Errorf("%w: the ctx of task %s was used on another goroutine; give that goroutine a ctx without a task", ErrWrongGoroutine, t.name)
+	case t.loop.closed.Load():
+		return t.refuseWait()
 	case t.loop.current.Load() != t:
 		return fmt.Errorf("%w: the ctx of task %s was used outside of it", ErrWouldBlock, t.name)
 	}
