@@ -3,6 +3,7 @@ package loopnode
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -122,15 +123,16 @@ func (c *taskContext) reopen() {
 // enforces the deadline cancels the task.
 type scopeContext struct {
 	context.Context
-	deadline time.Time
+	deadline atomic.Pointer[time.Time] // nil: none
 	key, val any
 }
 
 func (c *scopeContext) Deadline() (time.Time, bool) {
-	if d, ok := c.Context.Deadline(); ok && d.Before(c.deadline) {
-		return d, true
+	d, ok := c.Context.Deadline()
+	if own := c.deadline.Load(); own != nil && (!ok || own.Before(d)) {
+		return *own, true
 	}
-	return c.deadline, true
+	return d, ok
 }
 
 func (c *scopeContext) Value(key any) any {

@@ -19,8 +19,10 @@ const (
 // goroutine.
 type future struct {
 	loop   *Loop
-	owner  *task // when it is a task's: cancelling it is a request to the task
+	owner  *task                    // when it is a task's: cancelling it is a request to the task
+	asked  func(msg ...string) bool // when cancelling it is somebody else's business
 	state  futureState
+	shield bool // a failure after its shield was cancelled is already reported
 	err    error
 	first  doneCall // most futures have one callback
 	more   []doneCall
@@ -114,6 +116,9 @@ func (f *future) doneAlready(what string) error {
 func (f *future) Cancel(msg ...string) bool {
 	if f.owner != nil {
 		return f.owner.cancel(msg...)
+	}
+	if f.asked != nil && f.state == pending {
+		return f.asked(msg...)
 	}
 	if f.state != pending {
 		f.see()
@@ -223,7 +228,7 @@ func (f *future) settle(s futureState, err error) {
 // fire queues one done callback.
 func (l *Loop) fire(c doneCall) {
 	switch {
-	case l.closed.Load():
+	case l == nil || l.closed.Load():
 	case c.task != nil:
 		c.task.schedule()
 	default:

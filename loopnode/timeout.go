@@ -1,0 +1,208 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// TimeoutScope is a time limit that a task is under. Owned by the loop
+// goroutine. asyncio.Timeout.
+type TimeoutScope struct {
+	task       *task
+	ctx        scopeContext
+	when       Instant
+	cancelling int // the task's open requests on entry
+	state      scopeState
+	cancel     func() // takes the timer back
+}
+
+type scopeState uint8
+
+const (
+	scopeEntered scopeState = iota
+	scopeExpiring
+	scopeExpired
+	scopeExited
+)
+
+type timeoutKey struct{}
+
+// Timeout runs body in the current task and cancels the task, once, when body
+// takes longer than d; the cancellation comes out as ErrTimeout unless somebody
+// else asked the task to cancel too. d of 0 or less expires in the next turn,
+// Forever never. body gets a ctx with the deadline. It waits as body does.
+// Errors besides body's: ErrInvalidState outside of a task. asyncio.timeout.
+func Timeout(ctx context.Context, d time.Duration, body func(context.Context) error) error {
+	t, err := currentTask(ctx)
+	if err != nil {
+		return err
+	}
+	return t.timeout(ctx, t.loop.Time().Add(d), body)
+}
+
+// TimeoutAt is Timeout with a point of the loop's clock; Never sets no limit.
+// asyncio.timeout_at.
+func TimeoutAt(ctx context.Context, when Instant, body func(context.Context) error) error {
+	t, err := currentTask(ctx)
+	if err != nil {
+		return err
+	}
+	return t.timeout(ctx, when, body)
+}
+
+// CurrentTimeout is the innermost time limit that ctx's task is under, nil when
+// it is under none.
+func CurrentTimeout(ctx context.Context) *TimeoutScope {
+	s, _ := ctx.Value(timeoutKey{}).(*TimeoutScope)
+	if s == nil || s.task != taskOf(ctx) {
+		return nil // the limit of the task that created this one
+	}
+	return s
+}
+
+// When is the deadline, Never when there is none. asyncio: when.
+func (s *TimeoutScope) When() Instant { return s.when }
+
+// Expired reports whether the deadline came while the scope was active.
+// asyncio: expired.
+func (s *TimeoutScope) Expired() bool { return s.state == scopeExpiring || s.state == scopeExpired }
+
+// Reschedule moves the deadline; one in the past expires in the next turn,
+// Never takes the limit away. ErrInvalidState once the scope has expired or was
+// left. Loop goroutine. asyncio: reschedule.
+func (s *TimeoutScope) Reschedule(when Instant) error {
+	if s.state != scopeEntered {
+		return fmt.Errorf("%w: the time limit has expired or was left", ErrInvalidState)
+	}
+	s.arm(when)
+	return nil
+}
+
+func (s *TimeoutScope) arm(when Instant) {
+	s.disarm()
+	s.when = when
+	l := s.task.loop
+	if when == Never {
+		s.ctx.deadline.Store(nil)
+		return
+	}
+	now := l.Time()
+	at := time.Now().Add(when.Sub(now))
+	s.ctx.deadline.Store(&at)
+	if when <= now {
+		s.cancel = l.CallSoon(s.expire).Cancel
+	} else {
+		s.cancel = l.CallAt(when, s.expire).Cancel
+	}
+}
+
+func (s *TimeoutScope) disarm() {
+	if s.cancel != nil {
+		s.cancel()
+		s.cancel = nil
+	}
+}
+
+func (s *TimeoutScope) expire() {
+	s.task.cancel()
+	s.state, s.cancel = scopeExpiring, nil
+}
+
+func (t *task) timeout(ctx context.Context, when Instant, body func(context.Context) error) (err error) {
+	if body == nil {
+		return invalid("Timeout needs a function, not nil")
+	}
+	s := &TimeoutScope{task: t, cancelling: t.cancelling}
+	s.ctx.Context, s.ctx.key, s.ctx.val = ctx, timeoutKey{}, s
+	s.arm(when)
+	defer func() { err = s.leave(err) }() // also when body panics
+	return body(&s.ctx)
+}
+
+// leave ends the scope and decides what err becomes.
+func (s *TimeoutScope) leave(err error) error {
+	s.disarm()
+	if s.state != scopeExpiring {
+		s.state = scopeExited
+		return err
+	}
+	s.state = scopeExpired
+	ours := s.task.endsCancelled(err)
+	if s.task.uncancel() <= s.cancelling && ours && asFatal(err) == nil {
+		return fmt.Errorf("%w: %v", ErrTimeout, err) // the cancellation must not show through errors.Is
+	}
+	return err
+}
+
+// currentTask is the task of ctx, which must be the one that runs.
+func currentTask(ctx context.Context) (*task, error) {
+	t := taskOf(ctx)
+	if t == nil {
+		return nil, fmt.Errorf("%w: this must be called in a task", ErrInvalidState)
+	}
+	return t, t.owned()
+}
+
+// WaitFor is fn under a time limit: fn runs in the current task, which costs no
+// turn. With d of 0 or less fn does not start. Errors: fn's, ErrTimeout, and
+// those of Timeout. asyncio.wait_for of a coroutine.
+func WaitFor[T any](ctx context.Context, fn func(context.Context) (T, error), d time.Duration) (v T, err error) {
+	switch {
+	case fn == nil:
+		return v, invalid("WaitFor needs a function, not nil")
+	case d <= 0:
+		return v, ErrTimeout
+	}
+	err = Timeout(ctx, d, func(ctx context.Context) (err error) {
+		v, err = fn(ctx)
+		return err
+	})
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return v, nil
+}
+
+// WaitForFuture waits for aw for d at most, then cancels it, waits until it
+// has ended and returns ErrTimeout; a result that aw has by then is returned
+// instead. Cancelling the waiting task cancels aw. asyncio.wait_for of a future.
+func WaitForFuture[T any](ctx context.Context, aw Awaitable[T], d time.Duration) (T, error) {
+	var zero T
+	if aw == nil {
+		return zero, invalid("WaitForFuture needs a future, not nil")
+	}
+	f := aw.(interface{ typed() *Future[T] }).typed()
+	if d <= 0 {
+		return cancelAndWait(ctx, f)
+	}
+	err := Timeout(ctx, d, func(ctx context.Context) error {
+		_, err := f.Await(ctx)
+		return err
+	})
+	switch {
+	case err == nil, f.state == finished && errors.Is(err, ErrTimeout):
+		return f.Result() // what ended in the same turn wins
+	default:
+		return zero, err
+	}
+}
+
+func cancelAndWait[T any](ctx context.Context, f *Future[T]) (T, error) {
+	var zero T
+	if f.state == pending {
+		if _, err := currentTask(ctx); err != nil {
+			return zero, err
+		}
+		f.Cancel()
+		if _, _, err := Wait(ctx, []Waiter{f}); err != nil {
+			return zero, err
+		}
+	}
+	if f.state == cancelled {
+		return zero, fmt.Errorf("%w: %v", ErrTimeout, f.err)
+	}
+	return f.Result()
+}
