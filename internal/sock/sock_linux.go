@@ -1,0 +1,203 @@
+package sock
+
+import (
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
+
+// Dial makes a stream socket, binds it to local when that is not nil, and
+// begins to connect it to a. done: it is connected already; otherwise it is
+// when the descriptor becomes writable and Failure is nil.
+func Dial(a, local net.Addr) (fd int, done bool, err error) {
+	family, to, err := sockaddr(a)
+	if err != nil {
+		return -1, false, err
+	}
+	fd, err = unix.Socket(family, kind, 0)
+	if err != nil {
+		return -1, false, err
+	}
+	if err = bindLocal(fd, family, local); err == nil {
+		err = unix.Connect(fd, to)
+	}
+	switch err {
+	case nil:
+		return fd, true, nil
+	case unix.EINPROGRESS, unix.EINTR: // Why: an interrupted connect goes on by itself
+		return fd, false, nil
+	}
+	_ = unix.Close(fd)
+	return -1, false, err
+}
+
+func bindLocal(fd, family int, local net.Addr) error {
+	if local == nil {
+		return nil
+	}
+	f, from, err := sockaddr(local)
+	if err != nil {
+		return err
+	}
+	if f != family {
+		return unix.EAFNOSUPPORT
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	return unix.Bind(fd, from)
+}
+
+// Failure takes the error that waits on fd (SO_ERROR).
+func Failure(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if n != 0 {
+		return unix.Errno(n)
+	}
+	return nil
+}
+
+// Bind makes a stream socket that has the address a and does not listen yet.
+func Bind(a net.Addr, o ListenOptions) (int, error) {
+	family, at, err := sockaddr(a)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.Socket(family, kind, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := listenOptions(fd, family, o); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	if err := unix.Bind(fd, at); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func listenOptions(fd, family int, o ListenOptions) error {
+	inet := family != unix.AF_UNIX
+	for _, opt := range []struct {
+		on          bool
+		level, name int
+	}{
+		{inet && o.ReuseAddress, unix.SOL_SOCKET, unix.SO_REUSEADDR},
+		{inet && o.ReusePort, unix.SOL_SOCKET, unix.SO_REUSEPORT},
+		{inet && o.KeepAlive, unix.SOL_SOCKET, unix.SO_KEEPALIVE},
+		{family == unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY},
+	} {
+		if opt.on {
+			if err := unix.SetsockoptInt(fd, opt.level, opt.name, 1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Listen lets clients in, backlog of them before Accept.
+func Listen(fd, backlog int) error { return unix.Listen(fd, backlog) }
+
+// Accept takes one client, non-blocking.
+func Accept(fd int) (int, error) {
+	n, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	return n, err
+}
+
+// Adopt makes a stream socket of somebody else usable here: non-blocking.
+func Adopt(fd int) error {
+	t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return err
+	}
+	if t != unix.SOCK_STREAM {
+		return unix.EPROTOTYPE
+	}
+	return unix.SetNonblock(fd, true)
+}
+
+// NoDelay sends small writes at once; it does nothing on a UNIX socket.
+func NoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
+
+// Read reads what is there.
+func Read(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
+
+// Write writes what fits.
+func Write(fd int, p []byte) (int, error) {
+	return unix.SendmsgN(fd, p, nil, nil, unix.MSG_NOSIGNAL)
+}
+
+// Writev writes what fits of at most MaxPieces pieces.
+func Writev(fd int, pieces [][]byte) (int, error) {
+	return unix.SendmsgBuffers(fd, pieces[:min(len(pieces), MaxPieces)], nil, nil, unix.MSG_NOSIGNAL)
+}
+
+// CloseWrite ends the output half.
+func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
+
+// Close closes the descriptor. Call it once: the number is somebody else's then.
+func Close(fd int) error { return unix.Close(fd) }
+
+// LocalAddr is the socket's own address, nil when it has none.
+func LocalAddr(fd int) net.Addr {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil
+	}
+	return netAddr(sa)
+}
+
+// PeerAddr is the address of the other end, nil when it has none.
+func PeerAddr(fd int) net.Addr {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return nil
+	}
+	return netAddr(sa)
+}
+
+func sockaddr(a net.Addr) (family int, sa unix.Sockaddr, err error) {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		if ip := a.IP.To4(); ip != nil && a.Zone == "" {
+			return unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}, nil
+		}
+		if ip := a.IP.To16(); ip != nil {
+			return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(ip), ZoneId: zone(a.Zone)}, nil
+		}
+	case *net.UnixAddr:
+		return unix.AF_UNIX, &unix.SockaddrUnix{Name: a.Name}, nil
+	}
+	return 0, nil, unix.EAFNOSUPPORT
+}
+
+func zone(name string) uint32 {
+	if i, err := net.InterfaceByName(name); name != "" && err == nil {
+		return uint32(i.Index)
+	}
+	return 0
+}
+
+func netAddr(sa unix.Sockaddr) net.Addr {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: net.IP(sa.Addr[:]), Port: sa.Port}
+	case *unix.SockaddrInet6:
+		a := &net.TCPAddr{IP: net.IP(sa.Addr[:]), Port: sa.Port}
+		if i, err := net.InterfaceByIndex(int(sa.ZoneId)); sa.ZoneId != 0 && err == nil {
+			a.Zone = i.Name
+		}
+		return a
+	case *unix.SockaddrUnix:
+		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
+	}
+	return nil
+}

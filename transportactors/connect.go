@@ -1,0 +1,212 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// CreateConnection connects to address ("host:port" for tcp, tcp4 and tcp6, a
+// path for unix), trying what a name resolves to in order, and returns after
+// ConnectionMade ran. factory is called once, when the socket is connected. It
+// waits: call it in a task; cancelling the task or ending ctx closes what was
+// begun. Errors: the kernel's (errors.Is(err, syscall.ECONNREFUSED)), those of
+// every address together when they differ, *net.DNSError,
+// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *guard.Panic of
+// factory. asyncio: loop.create_connection.
+func CreateConnection[P Protocol](ctx context.Context, factory func() P, network, address string, opts ...Option) (Transport, P, error) {
+	var p P
+	if factory == nil {
+		return nil, p, invalid("CreateConnection needs a factory, not nil")
+	}
+	fd, err := dial(ctx, network, address, opts)
+	if err != nil {
+		return nil, p, err
+	}
+	t, err := announce(ctx, fd, func() Protocol { p = factory(); return p })
+	return t, p, err
+}
+
+// ConnectAcceptedSocket makes a transport of a connected stream socket that was
+// accepted elsewhere, and owns the descriptor from here on, also when it fails
+// — except with loopnode.ErrInvalidArgument and loopnode.ErrWrongGoroutine,
+// when it stays the caller's. It returns after ConnectionMade ran; call it in a
+// task. asyncio: loop.connect_accepted_socket.
+func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd int) (Transport, P, error) {
+	var p P
+	if factory == nil {
+		return nil, p, invalid("ConnectAcceptedSocket needs a factory, not nil")
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return nil, p, err
+	}
+	if err := l.Watched(fd); err != nil {
+		return nil, p, fmt.Errorf("%w: %w", loopnode.ErrInvalidArgument, err)
+	}
+	if err := sock.Adopt(fd); err != nil {
+		return nil, p, invalid("descriptor %d: a stream socket was expected: %v", fd, err)
+	}
+	t, err := announce(ctx, fd, func() Protocol { p = factory(); return p })
+	return t, p, err
+}
+
+// announce makes the transport of a connected socket and waits for ConnectionMade.
+func announce(ctx context.Context, fd int, factory func() Protocol) (Transport, error) {
+	l, err := home(ctx)
+	if err != nil {
+		return nil, errors.Join(err, sock.Close(fd))
+	}
+	var p Protocol
+	if fault := guard.Call(func() { p = factory() }); fault != nil {
+		return nil, errors.Join(fault, sock.Close(fd))
+	}
+	c, err := newConn(l, fd, p)
+	if err != nil {
+		return nil, err
+	}
+	made := loopnode.NewFuture[struct{}](l)
+	c.start(func() {
+		if !made.Done() {
+			_ = made.SetResult(struct{}{})
+		}
+	})
+	if _, err := made.Await(ctx); err != nil {
+		c.Abort()
+		return nil, err
+	}
+	if p, ok := c.reason.(*guard.Panic); ok {
+		return nil, p
+	}
+	return c, nil
+}
+
+// dial connects to the first address that answers.
+func dial(ctx context.Context, network, address string, opts []Option) (int, error) {
+	o, err := collect(opts)
+	if err != nil {
+		return -1, err
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return -1, err
+	}
+	remote, err := resolve(ctx, network, address)
+	if err != nil {
+		return -1, err
+	}
+	var local []net.Addr
+	if o.local != "" {
+		if local, err = resolve(ctx, network, o.local); err != nil {
+			return -1, err
+		}
+	}
+	var failed []error
+	for _, a := range remote {
+		fd, err := connectFrom(ctx, l, a, local)
+		if err == nil {
+			return fd, nil
+		}
+		if ended(err) {
+			return -1, err
+		}
+		failed = append(failed, err)
+	}
+	return -1, together(failed)
+}
+
+// ended reports whether err is the caller's end and not an address's.
+func ended(err error) bool {
+	return errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrTimeout) || errors.Is(err, loopnode.ErrLoopClosed)
+}
+
+// connectFrom connects to a from the first of local that fits and can be bound.
+func connectFrom(ctx context.Context, l *loopnode.Loop, a net.Addr, local []net.Addr) (int, error) {
+	if local == nil {
+		return connect(ctx, l, a, nil)
+	}
+	err := fmt.Errorf("connecting to %s: no local address of its family was given", a)
+	for _, from := range local {
+		if family(from) != family(a) {
+			continue
+		}
+		var fd int
+		if fd, err = connect(ctx, l, a, from); err == nil || ended(err) {
+			return fd, err
+		}
+	}
+	return -1, err
+}
+
+func family(a net.Addr) string {
+	if t, ok := a.(*net.TCPAddr); ok && t.IP.To4() != nil {
+		return "tcp4"
+	}
+	return a.Network()
+}
+
+// connect makes one attempt. What it opened it closes, unless it returns it.
+func connect(ctx context.Context, l *loopnode.Loop, a, from net.Addr) (int, error) {
+	fd, done, err := sock.Dial(a, from)
+	if err == nil && !done {
+		if err = established(ctx, l, fd); err != nil {
+			_ = sock.Close(fd)
+		}
+	}
+	switch {
+	case err == nil:
+		return fd, nil
+	case ended(err):
+		return -1, err
+	case from != nil:
+		return -1, fmt.Errorf("connect call failed (%s from %s): %w", a, from, err)
+	}
+	return -1, fmt.Errorf("connect call failed (%s): %w", a, err)
+}
+
+// established waits until the connect that was begun on fd is decided.
+func established(ctx context.Context, l *loopnode.Loop, fd int) error {
+	decided := loopnode.NewFuture[error](l)
+	w, err := l.Watch(fd, func() {}, func() {
+		if !decided.Done() {
+			_ = decided.SetResult(sock.Failure(fd))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := w.Set(false, true); err != nil {
+		return err
+	}
+	failure, err := decided.Await(ctx)
+	return errors.Join(err, failure)
+}
+
+// together is one error for all attempts: itself when they say the same.
+func together(errs []error) error {
+	texts := make([]string, len(errs))
+	same := true
+	for i, err := range errs {
+		texts[i] = err.Error()
+		same = same && texts[i] == texts[0]
+	}
+	if same {
+		return errs[0]
+	}
+	return &attempts{"multiple exceptions: " + strings.Join(texts, ", "), errs}
+}
+
+type attempts struct {
+	text string
+	errs []error
+}
+
+func (a *attempts) Error() string   { return a.text }
+func (a *attempts) Unwrap() []error { return a.errs }

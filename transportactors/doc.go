@@ -1,0 +1,13 @@
+// Package transportactors has connections, servers and streams on a loop:
+// asyncio's transports and protocols.
+//
+// A Protocol is called by the loop, one method at a time: ConnectionMade first,
+// ConnectionLost once and last. It answers through its Transport. Both belong to
+// the loop's goroutine; everybody else uses the Ref of a transport. Bytes pass
+// no mailbox: the poller calls the transport, the transport the protocol.
+//
+// A method of a protocol that panics ends its own connection, with the panic as
+// the reason, and is reported to the loop's exception handler.
+//
+// A Stream is the same connection for code that waits: an io.ReadWriter in a task.
+package transportactors

@@ -1,0 +1,26 @@
+package transportactors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// The errors of this package, to be tested with errors.Is.
+var (
+	// ErrClosed: the transport or server is closing or closed. It is not the
+	// reason of ConnectionLost: that is nil for a connection that was closed.
+	ErrClosed = errors.New("transport is closed")
+	// ErrWriteEOF: WriteEOF was called; nothing can be written after it.
+	// RuntimeError("Cannot call write() after write_eof()").
+	ErrWriteEOF = errors.New("cannot write after WriteEOF")
+	// ErrEmptyBuffer: GetBuffer returned no room.
+	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
+	// ErrNotLocal: the transport is on another node, or was never here.
+	ErrNotLocal = errors.New("transport is not in this process")
+)
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{loopnode.ErrInvalidArgument}, args...)...)
+}

@@ -1,0 +1,111 @@
+package transportactors
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Ref is the address of a transport: comparable, and usable from any goroutine.
+// What it is told happens on the transport's loop, in the order of the calls of
+// one goroutine. The zero Ref names nothing.
+type Ref struct {
+	addr actors.Address
+	door *door
+}
+
+// door is what a Ref in this process points at; it outlives the transport.
+type door struct {
+	loop   *loopnode.Loop
+	addr   actors.Address
+	t      Transport // owned by the loop goroutine
+	closed atomic.Bool
+}
+
+// live finds transports by address: those that were asked for a Ref and have
+// not ended.
+var (
+	live     sync.Map // actors.Address → *door
+	lastDoor atomic.Uint64
+)
+
+// openDoor makes the door of t. Loop goroutine.
+func openDoor(t Transport) *door {
+	l := t.Loop()
+	path := l.Name() + "/transports/" + strconv.FormatUint(lastDoor.Add(1), 10)
+	d := &door{loop: l, addr: actors.Address{Path: path}, t: t}
+	live.Store(d.addr, d)
+	return d
+}
+
+// shut makes every Ref of the transport answer ErrClosed.
+func (d *door) shut() {
+	d.closed.Store(true)
+	d.t = nil
+	live.Delete(d.addr)
+}
+
+// Lookup finds a transport of this process by the address of its Ref. A
+// transport that was never asked for a Ref, or has ended, is not found. Any
+// goroutine.
+func Lookup(addr actors.Address) (Ref, bool) {
+	addr.Node, addr.Incarnation = "", 0
+	d, ok := live.Load(addr)
+	if !ok {
+		return Ref{}, false
+	}
+	return d.(*door).ref(), true
+}
+
+func (d *door) ref() Ref { return Ref{d.addr, d} }
+
+func (c *conn) Ref() Ref {
+	if c.door == nil {
+		c.door = openDoor(c)
+		if c.ended {
+			c.door.shut()
+		}
+	}
+	return c.door.ref()
+}
+
+// Address is where the transport is; an empty node is this process.
+func (r Ref) Address() actors.Address { return r.addr }
+
+// String is the address.
+func (r Ref) String() string { return r.addr.String() }
+
+// Write is Transport.Write from any goroutine: it copies p and does not wait. A
+// nil error means that the loop has it, not that it was sent; it is dropped when
+// the transport closes first. Errors: ErrClosed, ErrNotLocal,
+// loopnode.ErrLoopClosed.
+func (r Ref) Write(p []byte) error {
+	kept := bytes.Clone(p)
+	return r.post(func(t Transport) { _ = t.Write(kept) }) // a loss is the protocol's news
+}
+
+// Close is Transport.Close from any goroutine. Errors as of Write.
+func (r Ref) Close() error { return r.post(Transport.Close) }
+
+// Abort is Transport.Abort from any goroutine. Errors as of Write.
+func (r Ref) Abort() error { return r.post(Transport.Abort) }
+
+func (r Ref) post(fn func(Transport)) error {
+	d := r.door
+	switch {
+	case d == nil:
+		return fmt.Errorf("%w: %s", ErrNotLocal, r)
+	case d.closed.Load():
+		return fmt.Errorf("%w: %s", ErrClosed, r)
+	}
+	return d.loop.Post(func() {
+		if d.t != nil {
+			fn(d.t)
+		}
+	})
+}

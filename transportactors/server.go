@@ -1,0 +1,202 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Server accepts connections and makes a protocol for each. Owned by the loop's
+// goroutine, as are all its methods. asyncio.Server.
+type Server struct {
+	loop      *loopnode.Loop
+	factory   func() Protocol
+	listeners []*listener
+	backlog   int
+	serving   bool
+	closed    bool
+	conns     map[*conn]struct{} // those that have not ended
+	waiters   []*loopnode.Future[struct{}]
+	forever   *loopnode.Future[struct{}] // ServeForever waits for it
+}
+
+// CreateServer listens on address ("host:port", an empty host for every
+// interface, port 0 for any free one; a path for unix) and calls factory for
+// each connection, on the loop. It returns when clients can connect. A name is
+// looked up first: call it in a task. Errors: the kernel's (EADDRINUSE, …),
+// *net.DNSError, loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop. A
+// factory that panics costs its connection only. asyncio: loop.create_server.
+func CreateServer(ctx context.Context, factory func() Protocol, network, address string, opts ...Option) (*Server, error) {
+	if factory == nil {
+		return nil, invalid("CreateServer needs a factory, not nil")
+	}
+	o, err := collect(opts)
+	if err != nil {
+		return nil, err
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at, err := resolve(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{loop: l, factory: factory, backlog: o.backlog, conns: map[*conn]struct{}{}}
+	if err := s.bind(at, o); err != nil {
+		return nil, err
+	}
+	enter(s)
+	if o.bindOnly {
+		return s, nil
+	}
+	if err := s.StartServing(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, loopnode.Sleep(ctx, 0)
+}
+
+// bind opens every address this machine has; all or none.
+func (s *Server) bind(at []net.Addr, o options) error {
+	var missing error
+	for _, a := range at {
+		fd, err := sock.Bind(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
+		switch {
+		case err == nil:
+			s.listeners = append(s.listeners, newListener(s, fd))
+		case sock.Unavailable(err):
+			missing = errors.Join(missing, fmt.Errorf("%s: %w", a, err))
+		default:
+			s.closeListeners()
+			return fmt.Errorf("error while attempting to bind on address %s: %w", a, err)
+		}
+	}
+	if len(s.listeners) == 0 {
+		return fmt.Errorf("could not bind on any address: %w", missing)
+	}
+	return nil
+}
+
+// StartServing lets clients in; repeating it does nothing. ErrClosed after Close.
+func (s *Server) StartServing() error {
+	switch {
+	case s.closed:
+		return fmt.Errorf("%w: the server", ErrClosed)
+	case s.serving:
+		return nil
+	}
+	for _, ln := range s.listeners {
+		if err := ln.open(); err != nil {
+			return fmt.Errorf("listening on %s: %w", ln.addr, err)
+		}
+	}
+	s.serving = true
+	return nil
+}
+
+// IsServing reports whether clients are let in.
+func (s *Server) IsServing() bool { return s.serving && !s.closed }
+
+// Loop is where the server lives.
+func (s *Server) Loop() *loopnode.Loop { return s.loop }
+
+// Addrs are the addresses it listens on; none after Close.
+func (s *Server) Addrs() []net.Addr {
+	var out []net.Addr
+	for _, ln := range s.listeners {
+		out = append(out, ln.addr)
+	}
+	return out
+}
+
+// Close refuses new clients from here on and leaves the connections alone. A
+// running ServeForever ends. Repeating it does nothing.
+func (s *Server) Close() {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.closeListeners()
+	leave(s)
+	if s.forever != nil {
+		s.forever.Cancel("the server was closed")
+	}
+	s.settle()
+}
+
+func (s *Server) closeListeners() {
+	for _, ln := range s.listeners {
+		ln.close()
+	}
+	s.listeners = nil
+}
+
+func (s *Server) loopClosed() { s.Close() }
+
+// CloseClients closes every connection of this server; see Transport.Close.
+func (s *Server) CloseClients() {
+	for c := range s.conns {
+		c.Close()
+	}
+}
+
+// AbortClients aborts every connection of this server; see Transport.Abort.
+func (s *Server) AbortClients() {
+	for c := range s.conns {
+		c.Abort()
+	}
+}
+
+// WaitClosed waits until the server is closed and its last connection is gone.
+// Call it in a task. Errors: what ended the wait early.
+func (s *Server) WaitClosed(ctx context.Context) error {
+	if s.closed && len(s.conns) == 0 {
+		return nil
+	}
+	f := loopnode.NewFuture[struct{}](s.loop)
+	s.waiters = append(s.waiters, f)
+	_, err := f.Await(ctx)
+	return err
+}
+
+// gone counts down a connection that has ended.
+func (s *Server) gone(c *conn) {
+	delete(s.conns, c)
+	s.settle()
+}
+
+// settle wakes who waits for the end of everything.
+func (s *Server) settle() {
+	if !s.closed || len(s.conns) > 0 {
+		return
+	}
+	for _, f := range s.waiters {
+		if !f.Done() {
+			_ = f.SetResult(struct{}{})
+		}
+	}
+	s.waiters = nil
+}
+
+// ServeForever lets clients in and waits until the task is cancelled or the
+// server is closed; then it closes the server, waits for its connections, and
+// returns an error that is loopnode.ErrCancelled. ErrClosed on a closed server,
+// loopnode.ErrBusy when it is called twice.
+func (s *Server) ServeForever(ctx context.Context) error {
+	if s.forever != nil {
+		return fmt.Errorf("%w: ServeForever runs already", loopnode.ErrBusy)
+	}
+	if err := s.StartServing(); err != nil {
+		return err
+	}
+	s.forever = loopnode.NewFuture[struct{}](s.loop)
+	_, err := s.forever.Await(ctx)
+	s.forever = nil
+	s.Close()
+	return errors.Join(err, s.WaitClosed(ctx))
+}

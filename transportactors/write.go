@@ -1,0 +1,151 @@
+package transportactors
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+)
+
+func (c *conn) Write(p []byte) error {
+	if err := c.writable(); err != nil || len(p) == 0 {
+		return err
+	}
+	if c.queue.size == 0 {
+		n, err := sock.Write(c.socket.fd, p)
+		switch {
+		case err == nil && n == len(p):
+			return nil
+		case err == nil:
+			p = p[n:]
+		case !sock.WouldBlock(err):
+			c.fail(err)
+			return fmt.Errorf("%w: %w", ErrClosed, err)
+		}
+	}
+	c.queue.add(p)
+	return c.queued()
+}
+
+func (c *conn) Writelines(pieces [][]byte) error {
+	if err := c.writable(); err != nil {
+		return err
+	}
+	if c.queue.size == 0 {
+		pieces = slices.Clone(pieces) // skip moves the slices; the caller's stay
+		n, err := sock.Writev(c.socket.fd, pieces)
+		switch {
+		case err == nil:
+			pieces = skip(pieces, n)
+		case !sock.WouldBlock(err):
+			c.fail(err)
+			return fmt.Errorf("%w: %w", ErrClosed, err)
+		}
+	}
+	for _, p := range pieces {
+		c.queue.add(p)
+	}
+	if c.queue.size == 0 {
+		return nil
+	}
+	return c.queued()
+}
+
+// writable tells whether the state takes more output.
+func (c *conn) writable() error {
+	switch {
+	case c.writeEOF:
+		return ErrWriteEOF
+	case c.losing, c.closing && !c.resuming:
+		return fmt.Errorf("%w: %s", ErrClosed, c)
+	}
+	return nil
+}
+
+// queued watches for room and looks at the high water mark.
+func (c *conn) queued() error {
+	c.interest()
+	c.checkHigh()
+	return nil
+}
+
+func (c *conn) checkHigh() {
+	if c.queue.size <= c.high || c.paused || c.losing {
+		return
+	}
+	c.paused = true
+	if c.proto.pauser != nil {
+		c.call("PauseWriting", c.proto.pauser.PauseWriting)
+	}
+}
+
+func (c *conn) checkLow() {
+	if !c.paused || c.queue.size > c.low {
+		return
+	}
+	c.paused = false
+	if c.proto.pauser != nil {
+		c.resuming = true
+		c.call("ResumeWriting", c.proto.pauser.ResumeWriting)
+		c.resuming = false
+	}
+}
+
+// onWritable sends once, then lets the protocol write, then ends what waited
+// for an empty queue.
+func (c *conn) onWritable() {
+	if c.losing || c.queue.size == 0 {
+		return
+	}
+	if err := c.queue.send(c.socket.fd); err != nil {
+		if !sock.WouldBlock(err) {
+			c.fail(err)
+		}
+		return
+	}
+	half := c.writeEOF // Why: a WriteEOF inside ResumeWriting shuts down itself
+	c.checkLow()
+	if c.losing || c.queue.size > 0 {
+		return
+	}
+	c.interest()
+	switch {
+	case c.closing:
+		c.lose(nil)
+	case half:
+		c.shutdown()
+	}
+}
+
+func (c *conn) WriteEOF() error {
+	if c.closing || c.writeEOF {
+		return nil
+	}
+	c.writeEOF = true
+	if c.queue.size == 0 {
+		c.shutdown()
+	}
+	return nil
+}
+
+func (c *conn) shutdown() {
+	if err := sock.CloseWrite(c.socket.fd); err != nil {
+		c.fail(err)
+	}
+}
+
+func (c *conn) CanWriteEOF() bool { return true }
+
+func (c *conn) SetWriteBufferLimits(high, low int) error {
+	h, l, err := waterMarks(high, low)
+	if err != nil {
+		return err
+	}
+	c.high, c.low = h, l
+	c.checkHigh()
+	return nil
+}
+
+func (c *conn) WriteBufferLimits() (low, high int) { return c.low, c.high }
+
+func (c *conn) WriteBufferSize() int { return c.queue.size }
