@@ -30,7 +30,7 @@ const grain = int64(5 * time.Microsecond)
 // set makes the alarm ring in at most d. An alarm armed for an earlier time is
 // left alone: it costs one empty return of Wait at most, and setting it would
 // cost a system call now.
-func (a *alarm) set(p *Poller, d time.Duration) error {
+func (a *alarm) set(d time.Duration) error {
 	if a.fd < 0 {
 		return unix.ENOSYS
 	}

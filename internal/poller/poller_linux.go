@@ -17,9 +17,8 @@ const (
 // Poller is one epoll set, level-triggered. Make one with New.
 // Owned by the loop goroutine; only Wake may be called from elsewhere.
 type Poller struct {
-	epfd   int
+	sleeper
 	slab   slab
-	events []unix.EpollEvent
 	alarm  alarm
 	closed bool
 	// orphans is set when a registration may have stayed in the kernel that can
@@ -38,17 +37,18 @@ const (
 
 // New makes a poller. It starts nothing; the caller must Close it.
 func New() (*Poller, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
+	p := &Poller{wakeFD: -1, slab: newSlab(), alarm: alarm{fd: -1}}
+	p.events = make([]unix.EpollEvent, minEvents)
+	p.bindLook()
+	if err := p.open(); err != nil {
+		return nil, err
 	}
-	wakeFD, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		unix.Close(epfd)
+	var err error
+	if p.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		p.file.Close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &Poller{epfd: epfd, wakeFD: wakeFD, slab: newSlab(), events: make([]unix.EpollEvent, minEvents), alarm: alarm{fd: -1}}
-	if err := errors.Join(p.watch(wakeFD, wakeSlot), p.alarm.open(p)); err != nil {
+	if err := errors.Join(p.watch(p.wakeFD, wakeSlot), p.alarm.open(p)); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func (p *Poller) Close() error {
 	p.wakeMu.Unlock()
 	p.alarm.close()
 	p.slab = newSlab()
-	return os.NewSyscallError("close", unix.Close(p.epfd))
+	return p.file.Close()
 }
 
 // Add registers fd, which must be non-blocking for the owner's sake, and
@@ -258,18 +258,16 @@ var one = [8]byte{1, 0, 0, 0, 0, 0, 0, 0}
 // process, the registration stays, keeps reporting, and can no longer be
 // deleted. Only leaving the set behind ends that.
 func (p *Poller) rebuild() error {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return os.NewSyscallError("epoll_create1", err)
+	old := p.file
+	if err := p.open(); err != nil {
+		return err
 	}
-	old := p.epfd
-	p.epfd, p.orphans = epfd, false
+	p.orphans = false
 	errs := []error{p.watch(p.wakeFD, wakeSlot), p.alarm.rewatch(p)}
 	for i := range p.slab.slots {
 		if e := &p.slab.slots[i]; e.used && e.inKernel {
 			e.inKernel = p.ctl(unix.EPOLL_CTL_ADD, Token{int32(i), e.generation}, e.want) == nil
 		}
 	}
-	unix.Close(old)
-	return errors.Join(errs...)
+	return errors.Join(append(errs, old.Close())...)
 }

@@ -174,14 +174,14 @@ func TestEventBufferGrows(t *testing.T) {
 
 func TestAlarmIsSetOnlyForEarlierDeadlines(t *testing.T) {
 	conform(t, func(t *testing.T, p *Poller) {
-		must(t, p.alarm.set(p, time.Hour))
+		must(t, p.alarm.set(time.Hour))
 		armed := p.alarm.until
-		must(t, p.alarm.set(p, time.Hour))
-		must(t, p.alarm.set(p, 2*time.Hour))
+		must(t, p.alarm.set(time.Hour))
+		must(t, p.alarm.set(2*time.Hour))
 		if p.alarm.until != armed {
 			t.Fatal("set anew for the same or a later deadline")
 		}
-		must(t, p.alarm.set(p, time.Minute))
+		must(t, p.alarm.set(time.Minute))
 		if p.alarm.until >= armed {
 			t.Fatal("not set for an earlier deadline")
 		}

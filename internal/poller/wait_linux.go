@@ -27,17 +27,6 @@ func (p *Poller) Wait(timeout time.Duration, each func(owner any, ready Events))
 	return p.deliver(n, each)
 }
 
-// sleep fills p.events.
-func (p *Poller) sleep(timeout time.Duration) (int, error) {
-	ms := -1
-	if timeout == 0 {
-		ms = 0
-	} else if timeout > 0 && p.alarm.set(p, timeout) != nil {
-		ms = ceilMillis(timeout) // no timerfd to be had: late, but never early
-	}
-	return unix.EpollWait(p.epfd, p.events, ms)
-}
-
 // deliver calls each for the first n events.
 func (p *Poller) deliver(n int, each func(any, Events)) (count int, err error) {
 	events := p.events[:n]
@@ -74,17 +63,10 @@ func (p *Poller) deliver(n int, each func(any, Events)) (count int, err error) {
 
 // own handles an event of the poller's own descriptors.
 func (p *Poller) own(slot int32) {
-	if slot == alarmSlot {
+	switch slot {
+	case alarmSlot:
 		p.alarm.rang()
+	case wakeSlot:
+		p.brisk = 0 // goroutines call this loop: they need its processor
 	}
-}
-
-// ceilMillis rounds up, so that a timeout never ends early, and clips to what
-// the kernel's int can hold.
-func ceilMillis(d time.Duration) int {
-	const most = 1<<31 - 1
-	if d > most*time.Millisecond {
-		return most
-	}
-	return int((d + time.Millisecond - 1) / time.Millisecond)
 }

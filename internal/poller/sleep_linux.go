@@ -1,0 +1,138 @@
+package poller
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sleeper is how the poller sleeps on its epoll set, in one of two ways.
+//
+// Parked: the epoll descriptor is itself in Go's poller and the goroutine parks
+// there. Nothing is held while it sleeps, so goroutines the loop has just woken
+// run at once on its processor, and an idle loop costs nothing.
+//
+// Raw: the goroutine blocks in epoll_wait. That answers traffic sooner and
+// cheaper, but holds the processor (P) until the runtime's monitor takes it
+// away, and what waits in its run queue with it: a call from a goroutine takes
+// 45 µs instead of 2.
+//
+// So raw is a habit that has to be earned: by many short sleeps in a row, all
+// ended by descriptors, not by goroutines. Figures: bench/blocking.
+// Owned by the loop goroutine.
+type sleeper struct {
+	epfd   int
+	file   *os.File // owns epfd
+	conn   syscall.RawConn
+	look   func(uintptr) bool // bound once: a closure per sleep would allocate
+	parks  bool               // false when Go's poller refuses the descriptor
+	brisk  int                // short sleeps in a row, ended by descriptors
+	events []unix.EpollEvent
+	// n and err are what look found.
+	n   int
+	err error
+}
+
+const (
+	// briskStreak is how many short sleeps make raw sleeping worth it.
+	briskStreak = 8
+	// rawBound is the longest raw sleep, and what counts as short.
+	rawBound = time.Millisecond
+)
+
+// open makes a new epoll set, and leaves the former one to the caller.
+func (s *sleeper) open() error {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	unix.SetNonblock(epfd, true) // tells os.NewFile to use Go's poller
+	file := os.NewFile(uintptr(epfd), "epoll")
+	conn, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return err
+	}
+	s.epfd, s.file, s.conn = epfd, file, conn
+	s.parks = file.SetReadDeadline(time.Time{}) == nil
+	return nil
+}
+
+// poll looks, or sleeps raw for at most ms milliseconds (-1: for ever).
+func (s *sleeper) poll(ms int) (int, error) { return unix.EpollWait(s.epfd, s.events, ms) }
+
+// sleep fills s.events. A timeout above 0 ends it by the alarm. It may end
+// early with nothing.
+func (p *Poller) sleep(timeout time.Duration) (int, error) {
+	switch {
+	case timeout == 0:
+		return p.poll(0)
+	case timeout > 0 && p.alarm.fd < 0, !p.parks:
+		return p.sleepRaw(timeout)
+	case p.brisk < briskStreak:
+		return p.park(timeout)
+	}
+	if timeout > 0 && timeout < rawBound {
+		if err := p.alarm.set(timeout); err != nil {
+			return 0, err
+		}
+	}
+	n, err := p.poll(int(rawBound / time.Millisecond))
+	if n == 0 && err == nil {
+		p.brisk = 0
+		if timeout < 0 {
+			return p.park(timeout)
+		}
+	}
+	return n, err
+}
+
+// sleepRaw is for systems that refuse the better ways.
+func (p *Poller) sleepRaw(timeout time.Duration) (int, error) {
+	ms := -1
+	if timeout > 0 && p.alarm.set(timeout) != nil {
+		ms = ceilMillis(timeout) // late, but never early
+	}
+	return p.poll(ms)
+}
+
+// park sleeps in Go's poller.
+func (p *Poller) park(timeout time.Duration) (int, error) {
+	start := time.Now()
+	if timeout > 0 {
+		if err := p.alarm.set(timeout); err != nil {
+			return 0, err
+		}
+	}
+	if err := p.conn.Read(p.look); err != nil {
+		return 0, err
+	}
+	if p.brisk++; time.Since(start) >= rawBound {
+		p.brisk = 0
+	}
+	return p.n, p.err
+}
+
+// bindLook makes what runs before every parking and after every unparking: it
+// looks into the set and says whether the sleep is over.
+//
+// Why nothing is lost between look and park: Go's poller has forgotten older
+// readiness before it calls look, and remembers what comes after.
+func (s *sleeper) bindLook() {
+	s.look = func(uintptr) bool {
+		s.n, s.err = s.poll(0)
+		return s.n != 0 || s.err != nil
+	}
+}
+
+// ceilMillis rounds up, so that a timeout never ends early, and clips to what
+// the kernel's int can hold.
+func ceilMillis(d time.Duration) int {
+	const most = 1<<31 - 1
+	if d > most*time.Millisecond {
+		return most
+	}
+	return int((d + time.Millisecond - 1) / time.Millisecond)
+}
