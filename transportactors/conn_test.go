@@ -223,7 +223,7 @@ func TestPanics(t *testing.T) {
 }
 
 func reset(err error) error {
-	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ENOTCONN) {
 		return nil
 	}
 	return err
