@@ -44,7 +44,7 @@ func (c *Condition) Wait(ctx context.Context) error {
 	_, err = c.queue.wait(ctx, t)
 	err = errors.Join(err, c.reacquire(t))
 	if err != nil {
-		c.queue.wake(1)
+		c.queue.take(1)
 	}
 	return err
 }
@@ -81,7 +81,7 @@ func (c *Condition) Notify(n int) error {
 	if !c.lock.locked {
 		return fmt.Errorf("%w: cannot notify: the lock is not acquired", ErrInvalidState)
 	}
-	c.queue.wake(n)
+	c.queue.take(n)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func (b *Barrier) leave() {
 		if b.state == resetting || b.state == draining {
 			b.state = filling
 		}
-		b.cond.queue.wake(b.cond.queue.list.Len())
+		b.cond.queue.take(b.cond.queue.list.Len())
 	}
 }
 
