@@ -38,8 +38,8 @@ type sleeper struct {
 const (
 	// briskStreak is how many short sleeps make raw sleeping worth it.
 	briskStreak = 8
-	// rawBound is the longest raw sleep, and what counts as short.
-	rawBound = time.Millisecond
+	// short is below what an idle loop sleeps and above what traffic lets it.
+	short = time.Millisecond
 )
 
 // open makes a new epoll set, and leaves the former one to the caller.
@@ -63,56 +63,35 @@ func (s *sleeper) open() error {
 // poll looks, or sleeps raw for at most ms milliseconds (-1: for ever).
 func (s *sleeper) poll(ms int) (int, error) { return unix.EpollWait(s.epfd, s.events, ms) }
 
-// sleep fills s.events. A timeout above 0 ends it by the alarm. It may end
-// early with nothing.
-func (p *Poller) sleep(timeout time.Duration) (int, error) {
-	switch {
-	case timeout == 0:
-		return p.poll(0)
-	case timeout > 0 && p.alarm.fd < 0, !p.parks:
-		return p.sleepRaw(timeout)
-	case p.brisk < briskStreak:
-		return p.park(timeout)
-	}
-	if timeout > 0 && timeout < rawBound {
-		if err := p.alarm.set(timeout); err != nil {
-			return 0, err
-		}
-	}
-	n, err := p.poll(int(rawBound / time.Millisecond))
-	if n == 0 && err == nil {
-		p.brisk = 0
-		if timeout < 0 {
-			return p.park(timeout)
-		}
-	}
-	return n, err
-}
-
-// sleepRaw is for systems that refuse the better ways.
-func (p *Poller) sleepRaw(timeout time.Duration) (int, error) {
-	ms := -1
-	if timeout > 0 && p.alarm.set(timeout) != nil {
-		ms = ceilMillis(timeout) // late, but never early
-	}
-	return p.poll(ms)
-}
-
-// park sleeps in Go's poller.
-func (p *Poller) park(timeout time.Duration) (int, error) {
-	start := time.Now()
-	if timeout > 0 {
-		if err := p.alarm.set(timeout); err != nil {
-			return 0, err
-		}
-	}
-	if err := p.conn.Read(p.look); err != nil {
+// park sleeps in Go's poller until something is in the set.
+func (s *sleeper) park() (int, error) {
+	if err := s.conn.Read(s.look); err != nil {
 		return 0, err
 	}
-	if p.brisk++; time.Since(start) >= rawBound {
+	return s.n, s.err
+}
+
+// sleep fills p.events. A timeout above 0 ends it by the alarm.
+func (p *Poller) sleep(timeout time.Duration) (n int, err error) {
+	if timeout == 0 {
+		return p.poll(0)
+	}
+	ms := -1
+	if timeout > 0 && p.alarm.set(timeout) != nil {
+		ms = ceilMillis(timeout) // no timerfd to be had: late, but never early
+	}
+	start := time.Now()
+	if p.parks && ms < 0 && p.brisk < briskStreak {
+		n, err = p.park()
+	} else {
+		n, err = p.poll(ms)
+	}
+	// A raw sleep needs no bound: one long one ends the habit, and until then
+	// the runtime has taken the processor back once.
+	if p.brisk++; time.Since(start) >= short {
 		p.brisk = 0
 	}
-	return p.n, p.err
+	return n, err
 }
 
 // bindLook makes what runs before every parking and after every unparking: it
