@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// embedded is a NATS server inside this process. Owned by the node that started it.
+type embedded struct {
+	server *server.Server
+	unlock func() error // lets the store folder go; nil without one
+}
+
+const embeddedReady = 10 * time.Second
+
+// startEmbedded starts a server that listens on nothing, or on cfg.Listen.
+func startEmbedded(ctx context.Context, cfg Config, log hclog.Logger) (*embedded, error) {
+	opts, err := serverOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	e := &embedded{}
+	if cfg.StoreDir != "" {
+		if e.unlock, err = lockStore(cfg.StoreDir); err != nil {
+			return nil, err
+		}
+	}
+	if e.server, err = server.NewServer(opts); err != nil {
+		e.stop()
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	out := &serverLog{log: log.Named("nats")}
+	e.server.SetLoggerV2(out, log.IsTrace(), false, false)
+	e.server.Start()
+	if err := e.ready(ctx, out); err != nil {
+		e.stop()
+		return nil, err
+	}
+	return e, nil
+}
+
+// serverOptions sets explicitly what nats-server would otherwise decide against
+// a node's interest: signals (it would take SIGTERM and exit), the address
+// (0.0.0.0) and the store (one folder in the temporary directory for everybody).
+func serverOptions(cfg Config) (*server.Options, error) {
+	host, port, err := cfg.listenAddress()
+	if err != nil {
+		return nil, err
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return &server.Options{
+		ServerName:             cfg.Name,
+		Host:                   host,
+		Port:                   port,
+		DontListen:             cfg.Listen == "",
+		NoSigs:                 true,
+		NoLog:                  true,
+		DisableJetStreamBanner: true,
+		JetStream:              cfg.StoreDir != "",
+		StoreDir:               cfg.StoreDir,
+		SyncAlways:             true,
+		MaxPayload:             int32(cfg.MaxPayload + frameOverhead),
+		PingInterval:           natsPing,
+		MaxPingsOut:            natsPings,
+		LameDuckDuration:       200 * time.Millisecond,
+		LameDuckGracePeriod:    100 * time.Millisecond,
+	}, nil
+}
+
+func (e *embedded) ready(ctx context.Context, out *serverLog) error {
+	limit := embeddedReady
+	if at, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(at))
+	}
+	ok := e.server.ReadyForConnections(limit)
+	if text := out.fatal.Load(); text != nil {
+		return fmt.Errorf("embedded NATS server: %s", *text)
+	}
+	if !ok {
+		return fmt.Errorf("embedded NATS server was not ready after %v: is the machine overloaded?", limit)
+	}
+	return ctx.Err()
+}
+
+// url is where other processes connect to; "" when nothing listens.
+func (e *embedded) url() string {
+	if e == nil || e.server.Addr() == nil {
+		return ""
+	}
+	return e.server.ClientURL()
+}
+
+// stop ends the server and waits until all of it is gone.
+func (e *embedded) stop() {
+	if e.server != nil {
+		e.server.Shutdown()
+		e.server.WaitForShutdown()
+	}
+	if e.unlock != nil {
+		_ = e.unlock() // the descriptor is closed either way
+	}
+}
+
+// lockStore makes the folder and takes its lock.
+func lockStore(dir string) (unlock func() error, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "loopmesh.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store folder: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("store folder %s is used by another node: give every node its own StoreDir: %w", dir, err)
+	}
+	return f.Close, nil // closing releases the lock
+}

@@ -1,0 +1,219 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// Member is a node of the cluster as this node knows it.
+type Member struct {
+	Name        string    `json:"name"`
+	Incarnation uint64    `json:"incarnation"`
+	Joined      time.Time `json:"joined"`    // when this node first heard of it
+	LastSeen    time.Time `json:"last_seen"` // when it last said something
+	Suspect     bool      `json:"suspect"`   // silent, not yet given up
+	Self        bool      `json:"self"`
+}
+
+// member is what is kept of another node. Guarded by memberTable.mu.
+type member struct {
+	number   uint64
+	joined   time.Time
+	seen     time.Time
+	absences int // answers "nobody is there" since it last said something
+}
+
+type memberTable struct {
+	mu      sync.Mutex
+	byName  map[string]*member
+	changed chan struct{} // closed and renewed when somebody comes or goes
+}
+
+func (t *memberTable) init() {
+	t.byName, t.changed = map[string]*member{}, make(chan struct{})
+}
+
+func (t *memberTable) signal() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// saw notes a sign of life. fresh: it was not known; replaced: the incarnation
+// that has ended because a new one speaks, 0 when none has.
+func (t *memberTable) saw(name string, number uint64, now time.Time) (fresh bool, replaced uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.byName[name]
+	if m == nil || m.number != number {
+		if m != nil {
+			replaced = m.number
+		}
+		t.byName[name] = &member{number: number, joined: now, seen: now}
+		t.signal()
+		return true, replaced
+	}
+	m.seen, m.absences = now, 0
+	return false, 0
+}
+
+// drop forgets a member; false when that incarnation was not known.
+func (t *memberTable) drop(name string, number uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.byName[name]
+	if m == nil || m.number != number {
+		return false
+	}
+	delete(t.byName, name)
+	t.signal()
+	return true
+}
+
+// absent notes that nobody listens under a name; dead when it is the second
+// time in a row.
+func (t *memberTable) absent(name string) (number uint64, dead bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.byName[name]
+	if m == nil {
+		return 0, false
+	}
+	m.absences++
+	return m.number, m.absences >= 2
+}
+
+// forgive starts the clocks anew: while this node was cut off it heard nobody,
+// which says nothing about them.
+func (t *memberTable) forgive(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.byName {
+		m.seen, m.absences = now, 0
+	}
+}
+
+func (t *memberTable) find(name string) (m member, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.byName[name]; p != nil {
+		return *p, true
+	}
+	return member{}, false
+}
+
+// census sorts members by how long they are silent.
+func (t *memberTable) census(now time.Time, quietAfter, deadAfter time.Duration) (quiet []string, dead map[string]uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, m := range t.byName {
+		switch silent := now.Sub(m.seen); {
+		case silent > deadAfter:
+			if dead == nil {
+				dead = map[string]uint64{}
+			}
+			dead[name] = m.number
+		case silent > quietAfter || m.absences > 0:
+			quiet = append(quiet, name)
+		}
+	}
+	return quiet, dead
+}
+
+// Members are the nodes of the cluster known to be alive, this one included,
+// by name.
+func (n *Node) Members() []Member {
+	now := time.Now()
+	out := []Member{{Name: n.name, Incarnation: n.number, LastSeen: now, Self: true}}
+	n.members.mu.Lock()
+	for name, m := range n.members.byName {
+		out = append(out, Member{
+			Name: name, Incarnation: m.number, Joined: m.joined, LastSeen: m.seen,
+			Suspect: m.absences > 0 || now.Sub(m.seen) > quietBeats*n.cfg.Heartbeat,
+		})
+	}
+	n.members.mu.Unlock()
+	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// WaitMembers waits until exactly count nodes are known, this one included.
+func (n *Node) WaitMembers(ctx context.Context, count int) error {
+	for {
+		n.members.mu.Lock()
+		have, changed := len(n.members.byName)+1, n.members.changed
+		n.members.mu.Unlock()
+		if have == count {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-n.stop:
+			return fmt.Errorf("%w: the node was closed", ErrClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d members, %d are here: %w", count, have, context.Cause(ctx))
+		}
+	}
+}
+
+// heard handles the membership frames of other nodes.
+func (n *Node) heard(f *wire.Frame) {
+	if f.From == n.name {
+		if f.FromNumber != n.number {
+			n.rival(f)
+		}
+		return
+	}
+	if f.Kind == wire.Goodbye {
+		n.nodeDown(f.From, f.FromNumber, "it left")
+		return
+	}
+	fresh, replaced := n.members.saw(f.From, f.FromNumber, time.Now())
+	if replaced != 0 {
+		n.ended(f.From, replaced, "it was started again")
+	}
+	if fresh {
+		n.log.Info("node joined", "member", f.From, "incarnation", f.FromNumber)
+	}
+	if fresh || f.Kind == wire.Hello {
+		n.answer(n.subjects.of(f.From), &wire.Frame{Kind: wire.Pong, From: n.name, FromNumber: n.number})
+	}
+}
+
+// nodeDown acts on evidence that a node is gone, once per incarnation.
+func (n *Node) nodeDown(name string, number uint64, why string) {
+	if n.members.drop(name, number) {
+		n.ended(name, number, why)
+	}
+}
+
+// ended tells everybody who depends on an incarnation that it is over.
+func (n *Node) ended(name string, number uint64, why string) {
+	n.stats.nodesDown.Add(1)
+	n.log.Warn("node is gone", "member", name, "incarnation", number, "why", why)
+	n.pending.failNode(name, number, why)
+	n.inbound.cancelFrom(name, number)
+	n.watchers.forgetNode(name, number)
+	n.watches.nodeDown(n, name, number, why)
+}
+
+// nobodyThere handles NATS's answer that nobody listens as that node. Once may
+// be a reconnect; twice in a row is a death.
+func (n *Node) nobodyThere(name string) {
+	n.stats.noResponders.Add(1)
+	if n.offline.Load() {
+		return
+	}
+	number, dead := n.members.absent(name)
+	switch {
+	case dead:
+		n.nodeDown(name, number, "nobody listens under its name")
+	case number != 0:
+		n.kick()
+	}
+}
