@@ -1,0 +1,308 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+func TestServerCloses(t *testing.T) {
+	t.Run("SRV-15 close refuses new clients and leaves connections alone; SRV-16 waiting ends with the last one", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			s, here, there, err := pair(ctx)
+			if err != nil {
+				return err
+			}
+			at := s.Addrs()[0].String()
+			s.Close()
+			s.Close()
+			if s.IsServing() || len(s.Addrs()) != 0 {
+				return errors.New("serving after close")
+			}
+			if _, _, err := CreateConnection(ctx, func() *probe { return newProbe(ctx) }, "tcp", at); !errors.Is(err, syscall.ECONNREFUSED) {
+				return fmt.Errorf("a new client got %v", err)
+			}
+			waiter := loopnode.CreateTask(ctx, "waiter", func(ctx context.Context) (int, error) { return 0, s.WaitClosed(ctx) })
+			_ = here.t.Write([]byte("x"))
+			for len(there.data) == 0 {
+				if err := loopnode.Sleep(ctx, 0); err != nil {
+					return err
+				}
+			}
+			if waiter.Done() {
+				return errors.New("the wait ended before the connection")
+			}
+			here.t.Close()
+			_, err = waiter.Await(ctx)
+			return errors.Join(err, s.WaitClosed(ctx))
+		})
+	})
+	t.Run("SRV-17 every connection of a server can be closed or aborted", func(t *testing.T) {
+		for _, end := range []func(*Server){(*Server).CloseClients, (*Server).AbortClients} {
+			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+				s, here, there, err := pair(ctx)
+				if err != nil {
+					return err
+				}
+				end(s)
+				if err := errors.Join(there.wait(ctx), here.wait(ctx)); err != nil {
+					return err
+				}
+				s.Close()
+				return s.WaitClosed(ctx)
+			})
+		}
+	})
+}
+
+func TestStartServing(t *testing.T) {
+	t.Run("SRV-01 bound but not serving refuses; SRV-02 starting is idempotent, on a closed server an error", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			s, err := serve(ctx, newProbe(ctx), WithStartServing(false))
+			if err != nil {
+				return err
+			}
+			at := s.Addrs()[0].String()
+			connect := func() error {
+				tr, _, err := CreateConnection(ctx, func() *probe { return newProbe(ctx) }, "tcp", at)
+				if err == nil {
+					tr.Abort()
+				}
+				return err
+			}
+			if err := connect(); s.IsServing() || !errors.Is(err, syscall.ECONNREFUSED) {
+				return fmt.Errorf("before serving: %v", err)
+			}
+			if err := errors.Join(s.StartServing(), s.StartServing(), connect()); err != nil || !s.IsServing() {
+				return fmt.Errorf("serving: %w", err)
+			}
+			s.Close()
+			if err := s.StartServing(); !errors.Is(err, ErrClosed) {
+				return fmt.Errorf("on a closed server: %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestServeForever(t *testing.T) {
+	t.Run("SRV-18 cancelling closes the server and comes back", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			s, err := serve(ctx, newProbe(ctx))
+			if err != nil {
+				return err
+			}
+			task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) { return 0, s.ServeForever(ctx) })
+			if err := loopnode.Sleep(ctx, 0); err != nil {
+				return err
+			}
+			if err := s.ServeForever(ctx); !errors.Is(err, loopnode.ErrBusy) {
+				return fmt.Errorf("a second one got %v", err)
+			}
+			task.Cancel()
+			if _, err := task.Await(ctx); !errors.Is(err, loopnode.ErrCancelled) || s.IsServing() {
+				return fmt.Errorf("it ended with %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestAcceptExhausted(t *testing.T) {
+	t.Run("SRV-13 without descriptors the listener rests, says so and goes on", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			p := newProbe(ctx)
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			tries := 0
+			s.listeners[0].accept = func(fd int) (int, error) {
+				if tries++; tries == 1 {
+					return -1, syscall.EMFILE
+				}
+				return sock.Accept(fd)
+			}
+			began := time.Now()
+			back, err := aside(ctx, func() ([]byte, error) { return talk(s, "patient") })
+			if err != nil || len(back) != 0 {
+				return fmt.Errorf("got %q, %w", back, err)
+			}
+			if err := p.wait(ctx); err != nil || string(p.data) != "patient" {
+				return fmt.Errorf("the server got %q, %w", p.data, err)
+			}
+			if rest := time.Since(began); rest < acceptPause-50*time.Millisecond {
+				return fmt.Errorf("it rested %v", rest)
+			}
+			if tries > 4 || len(*told) != 1 || !errors.Is((*told)[0].Exception, syscall.EMFILE) {
+				return fmt.Errorf("%d tries; the handler heard %v", tries, *told)
+			}
+			s.Close()
+			return nil
+		})
+	})
+}
+
+func TestFactoryPanics(t *testing.T) {
+	t.Run("SRV-14 a failing factory costs that connection alone", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			calls, good := 0, newProbe(ctx)
+			s, err := CreateServer(ctx, func() Protocol {
+				if calls++; calls == 1 {
+					panic("planted")
+				}
+				return good
+			}, "tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for _, text := range []string{"", "x"} {
+				if _, err := aside(ctx, func() ([]byte, error) { return talk(s, text) }); err != nil {
+					return err
+				}
+			}
+			if err := good.wait(ctx); err != nil || string(good.data) != "x" || len(*told) != 1 {
+				return fmt.Errorf("%q, %w, %v", good.data, err, *told)
+			}
+			return nil
+		})
+	})
+}
+
+func TestBindFails(t *testing.T) {
+	t.Run("SRV-07 a busy address keeps its errno and names it", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			s, err := serve(ctx, newProbe(ctx))
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			at := s.Addrs()[0].String()
+			_, err = CreateServer(ctx, func() Protocol { return nil }, "tcp", at)
+			if !errors.Is(err, syscall.EADDRINUSE) {
+				return fmt.Errorf("got %v", err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestConnectErrors(t *testing.T) {
+	t.Run("CON-09 one failing address gives its own error", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			s, err := serve(ctx, newProbe(ctx))
+			if err != nil {
+				return err
+			}
+			at := s.Addrs()[0].String()
+			s.Close()
+			calls := 0
+			_, _, err = CreateConnection(ctx, func() *probe { calls++; return newProbe(ctx) }, "tcp", at)
+			if want := "connect call failed (" + at + "): connection refused"; err == nil || err.Error() != want || calls != 0 {
+				return fmt.Errorf("got %v after %d calls of the factory", err, calls)
+			}
+			for _, bad := range []string{"nonsense", "127.0.0.1:70000"} {
+				if _, err := OpenConnection(ctx, "tcp", bad); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					return fmt.Errorf("%s gave %v", bad, err)
+				}
+			}
+			return nil
+		})
+	})
+	if _, err := OpenConnection(context.Background(), "tcp", "127.0.0.1:1"); !errors.Is(err, loopnode.ErrNoRunningLoop) {
+		t.Fatalf("without a loop: %v", err)
+	}
+}
+
+func TestConnectName(t *testing.T) {
+	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		p := newProbe(ctx)
+		s, err := serve(ctx, p)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		_, port, err := net.SplitHostPort(s.Addrs()[0].String())
+		if err != nil {
+			return err
+		}
+		c, err := OpenConnection(ctx, "tcp4", net.JoinHostPort("localhost", port), WithLocalAddress("127.0.0.1:0"))
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(c, "by name")
+		_ = c.Close()
+		if err := errors.Join(err, p.wait(ctx)); err != nil || string(p.data) != "by name" {
+			return fmt.Errorf("%q, %w", p.data, err)
+		}
+		return nil
+	})
+}
+
+func TestRef(t *testing.T) {
+	within(t, func(ctx context.Context, here, there *probe) error {
+		ref := here.t.Ref()
+		if found, ok := Lookup(ref.Address()); !ok || found != ref || here.t.Ref() != ref {
+			return errors.New("the ref is not found by its address")
+		}
+		text := []byte("from elsewhere")
+		_, err := aside(ctx, func() (int, error) {
+			err := ref.Write(text)
+			clear(text)
+			return 0, errors.Join(err, ref.Close())
+		})
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(here.wait(ctx), there.wait(ctx)); err != nil {
+			return err
+		}
+		if string(there.data) != "from elsewhere" {
+			return fmt.Errorf("got %q", there.data)
+		}
+		if err := loopnode.Sleep(ctx, 0); err != nil {
+			return err
+		}
+		if err := ref.Abort(); !errors.Is(err, ErrClosed) {
+			return fmt.Errorf("after the end: %v", err)
+		}
+		if _, ok := Lookup(ref.Address()); ok {
+			return errors.New("found after the end")
+		}
+		if err := (Ref{}).Write(nil); !errors.Is(err, ErrNotLocal) {
+			return fmt.Errorf("the zero ref: %v", err)
+		}
+		return nil
+	})
+}
+
+func TestLoopCloses(t *testing.T) {
+	var here, there *probe
+	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) (err error) {
+		_, here, there, err = pair(ctx)
+		return err
+	})
+	for _, p := range []*probe{here, there} {
+		if !slices.Equal(p.log, []string{"made", "lost"}) || !errors.Is(p.reason, loopnode.ErrLoopClosed) {
+			t.Fatalf("%v, %v", p.log, p.reason)
+		}
+		if fd := p.t.ExtraInfo("socket").(*Socket).FD(); fd != -1 {
+			t.Fatalf("descriptor %d is open", fd)
+		}
+	}
+	hubs.Lock()
+	defer hubs.Unlock()
+	if len(hubs.of) != 0 {
+		t.Fatalf("%d loops are still known", len(hubs.of))
+	}
+}

@@ -1,0 +1,146 @@
+package transportactors
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Stream is a connection for code that waits: an io.ReadWriteCloser bound to
+// the task it was made for, so that bufio, encoding/json and net/http's readers
+// work on it. Its methods are for that task (With gives it to another) and wait
+// by suspending it; they end early when the task is cancelled.
+// asyncio: StreamReader and StreamWriter in one.
+type Stream struct {
+	ctx context.Context
+	*streamProtocol
+}
+
+// OpenConnection is CreateConnection for a Stream of the calling task; same
+// options (and WithLimit) and errors. asyncio.open_connection.
+func OpenConnection(ctx context.Context, network, address string, opts ...Option) (*Stream, error) {
+	o, err := collect(opts)
+	if err != nil {
+		return nil, err
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, p, err := CreateConnection(ctx, func() *streamProtocol { return &streamProtocol{loop: l, limit: o.limit} }, network, address, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{ctx, p}, nil
+}
+
+// StartServer is CreateServer with a task for each connection, which runs
+// handle. When handle returns, the connection closes behind what is queued; an
+// error or a panic of handle aborts it and is told to the loop's exception
+// handler, except loopnode.ErrCancelled. asyncio.start_server.
+func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream) error, network, address string, opts ...Option) (*Server, error) {
+	if handle == nil {
+		return nil, invalid("StartServer needs a handler, not nil")
+	}
+	o, err := collect(opts)
+	if err != nil {
+		return nil, err
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return nil, err
+	}
+	base := context.WithoutCancel(ctx) // Why: connections outlive the task that starts the server
+	return CreateServer(ctx, func() Protocol {
+		return &streamProtocol{loop: l, limit: o.limit, handle: func(p *streamProtocol) { p.run(base, handle) }}
+	}, network, address, opts...)
+}
+
+// With is the same stream for another task, or with a ctx that ends earlier.
+func (s *Stream) With(ctx context.Context) *Stream { return &Stream{ctx, s.streamProtocol} }
+
+// Transport is the transport under the stream.
+func (s *Stream) Transport() Transport { return s.t }
+
+// Read waits for at least one byte. io.EOF at the end of the input and after
+// Close; otherwise the reason of the loss, or what ended the wait.
+// loopnode.ErrBusy while another task reads.
+func (s *Stream) Read(p []byte) (int, error) {
+	if s.reader != nil {
+		return 0, fmt.Errorf("%w: another task reads from this stream", loopnode.ErrBusy)
+	}
+	for len(s.unread) == 0 && len(p) > 0 {
+		if err := s.inputError(); err != nil {
+			return 0, err
+		}
+		s.reader = loopnode.NewFuture[struct{}](s.loop)
+		_, err := s.reader.Await(s.ctx)
+		s.reader = nil
+		if err != nil {
+			return 0, err
+		}
+	}
+	return s.take(p), nil
+}
+
+// Write writes all of p, then waits while the peer is slow. After an error the
+// bytes may be sent in part. Errors: ErrClosed, ErrWriteEOF, the reason of the
+// loss, what ended the wait.
+func (s *Stream) Write(p []byte) (int, error) {
+	if err := s.t.Write(p); err != nil {
+		if s.reason != nil {
+			return 0, s.reason
+		}
+		return 0, err
+	}
+	return len(p), s.Drain()
+}
+
+// Drain waits until the peer has taken enough for more to be written.
+func (s *Stream) Drain() error {
+	for s.paused && !s.lost {
+		if err := s.waitIn(&s.drainers); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.reason != nil:
+		return s.reason
+	case s.lost:
+		return ErrClosed
+	}
+	return nil
+}
+
+// CloseWrite ends the output behind what is queued; reading goes on.
+func (s *Stream) CloseWrite() error { return s.t.WriteEOF() }
+
+// Close closes the connection behind what is queued and does not wait; it
+// always returns nil. WaitClosed waits.
+func (s *Stream) Close() error {
+	s.t.Close()
+	s.wakeReader()
+	return nil
+}
+
+// WaitClosed waits until the connection has ended and returns why: nil after
+// Close. It does not close.
+func (s *Stream) WaitClosed() error {
+	for !s.lost {
+		if err := s.waitIn(&s.enders); err != nil {
+			return err
+		}
+	}
+	return s.reason
+}
+
+func (s *Stream) waitIn(list *[]*loopnode.Future[struct{}]) error {
+	f := loopnode.NewFuture[struct{}](s.loop)
+	*list = append(*list, f)
+	_, err := f.Await(s.ctx)
+	return err
+}
+
+var _ io.ReadWriteCloser = (*Stream)(nil)

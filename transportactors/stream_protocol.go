@@ -1,0 +1,130 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// streamProtocol keeps what a Stream has not read and wakes who waits. Owned by
+// the loop goroutine.
+type streamProtocol struct {
+	loop   *loopnode.Loop
+	t      Transport
+	handle func(*streamProtocol) // server side: starts the task
+	limit  int
+
+	unread  []byte
+	resting bool // reading is paused because unread is above twice the limit
+	eof     bool
+	paused  bool
+	lost    bool
+	reason  error
+
+	reader   *loopnode.Future[struct{}]
+	drainers []*loopnode.Future[struct{}]
+	enders   []*loopnode.Future[struct{}]
+}
+
+// ConnectionMade starts the task of a server's connection.
+func (p *streamProtocol) ConnectionMade(t Transport) {
+	p.t = t
+	if p.handle != nil {
+		p.handle(p)
+	}
+}
+
+// DataReceived keeps a copy.
+func (p *streamProtocol) DataReceived(b []byte) {
+	p.unread = append(p.unread, b...)
+	if len(p.unread) > 2*p.limit && !p.resting {
+		p.resting = true
+		_ = p.t.PauseReading()
+	}
+	p.wakeReader()
+}
+
+// EOFReceived keeps the connection: the task may still write.
+func (p *streamProtocol) EOFReceived() bool {
+	p.eof = true
+	p.wakeReader()
+	return true
+}
+
+// PauseWriting makes Write wait.
+func (p *streamProtocol) PauseWriting() { p.paused = true }
+
+// ResumeWriting wakes who waits in Write.
+func (p *streamProtocol) ResumeWriting() {
+	p.paused = false
+	wake(&p.drainers)
+}
+
+// ConnectionLost wakes everybody.
+func (p *streamProtocol) ConnectionLost(reason error) {
+	p.lost, p.reason = true, reason
+	p.wakeReader()
+	wake(&p.drainers)
+	wake(&p.enders)
+}
+
+func (p *streamProtocol) wakeReader() {
+	if p.reader != nil && !p.reader.Done() {
+		_ = p.reader.SetResult(struct{}{})
+	}
+}
+
+func wake(list *[]*loopnode.Future[struct{}]) {
+	for _, f := range *list {
+		if !f.Done() {
+			_ = f.SetResult(struct{}{})
+		}
+	}
+	*list = nil
+}
+
+// inputError is what Read returns when nothing is left to read, nil when more
+// may come.
+func (p *streamProtocol) inputError() error {
+	switch {
+	case p.reason != nil:
+		return p.reason
+	case p.eof, p.lost, p.t.IsClosing():
+		return io.EOF
+	}
+	return nil
+}
+
+// take hands out unread bytes and lets reading go on once few are left.
+func (p *streamProtocol) take(to []byte) int {
+	n := copy(to, p.unread)
+	p.unread = p.unread[n:]
+	if len(p.unread) == 0 {
+		p.unread = nil
+	}
+	if p.resting && len(p.unread) <= p.limit {
+		p.resting = false
+		_ = p.t.ResumeReading()
+	}
+	return n
+}
+
+// run runs handle in a task and ends the connection with it.
+func (p *streamProtocol) run(ctx context.Context, handle func(context.Context, *Stream) error) {
+	task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, handle(ctx, &Stream{ctx, p})
+	})
+	task.AddDoneCallback(func(f *loopnode.Future[struct{}]) {
+		err := f.Exception()
+		if err == nil || errors.Is(err, loopnode.ErrCancelled) {
+			p.t.Close()
+			return
+		}
+		p.t.Abort()
+		p.loop.CallExceptionHandler(loopnode.ExceptionContext{
+			Message: "Unhandled error in a stream's handler", Exception: err, Transport: p.t, Task: task.Name(),
+		})
+	})
+}
