@@ -44,23 +44,31 @@ func (s *System) LoopClosed(l Loop) {
 	if h == nil {
 		return
 	}
+	told := make(map[*cell]bool)
+	for s.wind(h, told) {
+	}
 	for _, c := range s.cellsOf(h) {
-		if c.parent == nil {
+		c.bury() // in the middle of a spawn, which will see it: it never started
+	}
+}
+
+// wind tells the tops to end and runs the system messages that wait, once over
+// all actors; false means that nothing was left to do.
+func (s *System) wind(h *host, told map[*cell]bool) (progress bool) {
+	for _, c := range s.cellsOf(h) {
+		if !c.started() {
+			continue
+		}
+		if c.parent == nil && !told[c] {
+			told[c] = true
 			c.postSystem(&stopNote{ErrLoopDied})
 		}
-	}
-	for progress := true; progress; {
-		progress = false
-		for _, c := range s.cellsOf(h) {
-			if c.sysN.Load() > 0 {
-				c.runSystem()
-				progress = true
-			}
+		if c.sysN.Load() > 0 {
+			c.runSystem()
+			progress = true
 		}
 	}
-	for _, c := range s.cellsOf(h) {
-		c.bury() // in the middle of a spawn: it never started
-	}
+	return progress
 }
 
 // cellsOf lists the actors of a host, youngest first.

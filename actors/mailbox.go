@@ -215,10 +215,21 @@ func (c *cell) UserMessageCount() int {
 	return c.foreign.n
 }
 
+// started reports whether the mailbox is open, or was.
+func (c *cell) started() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live
+}
+
 // Start opens the mailbox and schedules what was posted before.
 func (c *cell) Start() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed { // LoopClosed was faster
+		c.startErr = ErrLoopDied
+		return
+	}
 	c.live = true
 	if c.startErr = c.host.loop.Post(c.stepSys); c.startErr != nil {
 		return

@@ -143,12 +143,16 @@ func (c *carrier) carry(to Address, env envelope) error {
 
 func (c *carrier) post(pid *pa.PID, m any) {
 	_, msg, _ := pa.UnwrapEnvelope(m)
-	node, life, _ := strings.Cut(pid.GetAddress(), "@")
-	n, _ := strconv.ParseUint(life, 10, 64) // no incarnation is zero
-	to := Address{Node: node, Incarnation: n, Path: pid.GetId()}
+	to := pidAddress(pid)
 	if err := c.carry(to, envelope{msg: msg}); err != nil {
 		c.sys.deadLetter(RefOf(to), envelope{msg: msg}, err)
 	}
+}
+
+func pidAddress(pid *pa.PID) Address {
+	node, life, _ := strings.Cut(pid.GetAddress(), "@")
+	n, _ := strconv.ParseUint(life, 10, 64) // no incarnation is zero
+	return Address{Node: node, Incarnation: n, Path: pid.GetId()}
 }
 
 // SendUserMessage carries what protoactor itself sends to a PID elsewhere.
@@ -156,7 +160,7 @@ func (c *carrier) SendUserMessage(pid *pa.PID, m interface{}) { c.post(pid, m) }
 
 // SendSystemMessage refuses: protoactor's life cycle does not cross nodes.
 func (c *carrier) SendSystemMessage(pid *pa.PID, m interface{}) {
-	c.sys.deadLetter(RefOf(Address{Path: pid.GetId()}), envelope{msg: m}, ErrNoRoute)
+	c.sys.deadLetter(RefOf(pidAddress(pid)), envelope{msg: m}, ErrNoRoute)
 }
 
 // Stop asks the actor elsewhere to end.

@@ -114,9 +114,9 @@ func (s *System) start(c, parent *cell) error {
 		return err
 	}
 	c.mu.Lock()
-	err = c.startErr
-	c.closed = err != nil
-	c.endWhy = ErrLoopDied
+	if err = c.startErr; err != nil {
+		c.closed, c.endWhy = true, ErrLoopDied
+	}
 	c.mu.Unlock()
 	if err != nil {
 		core.ProcessRegistry.Remove(pid)

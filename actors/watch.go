@@ -65,15 +65,33 @@ func (c *cell) ended(t Terminated) { c.postSystem(&t) }
 
 // notice hands Terminated to the actor if it still watches.
 func (c *cell) notice(t Terminated) {
-	if _, ok := c.watching[t.Who]; !ok || c.phase != alive {
+	as, ok := c.watched(t.Who)
+	if !ok || c.phase != alive {
 		return
 	}
+	t.Who = as
 	if c.suspended {
 		c.held = append(c.held, t)
 		return
 	}
 	delete(c.watching, t.Who)
 	c.receive(envelope{msg: t})
+}
+
+// watched gives the ref under which this actor watches r: a node says its
+// incarnation in its answers, the watcher may have left it out.
+func (c *cell) watched(r Ref) (Ref, bool) {
+	if _, ok := c.watching[r]; ok {
+		return r, true
+	}
+	if r.at != nil || r.IsZero() {
+		return r, false
+	}
+	a := r.far.Value()
+	a.Incarnation = 0
+	loose := RefOf(a)
+	_, ok := c.watching[loose]
+	return loose, ok
 }
 
 func (c *cell) watch(r Ref) {
