@@ -222,8 +222,11 @@ func (c *cell) started() bool {
 	return c.live
 }
 
-// Start opens the mailbox and schedules what was posted before.
+// Start opens the mailbox and schedules what was posted before. The actor can be
+// found by name before its first hook runs: answers to what it asks there may
+// come by name.
 func (c *cell) Start() {
+	c.sys.appear(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed { // LoopClosed was faster

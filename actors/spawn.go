@@ -56,7 +56,6 @@ func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor,
 		s.forget(c)
 		return Ref{}, fmt.Errorf("%w: %s on %s: %w", ErrLoopDied, c.path, on.Name(), err)
 	}
-	s.appear(c)
 	return c.ref(), nil
 }
 
@@ -128,7 +127,7 @@ func (s *System) start(c, parent *cell) error {
 	return nil
 }
 
-// appear makes the actor findable by name, unless it has ended already.
+// appear makes the actor findable by name, unless LoopClosed has ended it already.
 func (s *System) appear(c *cell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
