@@ -1,0 +1,68 @@
+package poller
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestSleepsRawOnlyByHabit drives both ways of sleeping through the same work.
+func TestSleepsRawOnlyByHabit(t *testing.T) {
+	conform(t, func(t *testing.T, p *Poller) {
+		if !p.parks {
+			t.Fatal("Go's poller refuses an epoll descriptor")
+		}
+		near, far := sockets(t)
+		defer unix.Close(near)
+		tok := mustAdd(t, p, near, Readable, "near")
+		for _, streak := range []int{0, briskStreak} {
+			p.brisk = streak
+			// goroutine: owner: this test; ends when it has written.
+			go unix.Write(far, []byte("x"))
+			if n, err := p.Wait(-1, func(any, Events) {}); n != 1 || err != nil {
+				t.Fatalf("streak %d: a descriptor: Wait = %d, %v", streak, n, err)
+			}
+			unix.Read(near, make([]byte, 8))
+
+			p.brisk = streak
+			// goroutine: owner: this test; ends when it has woken.
+			go p.Wake()
+			if n, err := p.Wait(-1, func(any, Events) {}); n != 0 || err != nil {
+				t.Fatalf("streak %d: a wake: Wait = %d, %v", streak, n, err)
+			}
+			if p.brisk != 0 {
+				t.Fatalf("streak %d: a goroutine's wake left a streak of %d", streak, p.brisk)
+			}
+
+			must(t, p.Modify(tok, 0))
+			p.brisk = streak
+			start := time.Now()
+			for time.Since(start) < 5*time.Millisecond {
+				p.brisk = streak
+				if _, err := p.Wait(5*time.Millisecond, func(any, Events) {}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if p.brisk != 0 {
+				t.Fatalf("streak %d: a long sleep left a streak of %d", streak, p.brisk)
+			}
+			must(t, p.Modify(tok, Readable))
+		}
+	})
+}
+
+func TestTrafficMakesTheHabit(t *testing.T) {
+	conform(t, func(t *testing.T, p *Poller) {
+		near, far := sockets(t)
+		defer unix.Close(near)
+		mustAdd(t, p, near, Readable, "near")
+		write(t, far) // level-triggered and never read: every sleep is short
+		limit := time.Now().Add(10 * time.Second)
+		for p.brisk < briskStreak {
+			if _, err := p.Wait(-1, func(any, Events) {}); err != nil || time.Now().After(limit) {
+				t.Fatalf("streak of %d, %v", p.brisk, err)
+			}
+		}
+	})
+}
