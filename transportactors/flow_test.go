@@ -52,8 +52,7 @@ func TestSlowReader(t *testing.T) {
 			var most, sent int
 			chunk := pattern(step)
 			paused := false
-			var pump func()
-			pump = func() {
+			pump := func() {
 				for !paused && sent < total {
 					before := here.t.WriteBufferSize()
 					_ = here.t.Write(chunk)

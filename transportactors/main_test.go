@@ -2,8 +2,10 @@ package transportactors
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -13,7 +15,32 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(counted{m}) }
+
+// counted fails the run when descriptors are left over.
+type counted struct{ m *testing.M }
+
+func (c counted) Run() int {
+	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's own poller exists from here on
+		_ = ln.Close()
+	}
+	before := descriptors()
+	code := c.m.Run()
+	if after := descriptors(); code == 0 && after > before {
+		fmt.Fprintf(os.Stderr, "%d descriptors before the tests, %d after\n", before, after)
+		return 1
+	}
+	return code
+}
+
+// descriptors is how many this process has open; 0 where nobody can tell.
+func descriptors() int {
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(list)
+}
 
 const patience = 20 * time.Second
 
