@@ -124,6 +124,27 @@ func TestGroup(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("AWT-18 a fatal error of a child ends the run, and the group gives it bare", func(t *testing.T) {
+		l, _ := newLoop(t)
+		fatal := Fatal(errBoom)
+		var got error
+		parent := CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+			got = Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+				g.Go("", func(context.Context) error { return fatal })
+				g.Go("", sleepy)
+				return nil
+			})
+			return 0, nil
+		})
+		if _, err := RunUntilComplete(l, parent); err != fatal {
+			t.Fatalf("the run ended with %v", err)
+		}
+		_, err := RunUntilComplete(l, parent)
+		must(t, err)
+		if got != fatal {
+			t.Errorf("the group returned %v", got)
+		}
+	})
 	t.Run("AWT-19 no task starts in a group that was not entered, is over or is aborting", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			ran := false

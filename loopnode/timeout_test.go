@@ -63,6 +63,21 @@ func TestTimeout(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("AWT-12 requests that were open on entry do not hide the expiry", func(t *testing.T) {
+		inTask(t, func(ctx context.Context, l *Loop) error {
+			k := CreateTask(ctx, "", func(ctx context.Context) (int, error) {
+				isErr(t, Sleep(ctx, time.Hour), ErrCancelled)
+				err := Timeout(ctx, time.Millisecond, func(ctx context.Context) error { return Sleep(ctx, time.Hour) })
+				isErr(t, err, ErrTimeout)
+				return cancellingNow(ctx), nil
+			})
+			pass(t, ctx, 1)
+			k.Cancel()
+			left, err := k.Await(ctx)
+			same(t, []int{left}, []int{1})
+			return err
+		})
+	})
 	t.Run("AWT-13 each expiry belongs to its own scope, also when the loop was busy", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			var inner, outer *TimeoutScope
