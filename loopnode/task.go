@@ -105,8 +105,8 @@ func CreateTask[T any](ctx context.Context, name string, fn func(context.Context
 	}
 	k.t.ctx.task = &k.t
 	k.t.inherit(ctx)
-	if l.running.Load() && !onLoop() {
-		if err := l.Post(k.t.begin); err != nil {
+	if !onLoop() { // also before the run: nobody else may start it meanwhile
+		if err := l.Post(k.t.enter); err != nil {
 			k.state, k.err = failed, err
 		}
 		return k
@@ -143,13 +143,18 @@ func (t *task) inherit(ctx context.Context) {
 	})
 }
 
+// begin makes t one of the loop's tasks and queues its first step.
 func (t *task) begin() {
-	if t.loop.closed.Load() {
-		return
-	}
 	t.loop.tasks.add(t)
 	t.w = t.loop.takeWorker(t)
 	t.schedule()
+}
+
+// enter is begin for a task that was posted: its place in the queue is now.
+func (t *task) enter() {
+	t.loop.tasks.add(t)
+	t.w = t.loop.takeWorker(t)
+	t.step()
 }
 
 // schedule queues the next step, once.

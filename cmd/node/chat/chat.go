@@ -1,0 +1,158 @@
+// Package chat is the service that a development cluster serves: a line that a
+// client types on one node reaches the clients of all nodes.
+package chat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
+)
+
+// LoopName is the loop that holds the clients of a node.
+const LoopName = "chat"
+
+// maxLine bounds what a client can make a room keep.
+const maxLine = 4096
+
+// line is what travels between the rooms.
+type line struct {
+	From string `json:"from"`
+	Text string `json:"text"`
+}
+
+// say delivers a line to the clients of the room it is called on.
+var say = cluster.Func("chat.say", func(ctx context.Context, in line) (int, error) {
+	l, err := loopnode.Running(ctx)
+	if err != nil {
+		return 0, err
+	}
+	room, ok := rooms.Load(l)
+	if !ok {
+		return 0, errors.New("chat: this loop has no room")
+	}
+	return room.(*Room).deliver(in), nil
+})
+
+// rooms finds the room of a loop: a registered function knows only its ctx.
+var rooms sync.Map
+
+// Room is the chat of one node. Owned by its loop.
+type Room struct {
+	node    *cluster.Node
+	server  *transportactors.Server
+	clients map[*client]struct{}
+}
+
+// Open starts a room on a loop of its own at address. It waits until clients
+// can connect. The room ends with its node.
+func Open(ctx context.Context, node *cluster.Node, address string) (*Room, error) {
+	ref, err := node.NewLoop(LoopName)
+	if err != nil {
+		return nil, err
+	}
+	l, _ := ref.Local()
+	return loopnode.CreateTask(l.Context(ctx), "open room", func(ctx context.Context) (*Room, error) {
+		r := &Room{node: node, clients: map[*client]struct{}{}}
+		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return &client{room: r} }, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		r.server = s
+		rooms.Store(l, r)
+		l.OnClose(func() { rooms.Delete(l) })
+		return r, nil
+	}).Await(ctx)
+}
+
+// Address is where clients connect.
+func (r *Room) Address() string { return r.server.Addrs()[0].String() }
+
+// deliver writes a line to every client that keeps up.
+func (r *Room) deliver(in line) (n int) {
+	text := []byte(in.From + ": " + in.Text + "\n")
+	for c := range r.clients {
+		if c.slow {
+			c.missed++
+			continue
+		}
+		if c.t.Write(text) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// spread sends a line to the rooms of all nodes.
+func (r *Room) spread(in line) {
+	for _, m := range r.node.Members() {
+		ref, err := r.node.Ref(m.Name + "/" + LoopName)
+		if err == nil {
+			err = say.Via(r.node).CallSoon(ref, in)
+		}
+		if err != nil {
+			r.deliver(line{From: "*", Text: fmt.Sprintf("%s was not reached: %v", m.Name, err)})
+		}
+	}
+}
+
+// client is one connection: a protocol.
+type client struct {
+	room   *Room
+	t      transportactors.Transport
+	name   string
+	rest   []byte // the line that is not complete yet, at most maxLine
+	slow   bool   // reads less than is said; it misses lines, nobody waits for it
+	missed int
+}
+
+// ConnectionMade greets.
+func (c *client) ConnectionMade(t transportactors.Transport) {
+	c.t = t
+	c.name = fmt.Sprintf("%s %v", c.room.node.Name(), t.ExtraInfo("peername"))
+	c.room.clients[c] = struct{}{}
+	c.tell("you are " + c.name + "; what you type reaches the clients of all nodes")
+}
+
+// DataReceived takes the complete lines out of what has come.
+func (c *client) DataReceived(b []byte) {
+	c.rest = append(c.rest, b...)
+	for {
+		text, rest, ok := bytes.Cut(c.rest, []byte("\n"))
+		if !ok {
+			break
+		}
+		c.rest = rest
+		if text = bytes.TrimRight(text, "\r"); len(text) > 0 && len(text) <= maxLine {
+			c.room.spread(line{From: c.name, Text: string(text)})
+		}
+	}
+	if len(c.rest) > maxLine {
+		c.rest = nil
+		c.tell(fmt.Sprintf("a line may have %d bytes; good bye", maxLine))
+		c.t.Close()
+	}
+}
+
+// ConnectionLost forgets the client.
+func (c *client) ConnectionLost(error) { delete(c.room.clients, c) }
+
+// PauseWriting: the client does not keep up.
+func (c *client) PauseWriting() { c.slow = true }
+
+// ResumeWriting tells how much it missed.
+func (c *client) ResumeWriting() {
+	c.slow = false
+	if c.missed > 0 {
+		c.tell(fmt.Sprintf("you missed %d lines", c.missed))
+		c.missed = 0
+	}
+}
+
+// tell writes to this client alone; one that is gone needs no news.
+func (c *client) tell(text string) { _ = c.t.Write([]byte("* " + text + "\n")) }

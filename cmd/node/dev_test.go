@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+func TestDev(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r, w := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(ctx, []string{"dev", "--nodes", "3", "--port", "0"}, w, io.Discard)
+		_ = w.Close()
+	}()
+	addresses := upAndRunning(t, r)
+	a, b := dial(t, addresses[0]), dial(t, addresses[2])
+	t.Run("a line typed on one node reaches a client of another", func(t *testing.T) {
+		a.say(t, "hello from one")
+		if got := b.hear(t); !strings.HasPrefix(got, "n1 ") || !strings.HasSuffix(got, ": hello from one") {
+			t.Fatal(got)
+		}
+		if got := a.hear(t); !strings.HasSuffix(got, ": hello from one") {
+			t.Fatal(got)
+		}
+		b.say(t, "and back")
+		if got := a.hear(t); !strings.HasPrefix(got, "n3 ") {
+			t.Fatal(got)
+		}
+	})
+	t.Run("a line without an end is refused, and the others go on", func(t *testing.T) {
+		c := dial(t, addresses[1])
+		if _, err := c.Write(bytes.Repeat([]byte("x"), 5000)); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.hear(t); !strings.Contains(got, "4096 bytes") {
+			t.Fatal(got)
+		}
+		a.say(t, "still here")
+		if got := a.hear(t); !strings.HasSuffix(got, "still here") {
+			t.Fatal(got)
+		}
+	})
+	cancel()
+	select {
+	case c := <-code:
+		if c != exitOK {
+			t.Fatalf("exit code %d", c)
+		}
+	case <-time.After(patience):
+		t.Fatal("dev did not end")
+	}
+}
+
+// upAndRunning reads what dev prints until it is up, and returns the addresses.
+func upAndRunning(t *testing.T, r *io.PipeReader) (addresses []string) {
+	t.Helper()
+	at := regexp.MustCompile(`chat on (\S+)`)
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		if m := at.FindStringSubmatch(in.Text()); m != nil {
+			addresses = append(addresses, m[1])
+		}
+		if strings.Contains(in.Text(), "Ctrl-C") {
+			go func() { _, _ = io.Copy(io.Discard, r) }()
+			return addresses
+		}
+	}
+	t.Fatal("dev ended before it was up")
+	return nil
+}
+
+type person struct {
+	net.Conn
+	in *bufio.Scanner
+}
+
+// dial connects and hears the greeting.
+func dial(t *testing.T, address string) person {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	p := person{c, bufio.NewScanner(c)}
+	if got := p.hear(t); !strings.HasPrefix(got, "* you are ") {
+		t.Fatal(got)
+	}
+	return p
+}
+
+func (p person) say(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(p, text+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p person) hear(t *testing.T) string {
+	t.Helper()
+	if !p.in.Scan() {
+		t.Fatal("the connection ended:", p.in.Err())
+	}
+	return p.in.Text()
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		text string
+	}{
+		{[]string{"dev", "--nodes", "0"}, exitUsage, "--nodes is 0"},
+		{[]string{"dev", "--nodse", "3"}, exitUsage, "unknown flag: --nodse"},
+		{[]string{"dev", "--port", "70000"}, exitUsage, "--port is 70000"},
+		{[]string{"dev", "now"}, exitUsage, `takes no argument, got "now"`},
+		{[]string{"devv"}, exitUsage, `no command "devv"`},
+		{[]string{"version"}, exitOK, ""},
+		{nil, exitOK, ""},
+	} {
+		var out, errs bytes.Buffer
+		code := run(context.Background(), c.args, &out, &errs)
+		if code != c.code || !strings.Contains(errs.String(), c.text) {
+			t.Errorf("%q: code %d, said %q", c.args, code, errs.String())
+		}
+		if code == exitOK && out.Len() == 0 {
+			t.Errorf("%q printed nothing", c.args)
+		}
+	}
+	t.Run("a port that is taken is a failure that names it", func(t *testing.T) {
+		taken, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer taken.Close()
+		_, port, _ := net.SplitHostPort(taken.Addr().String())
+		var out, errs bytes.Buffer
+		if code := run(context.Background(), []string{"dev", "--nodes", "1", "--port", port}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "address already in use") {
+			t.Fatalf("code %d, said %q", code, errs.String())
+		}
+	})
+}
