@@ -16,28 +16,30 @@ import (
 )
 
 func TestEcho(t *testing.T) {
-	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-		p := newProbe(ctx)
-		p.onData = func(b []byte) { _ = p.t.Write(b) }
-		s, err := serve(ctx, p)
-		if err != nil {
-			return err
-		}
-		back, err := aside(ctx, func() ([]byte, error) { return talk(s, "hello") })
-		if err != nil {
-			return err
-		}
-		if string(back) != "hello" {
-			return fmt.Errorf("got %q back", back)
-		}
-		if err := p.wait(ctx); err != nil {
-			return err
-		}
-		if want := []string{"made", "data", "eof", "lost"}; !slices.Equal(p.log, want) {
-			return fmt.Errorf("got %v, want %v", p.log, want)
-		}
-		s.Close()
-		return s.WaitClosed(ctx)
+	t.Run("PRO-03 the end of the stream closes behind what was written", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			p := newProbe(ctx)
+			p.onData = func(b []byte) { _ = p.t.Write(b) }
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			back, err := aside(ctx, func() ([]byte, error) { return talk(s, "hello") })
+			if err != nil {
+				return err
+			}
+			if string(back) != "hello" {
+				return fmt.Errorf("got %q back", back)
+			}
+			if err := p.wait(ctx); err != nil {
+				return err
+			}
+			if want := []string{"made", "data", "eof", "lost"}; !slices.Equal(p.log, want) {
+				return fmt.Errorf("got %v, want %v", p.log, want)
+			}
+			s.Close()
+			return s.WaitClosed(ctx)
+		})
 	})
 }
 

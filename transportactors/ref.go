@@ -82,7 +82,8 @@ func (r Ref) String() string { return r.addr.String() }
 
 // Write is Transport.Write from any goroutine: it copies p and does not wait. A
 // nil error means that the loop has it, not that it was sent; it is dropped when
-// the transport closes first. Errors: ErrClosed, ErrNotLocal,
+// the transport closes first. Nothing limits what waits: a writer that can be
+// faster than the peer needs an answer from it. Errors: ErrClosed, ErrNotLocal,
 // loopnode.ErrLoopClosed.
 func (r Ref) Write(p []byte) error {
 	kept := bytes.Clone(p)

@@ -54,11 +54,16 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if o.bindOnly {
 		return s, nil
 	}
-	if err := s.StartServing(); err != nil {
+	err = s.StartServing()
+	if err == nil {
+		err = loopnode.Sleep(ctx, 0)
+	}
+	if err != nil {
 		s.Close()
+		s.AbortClients()
 		return nil, err
 	}
-	return s, loopnode.Sleep(ctx, 0)
+	return s, nil
 }
 
 // bind opens every address this machine has; all or none.

@@ -86,8 +86,8 @@ func (c *conn) checkLow() {
 	c.paused = false
 	if c.proto.pauser != nil {
 		c.resuming = true
+		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
 		c.call("ResumeWriting", c.proto.pauser.ResumeWriting)
-		c.resuming = false
 	}
 }
 

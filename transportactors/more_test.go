@@ -1,0 +1,140 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+func TestSendError(t *testing.T) {
+	t.Run("WRT-08 a send error drops the buffer and is the reason, quietly; WRT-06 later pieces are refused", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			p := newProbe(ctx)
+			p.onMade = func(t Transport) { _ = t.PauseReading() }
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			client, err := aside(ctx, func() (*net.TCPConn, error) { return peer(s) })
+			if err != nil {
+				return err
+			}
+			for p.t == nil {
+				if err := loopnode.Sleep(ctx, 0); err != nil {
+					return err
+				}
+			}
+			_ = p.t.Write(make([]byte, 16<<20))
+			if err := errors.Join(client.SetLinger(0), client.Close()); err != nil {
+				return err
+			}
+			if reason := p.wait(ctx); reset(reason) != nil || reason == nil {
+				return fmt.Errorf("the reason is %v", reason)
+			}
+			if err := p.t.Writelines([][]byte{{1}}); !errors.Is(err, ErrClosed) || p.t.WriteBufferSize() != 0 || len(*told) != 0 {
+				return fmt.Errorf("%v, %d bytes, %v", err, p.t.WriteBufferSize(), *told)
+			}
+			return nil
+		})
+	})
+}
+
+func TestPausedFromTheStart(t *testing.T) {
+	t.Run("CON-05 a pause inside ConnectionMade holds", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			p := newProbe(ctx)
+			p.onMade = func(t Transport) { _ = t.PauseReading() }
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			c, err := OpenConnection(ctx, "tcp", s.Addrs()[0].String())
+			if err != nil {
+				return err
+			}
+			if _, err := c.Write([]byte("x")); err != nil {
+				return err
+			}
+			for range 20 {
+				if err := loopnode.Sleep(ctx, 0); err != nil {
+					return err
+				}
+			}
+			if !slices.Equal(p.log, []string{"made"}) {
+				return fmt.Errorf("got %v", p.log)
+			}
+			_ = p.t.ResumeReading()
+			_ = c.Close()
+			if err := p.wait(ctx); err != nil || string(p.data) != "x" {
+				return fmt.Errorf("%q, %w", p.data, err)
+			}
+			return nil
+		})
+	})
+}
+
+func TestEveryInterface(t *testing.T) {
+	t.Run("SRV-05 port 0 is a free one for each socket; SRV-03 an empty host is every interface", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			s, err := CreateServer(ctx, func() Protocol { return newProbe(ctx) }, "tcp", ":0")
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for _, a := range s.Addrs() {
+				a := a.(*net.TCPAddr)
+				if !a.IP.IsUnspecified() || a.Port == 0 {
+					return fmt.Errorf("bound to %s", a)
+				}
+				host := "127.0.0.1"
+				if a.IP.To4() == nil {
+					host = "::1"
+				}
+				tr, _, err := CreateConnection(ctx, func() *probe { return newProbe(ctx) }, "tcp", net.JoinHostPort(host, fmt.Sprint(a.Port)))
+				if err != nil {
+					return err
+				}
+				tr.Close()
+			}
+			s.CloseClients()
+			s.Close()
+			return s.WaitClosed(ctx)
+		})
+	})
+}
+
+func TestAcceptAborted(t *testing.T) {
+	t.Run("SRV-12 a client that left before it was accepted costs nothing", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			p := newProbe(ctx)
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			tries := 0
+			s.listeners[0].accept = func(fd int) (int, error) {
+				if tries++; tries == 1 {
+					return -1, syscall.ECONNABORTED
+				}
+				return sock.Accept(fd)
+			}
+			if _, err := aside(ctx, func() ([]byte, error) { return talk(s, "x") }); err != nil {
+				return err
+			}
+			if err := p.wait(ctx); err != nil || string(p.data) != "x" || len(*told) != 0 {
+				return fmt.Errorf("%q, %w, %v", p.data, err, *told)
+			}
+			return nil
+		})
+	})
+}
