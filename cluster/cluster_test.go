@@ -135,9 +135,9 @@ var (
 			panic("the secret plan failed")
 		case "panic value":
 			panic(struct{ Password string }{"hunter2"})
-		case "nil map":
-			var m map[string]int
-			m["x"] = 1
+		case "index":
+			var none []int
+			return none[len(how)], nil
 		case "cancelled":
 			return 0, &loopnode.CancelledError{Msg: "by itself"}
 		}
@@ -293,7 +293,7 @@ func TestErrorsKeepTheirMeaningAcrossNodes(t *testing.T) {
 		{"a registered error", func() error { _, err := fail.Call(ctx, far, "registered"); return err }, []error{errPoor}},
 		{"io.ErrUnexpectedEOF", func() error { _, err := fail.Call(ctx, far, "eof"); return err }, []error{io.ErrUnexpectedEOF}},
 		{"a panic", func() error { _, err := fail.Call(ctx, far, "panic"); return err }, []error{ErrPanic}},
-		{"a panic of the runtime", func() error { _, err := fail.Call(ctx, far, "nil map"); return err }, []error{ErrPanic}},
+		{"a panic of the runtime", func() error { _, err := fail.Call(ctx, far, "index"); return err }, []error{ErrPanic}},
 		{"cancelled over there", func() error { _, err := fail.Call(ctx, far, "cancelled"); return err }, []error{ErrCancelled}},
 		{"no such node", func() error { _, err := add.Call(ctx, refTo(t, nodes[0], "n9/io-0"), sum{}); return err }, []error{ErrUnknownNode}},
 		{"no such loop", func() error { _, err := add.Call(ctx, refTo(t, nodes[0], "n2/io-9"), sum{}); return err }, []error{ErrUnknownLoop}},
