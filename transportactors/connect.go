@@ -87,7 +87,7 @@ func announce(ctx context.Context, fd int, factory func() Protocol) (Transport, 
 	return c, nil
 }
 
-// dial connects to the first address that answers.
+// dial looks up where to connect to and from, and connects.
 func dial(ctx context.Context, network, address string, opts []Option) (int, error) {
 	o, err := collect(opts)
 	if err != nil {
@@ -107,6 +107,11 @@ func dial(ctx context.Context, network, address string, opts []Option) (int, err
 			return -1, err
 		}
 	}
+	return first(ctx, l, remote, local)
+}
+
+// first connects to the first of remote that answers.
+func first(ctx context.Context, l *loopnode.Loop, remote, local []net.Addr) (int, error) {
 	var failed []error
 	for _, a := range remote {
 		fd, err := connectFrom(ctx, l, a, local)

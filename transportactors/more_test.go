@@ -138,3 +138,56 @@ func TestAcceptAborted(t *testing.T) {
 		})
 	})
 }
+
+func TestNextAddress(t *testing.T) {
+	t.Run("CON-10 addresses are tried in order until one answers", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			gone, err := serve(ctx, newProbe(ctx))
+			if err != nil {
+				return err
+			}
+			dead := gone.Addrs()[0]
+			p := newProbe(ctx)
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			gone.Close()
+			fd, err := first(ctx, s.loop, []net.Addr{dead, s.Addrs()[0], dead}, nil)
+			if err != nil {
+				return err
+			}
+			if got := sock.PeerAddr(fd).String(); got != s.Addrs()[0].String() {
+				return fmt.Errorf("connected to %s", got)
+			}
+			return errors.Join(sock.Close(fd), p.wait(ctx))
+		})
+	})
+	t.Run("CON-12 a client can be bound before it connects", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			p := newProbe(ctx)
+			s, err := serve(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			at := s.Addrs()[0].String()
+			c, err := OpenConnection(ctx, "tcp", at, WithLocalAddress("127.0.0.2:0"))
+			if err != nil {
+				return err
+			}
+			_ = c.Close()
+			if err := p.wait(ctx); err != nil {
+				return err
+			}
+			if from := p.t.ExtraInfo("peername").(*net.TCPAddr); !from.IP.Equal(net.IPv4(127, 0, 0, 2)) {
+				return fmt.Errorf("the client came from %s", from)
+			}
+			if _, err := OpenConnection(ctx, "tcp", at, WithLocalAddress("[::1]:0")); err == nil {
+				return errors.New("an address of another family was taken")
+			}
+			return nil
+		})
+	})
+}
