@@ -154,6 +154,10 @@ func TestTimeout(t *testing.T) {
 			})
 			_, err = k.Await(ctx)
 			isErr(t, err, errBoom)
+			must(t, Timeout(ctx, time.Hour, func(ctx context.Context) error { return Sleep(ctx, 0) }))
+			if armed(l) {
+				t.Error("a timer outlived its scope")
+			}
 			return nil
 		})
 	})
