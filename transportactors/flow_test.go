@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"testing"
 
@@ -296,5 +295,3 @@ type noRoom struct{ probe }
 
 func (*noRoom) GetBuffer(int) []byte { return nil }
 func (*noRoom) BufferUpdated(int)    { panic("updated") }
-
-var _ io.Reader = (*Stream)(nil)
