@@ -93,7 +93,7 @@ func (n *Node) disconnected(err error) {
 func (n *Node) reconnected() {
 	n.log.Info("connected to NATS again", "url", n.nc.ConnectedUrlRedacted())
 	n.stats.reconnects.Add(1)
-	n.members.forgive(time.Now())
+	n.members.forgive(time.Now(), n.cfg.DeadAfter)
 	n.offline.Store(false)
 	n.broadcast(&wire.Frame{Kind: wire.Hello})
 	n.watches.again()

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -75,7 +76,7 @@ func (e *RemoteError) Error() string {
 	switch {
 	case kind != nil && text == "":
 		text = kind.Error()
-	case kind != nil:
+	case kind != nil && !strings.HasPrefix(text, kind.Error()):
 		text = kind.Error() + ": " + text
 	}
 	if e.Function == "" {

@@ -32,6 +32,7 @@ type member struct {
 type memberTable struct {
 	mu      sync.Mutex
 	byName  map[string]*member
+	grace   time.Time     // until then "nobody is there" is no evidence
 	changed chan struct{} // closed and renewed when somebody comes or goes
 }
 
@@ -81,7 +82,7 @@ func (t *memberTable) absent(name string) (number uint64, dead bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := t.byName[name]
-	if m == nil {
+	if m == nil || time.Now().Before(t.grace) {
 		return 0, false
 	}
 	m.absences++
@@ -89,10 +90,12 @@ func (t *memberTable) absent(name string) (number uint64, dead bool) {
 }
 
 // forgive starts the clocks anew: while this node was cut off it heard nobody,
-// which says nothing about them.
-func (t *memberTable) forgive(now time.Time) {
+// which says nothing about them. After an outage of NATS itself others may need
+// longer to come back, so for a while their absence says nothing either.
+func (t *memberTable) forgive(now time.Time, grace time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.grace = now.Add(grace)
 	for _, m := range t.byName {
 		m.seen, m.absences = now, 0
 	}

@@ -188,10 +188,15 @@ func (n *Node) Close() {
 
 const farewellFlush = 500 * time.Millisecond
 
-// farewell tells watchers and members that the node leaves on purpose.
+// farewell tells watchers and members that the node leaves on purpose. Why one
+// by one: a member must read it behind the results that were sent to it before.
 func (n *Node) farewell() {
 	n.watchers.endAll(n, ErrStopped)
-	n.broadcast(&wire.Frame{Kind: wire.Goodbye})
+	for _, m := range n.Members() {
+		if !m.Self {
+			n.answer(n.subjects.of(m.Name), &wire.Frame{Kind: wire.Goodbye, From: n.name, FromNumber: n.number})
+		}
+	}
 }
 
 // subjects are the NATS subjects of one node. Every frame to it arrives through

@@ -45,7 +45,7 @@ func (n *Node) memberReceiver() nats.MsgHandler {
 			return
 		}
 		switch f.Kind {
-		case wire.Hello, wire.Ping, wire.Goodbye:
+		case wire.Hello, wire.Ping:
 			if n.senderFits(&f, m.Subject) {
 				n.heard(&f)
 			}
@@ -67,7 +67,7 @@ func (n *Node) dispatch(f *wire.Frame, m *nats.Msg, reply bool) {
 		return
 	}
 	switch {
-	case f.Kind == wire.Pong:
+	case f.Kind == wire.Pong, f.Kind == wire.Goodbye && !reply:
 		n.heard(f)
 	case reply: // only answers have business here
 		n.misplaced(f, m.Subject)

@@ -114,6 +114,14 @@ func describe(f *wire.Frame, err error) {
 	}
 }
 
+// describeEnd puts the reason of an end into a Terminated frame.
+func describeEnd(f *wire.Frame, why error) {
+	f.Code, f.Message = wire.Stopped, why.Error()
+	if errors.Is(why, ErrLoopDied) {
+		f.Code = wire.LoopDied
+	}
+}
+
 // panicText is what of a panic may leave the process: the text of an error or a
 // string, of everything else only its type. A value printed with its fields
 // could carry whatever the program holds in memory.

@@ -36,12 +36,13 @@ type inboundCall struct {
 }
 
 type inboundTable struct {
-	mu      sync.Mutex
-	calls   map[callKey]*inboundCall
-	casts   int // calls without an answer that have not ended
-	limit   int
-	refused bool          // the node is leaving
-	idle    chan struct{} // closed when refused and nothing is left
+	mu        sync.Mutex
+	calls     map[callKey]*inboundCall
+	answering int // taken out, answer not yet sent
+	casts     int // calls without an answer that have not ended
+	limit     int
+	refused   bool          // the node is leaving
+	idle      chan struct{} // closed when refused and nothing is left
 }
 
 func (t *inboundTable) init(limit int) {
@@ -71,8 +72,16 @@ func (t *inboundTable) take(key callKey) bool {
 		return false
 	}
 	delete(t.calls, key)
-	t.settleLocked()
+	t.answering++
 	return true
+}
+
+// sent notes that a call taken out has been answered.
+func (t *inboundTable) sent() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answering--
+	t.settleLocked()
 }
 
 func (t *inboundTable) enter() bool {
@@ -93,7 +102,7 @@ func (t *inboundTable) leave() {
 }
 
 func (t *inboundTable) settleLocked() {
-	if t.refused && len(t.calls) == 0 {
+	if t.refused && len(t.calls) == 0 && t.answering == 0 {
 		select {
 		case <-t.idle:
 		default:
@@ -246,6 +255,7 @@ func (c *inboundCall) finish(t *loopnode.Future[outcome]) {
 	if !c.node.inbound.take(c.key) {
 		return
 	}
+	defer c.node.inbound.sent()
 	c.node.stats.served.Add(1)
 	if err != nil {
 		c.reply(errorFrame(err))
@@ -257,6 +267,7 @@ func (c *inboundCall) finish(t *loopnode.Future[outcome]) {
 // refuse ends a call that does not run to its end.
 func (c *inboundCall) refuse(err error) {
 	if c.node.inbound.take(c.key) {
+		defer c.node.inbound.sent()
 		c.answerError(err)
 	}
 }

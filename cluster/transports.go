@@ -93,6 +93,9 @@ func (n *Node) operate(addr actors.Address, op wire.Op, data []byte) error {
 	if addr.Incarnation != 0 && addr.Incarnation != n.number {
 		return codef(wire.DeadIncarnation, "%w: the address means incarnation %d, the node lives as %d", ErrDeadIncarnation, addr.Incarnation, n.number)
 	}
+	if len(data) > n.cfg.MaxPayload {
+		return codef(wire.TooLarge, "%w: %d bytes, the limit is %d (Config.MaxPayload)", ErrTooLarge, len(data), n.cfg.MaxPayload)
+	}
 	ref, ok := n.lookup(actors.Address{Path: addr.Path})
 	if !ok {
 		return codef(wire.UnknownTarget, "%w: node %s has no connection %q", ErrUnknownTransport, n.name, addr.Path)

@@ -113,7 +113,7 @@ func (t *watcherTable) tell(n *Node, which func(*watcher) bool) {
 		if which(w) {
 			w.sent = now
 			f := &wire.Frame{Kind: wire.Terminated, ID: key.id, From: n.name, FromNumber: n.number}
-			describe(f, w.ended)
+			describeEnd(f, w.ended)
 			notices = append(notices, notice{n.subjects.of(key.from), f})
 		}
 	}

@@ -1,0 +1,433 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// natsServer runs a NATS server of its own, on a port to find it again.
+func natsServer(t testing.TB, port int) (*server.Server, int) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the server does not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s, s.Addr().(*net.TCPAddr).Port
+}
+
+// die ends a node the way a killed process does: its connection is gone and it
+// says nothing.
+func die(n *Node) {
+	n.closing.Store(true) // what it would log and fail is not of interest
+	n.nc.Close()
+}
+
+func watchInto(t testing.TB, n *Node, address string) chan Terminated {
+	t.Helper()
+	ended := make(chan Terminated, 10)
+	if _, err := n.Watch(refTo(t, n, address), func(e Terminated) { ended <- e }); err != nil {
+		t.Fatal(err)
+	}
+	return ended
+}
+
+func acked(n *Node) func() bool {
+	return func() bool { return len(n.watches.where(func(w *watch) bool { return !w.acked })) == 0 }
+}
+
+func onlyOnce(t testing.TB, n *Node, ended chan Terminated) {
+	t.Helper()
+	beats := n.Stats().FramesOut
+	until(t, "time has passed", func() bool { return n.Stats().FramesOut > beats+5 })
+	select {
+	case e := <-ended:
+		t.Errorf("a second notice: %v", e.Reason)
+	default:
+	}
+}
+
+func TestTheDeathOfANodeIsReportedOnce(t *testing.T) {
+	nodes := group(t, 3)
+	newLoop(t, nodes[1], "io-0")
+	newLoop(t, nodes[1], "io-1")
+	first, second := watchInto(t, nodes[0], "n2/io-0"), watchInto(t, nodes[0], "n2/io-1")
+	third := watchInto(t, nodes[2], "n2/io-0")
+	until(t, "the watches stand", func() bool { return acked(nodes[0])() && acked(nodes[2])() })
+	call := make(chan error, 1)
+	go func() {
+		_, err := holdFunc.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), struct{}{})
+		call <- err
+	}()
+	receive(t, "the call", hold.began)
+	begin := time.Now()
+	die(nodes[1])
+	for _, ended := range []chan Terminated{first, second, third} {
+		e := receive(t, "the notice", ended)
+		wantIs(t, e.Reason, ErrNodeDown)
+		if e.Who.Address().Node != "n2" {
+			t.Errorf("notice about %v", e.Who)
+		}
+	}
+	t.Logf("reported after %v, heartbeat 100ms", time.Since(begin))
+	wantIs(t, receive(t, "the call's end", call), ErrNodeDown)
+	if err := nodes[0].WaitMembers(testCtx(t), 2); err != nil {
+		t.Error(err)
+	}
+	onlyOnce(t, nodes[0], first)
+	nodes[1].Close()
+	receive(t, "the callee's end", hold.ended)
+}
+
+func TestTheCallsOfADeadNodeAreCancelled(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	go func() { _, _ = holdFunc.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), struct{}{}) }()
+	receive(t, "the call", hold.began)
+	die(nodes[0])
+	wantIs(t, receive(t, "the callee's end", hold.ended), loopnode.ErrCancelled)
+}
+
+func TestASilentNodeIsGivenUp(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	ended := watchInto(t, nodes[0], "n2/io-0")
+	until(t, "the watch stands", acked(nodes[0]))
+	// A hung process still holds its connection: NATS takes its frames, it says
+	// nothing. Here its answers go to a subject nobody has.
+	nodes[1].members.mu.Lock() // holds up receiving goroutine and patrol
+	defer nodes[1].members.mu.Unlock()
+	wantIs(t, receive(t, "the notice", ended).Reason, ErrNodeDown)
+}
+
+func TestWatchTellsWhyALoopEnded(t *testing.T) {
+	nodes := group(t, 2)
+	t.Run("stopped", func(t *testing.T) {
+		ref := newLoop(t, nodes[1], "io-0")
+		far, near := watchInto(t, nodes[0], "n2/io-0"), watchInto(t, nodes[1], "n2/io-0")
+		until(t, "the watch stands", acked(nodes[0]))
+		if err := ref.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		wantIs(t, receive(t, "the far notice", far).Reason, ErrStopped)
+		wantIs(t, receive(t, "the near notice", near).Reason, ErrStopped)
+		onlyOnce(t, nodes[0], far)
+		until(t, "the notice is acknowledged", func() bool {
+			nodes[1].watchers.mu.Lock()
+			defer nodes[1].watchers.mu.Unlock()
+			return len(nodes[1].watchers.byKey) == 0
+		})
+	})
+	t.Run("died", func(t *testing.T) {
+		ref := newLoop(t, nodes[1], "io-1")
+		far, near := watchInto(t, nodes[0], "n2/io-1"), watchInto(t, nodes[1], "n2/io-1")
+		until(t, "the watch stands", acked(nodes[0]))
+		if err := ref.CallSoonThreadsafe(func() { panic(loopnode.Fatal(errors.New("out of order"))) }); err != nil {
+			t.Fatal(err)
+		}
+		e := receive(t, "the far notice", far)
+		wantIs(t, e.Reason, ErrLoopDied)
+		if !strings.Contains(e.Reason.Error(), "out of order") {
+			t.Errorf("got %v", e.Reason)
+		}
+		wantIs(t, receive(t, "the near notice", near).Reason, ErrLoopDied)
+	})
+	t.Run("never was", func(t *testing.T) {
+		wantIs(t, receive(t, "the notice", watchInto(t, nodes[0], "n2/io-9")).Reason, ErrUnknownLoop)
+		wantIs(t, receive(t, "the notice", watchInto(t, nodes[0], "n9/io-0")).Reason, ErrUnknownNode)
+		dead := fmt.Sprintf("n2@%d/io-9", nodes[1].Incarnation()+1)
+		wantIs(t, receive(t, "the notice", watchInto(t, nodes[0], dead)).Reason, ErrDeadIncarnation)
+	})
+	t.Run("its node left", func(t *testing.T) {
+		newLoop(t, nodes[1], "io-2")
+		far := watchInto(t, nodes[0], "n2/io-2")
+		until(t, "the watch stands", acked(nodes[0]))
+		nodes[1].Close()
+		wantIs(t, receive(t, "the notice", far).Reason, ErrStopped)
+		if err := nodes[0].WaitMembers(testCtx(t), 1); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAWatchThatWasStoppedStaysSilent(t *testing.T) {
+	nodes := group(t, 2)
+	ref := newLoop(t, nodes[1], "io-0")
+	var told atomic.Int64
+	for _, n := range nodes {
+		stop, err := n.Watch(refTo(t, n, "n2/io-0"), func(Terminated) { told.Add(1) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the watch stands", acked(nodes[0]))
+		stop()
+	}
+	far := watchInto(t, nodes[0], "n2/io-0")
+	until(t, "the watch stands", acked(nodes[0]))
+	if err := ref.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "the notice of the other watch", far)
+	if told.Load() != 0 {
+		t.Errorf("told %d times", told.Load())
+	}
+}
+
+func TestAPanicInAWatchFunctionHurtsNobody(t *testing.T) {
+	n := group(t, 1)[0]
+	if _, err := n.Watch(refTo(t, n, "n9/x"), func(Terminated) { panic("oops") }); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, receive(t, "the next notice", watchInto(t, n, "n9/y")).Reason, ErrUnknownNode)
+}
+
+func TestALoopThatClosesAnswersItsCalls(t *testing.T) {
+	nodes := group(t, 2)
+	ref := newLoop(t, nodes[1], "io-0")
+	call := make(chan error, 1)
+	go func() {
+		_, err := holdFunc.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), struct{}{})
+		call <- err
+	}()
+	receive(t, "the call", hold.began)
+	if err := ref.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, "the call's end", call); !errors.Is(err, ErrCancelled) && !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+	receive(t, "the callee's end", hold.ended)
+	_, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{})
+	if !errors.Is(err, ErrUnknownLoop) && !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestALocalCallEndsWhenItsLoopIsClosed(t *testing.T) {
+	loop, err := loopnode.New(loopnode.Config{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := make(chan error, 1)
+	go func() { _, err := add.Call(testCtx(t), loop.Ref(), sum{}); call <- err }() // it never runs
+	until(t, "the call is under way or refused", func() bool {
+		_ = loop.Close()
+		return len(call) == 1
+	})
+	wantIs(t, <-call, ErrClosed)
+}
+
+func TestAHostedLoopStaysItsOwners(t *testing.T) {
+	nodes := group(t, 2)
+	loop, err := loopnode.New(loopnode.Config{Name: "mine", Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := nodes[1].Host(loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := nodes[1].Host(loop); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("twice: %v", err)
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- loop.RunForever() }()
+	if got, err := where.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/mine"), struct{}{}); got != "n2/mine" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	nodes[1].Close()
+	if got, err := add.Call(testCtx(t), loop.Ref(), sum{1, 1}); got != 2 || err != nil {
+		t.Errorf("after its node was closed: %v, %v", got, err)
+	}
+	if err := ref.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, "the loop's end", ran); err != nil {
+		t.Error(err)
+	}
+	if err := loop.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	nc, err := nats.Connect("", nats.InProcessServer(nodes[0].server.server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	call := wire.Frame{Kind: wire.Call, ID: 1, From: "n1", FromNumber: 5, Path: "io-0", Function: "test.add", Codec: wire.JSON, Payload: []byte("{}")}
+	good := call.Append(nil)
+	bad := [][]byte{
+		nil, {0}, {wire.Version}, append([]byte{99}, good[1:]...), {wire.Version, 200, 1}, good[:len(good)-1], append(good, 1),
+		[]byte("GET / HTTP/1.1\r\n\r\n"), make([]byte, 100<<10),
+		(&wire.Frame{Kind: wire.Call, From: "a.b", FromNumber: 1}).Append(nil),
+		(&wire.Frame{Kind: wire.Cancel, From: "n1"}).Append(nil),
+		(&wire.Frame{Kind: wire.Hello, From: "n7", FromNumber: 1}).Append(nil),
+	}
+	for _, b := range bad {
+		for _, subject := range []string{nodes[1].subjects.in, nodes[1].subjects.reply + "7", nodes[1].subjects.members} {
+			if err := nc.Publish(subject, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Answers nobody asked for, and a call that cannot be answered, are no faults.
+	for _, f := range []*wire.Frame{
+		{Kind: wire.Result, ID: 77}, {Kind: wire.Error, ID: 78, Code: 999}, {Kind: wire.Terminated, ID: 5, From: "n1", FromNumber: 9},
+		{Kind: wire.Unwatch, ID: 5, From: "n1", FromNumber: 9}, {Kind: wire.Error, ID: nodes[1].number, Code: wire.NameTaken},
+	} {
+		if err := nc.Publish(nodes[1].subjects.in, f.Append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A well-formed Hello on the members' subject is a member: one fewer there.
+	want := uint64(3*len(bad) - 1)
+	until(t, "all are counted", func() bool { return nodes[1].Stats().Malformed >= want })
+	if got, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{1, 2}); got != 3 || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got := nodes[1].Stats().Malformed; got != want {
+		t.Errorf("counted %d, want %d", got, want)
+	}
+}
+
+func TestACallThatArrivesTwiceRunsOnce(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	before := hold.ran.Load()
+	f := &wire.Frame{Kind: wire.Call, ID: 1, From: "n1", FromNumber: 5, Path: "io-0", Function: "test.hold", Codec: wire.JSON, Payload: []byte("{}")}
+	for range 2 {
+		if err := nodes[0].send(nodes[1].subjects.in, "", f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive(t, "the call", hold.began)
+	if got, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{1, 2}); got != 3 || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if ran := hold.ran.Load() - before; ran != 1 {
+		t.Errorf("ran %d times", ran)
+	}
+	if err := nodes[0].send(nodes[1].subjects.in, "", &wire.Frame{Kind: wire.Cancel, ID: 1, From: "n1", FromNumber: 5}); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "the callee's end", hold.ended)
+}
+
+func TestNodesSurviveARestartOfNATS(t *testing.T) {
+	s, port := natsServer(t, 0)
+	url := fmt.Sprintf("nats://127.0.0.1:%d", port)
+	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL = nil, url })
+	ref := newLoop(t, nodes[1], "io-0")
+	far := refTo(t, nodes[0], "n2/io-0")
+	ended := watchInto(t, nodes[0], "n2/io-0")
+	until(t, "the watch stands", acked(nodes[0]))
+	call := make(chan error, 1)
+	go func() { _, err := holdFunc.Via(nodes[0]).Call(testCtx(t), far, struct{}{}); call <- err }()
+	receive(t, "the call", hold.began)
+	s.Shutdown()
+	s.WaitForShutdown()
+	wantIs(t, receive(t, "the call under way", call), ErrDisconnected)
+	_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{})
+	wantIs(t, err, ErrDisconnected)
+	wantIs(t, add.Via(nodes[0]).CallSoon(far, sum{}), ErrDisconnected)
+
+	natsServer(t, port)
+	until(t, "both are back", func() bool { return nodes[0].Stats().Reconnects == 1 && nodes[1].Stats().Reconnects == 1 })
+	until(t, "calls work again", func() bool {
+		got, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{2, 2})
+		return got == 4 && err == nil
+	})
+	select {
+	case e := <-ended:
+		t.Errorf("an outage of NATS was taken for a death: %v", e.Reason)
+	default:
+	}
+	until(t, "the watch stands again", acked(nodes[0]))
+	if err := ref.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, receive(t, "the notice", ended).Reason, ErrStopped)
+	receive(t, "the callee's end", hold.ended)
+}
+
+func TestANodeThatStartsAgainIsSomebodyElse(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	old := loopnode.RemoteRef(actors.Address{Node: "n2", Incarnation: nodes[1].Incarnation(), Path: "io-0"})
+	ended := watchInto(t, nodes[0], "n2/io-0")
+	until(t, "the watch stands", acked(nodes[0]))
+	die(nodes[1])
+	again := start(t, Config{Name: "n2", Beside: nodes[0], Heartbeat: 100 * time.Millisecond, DeadAfter: time.Second})
+	newLoop(t, again, "io-0")
+	wantIs(t, receive(t, "the notice", ended).Reason, ErrNodeDown)
+	_, err := add.Via(nodes[0]).Call(testCtx(t), old, sum{})
+	wantIs(t, err, ErrDeadIncarnation)
+	until(t, "the new one is known", func() bool {
+		m, ok := nodes[0].members.find("n2")
+		return ok && m.number == again.Incarnation()
+	})
+	wantIs(t, add.Via(nodes[0]).CallSoon(old, sum{}), ErrDeadIncarnation)
+	if got, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{1, 1}); got != 2 || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestStopLetsCallsEnd(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	far := refTo(t, nodes[0], "n2/io-0")
+	call := make(chan string, 1)
+	go func() {
+		s, err := naps.Via(nodes[0]).Call(testCtx(t), far, 100*time.Millisecond)
+		call <- fmt.Sprint(s, err)
+	}()
+	until(t, "the call is there", func() bool { return nodes[1].Stats().Inbound == 1 })
+	if err := nodes[1].Stop(testCtx(t)); err != nil {
+		t.Error(err)
+	}
+	if got := receive(t, "the call", call); got != "slept<nil>" {
+		t.Errorf("got %s", got)
+	}
+	_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{})
+	wantIs(t, err, ErrUnknownNode)
+}
+
+func TestStopGivesUpWithItsContext(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io-0")
+	call := make(chan error, 1)
+	go func() {
+		_, err := holdFunc.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), struct{}{})
+		call <- err
+	}()
+	receive(t, "the call", hold.began)
+	ctx, cancel := context.WithCancel(testCtx(t))
+	cancel()
+	wantIs(t, nodes[1].Stop(ctx), context.Canceled)
+	if err := receive(t, "the call's end", call); err == nil {
+		t.Error("the call has a result")
+	}
+	receive(t, "the callee's end", hold.ended)
+	nodes[1].Close() // twice is harmless
+}
