@@ -178,12 +178,13 @@ func (l *Loop) Close() error {
 	}
 	l.strict = true
 	close(l.gone)
-	for _, c := range l.onClose {
+	hooks := l.onClose
+	l.onClose = nil // a hook may take others back: not from under this walk
+	for _, c := range hooks {
 		if c.fn != nil {
 			l.guarded("in a close hook", c.fn)
 		}
 	}
-	l.onClose = nil
 	l.abandonTasks()
 	l.inbox.Close(func(core.Item) {})
 	l.core.Ready.Clear()

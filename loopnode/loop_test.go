@@ -268,3 +268,23 @@ func TestRunFunction(t *testing.T) {
 		})
 	})
 }
+
+func TestCloseHooks(t *testing.T) {
+	l, _ := newLoop(t)
+	var removes []func()
+	ran := 0
+	l.OnClose(func() {
+		ran++
+		for _, remove := range removes {
+			remove() // more than the list keeps for later
+		}
+	})
+	for range 100 {
+		removes = append(removes, l.OnClose(func() { ran += 1000 }))
+	}
+	l.OnClose(func() { ran++ })
+	must(t, l.Close())
+	if ran != 2 {
+		t.Fatal(ran)
+	}
+}
