@@ -31,6 +31,7 @@ func (n *Node) connect(ctx context.Context) error {
 		// it later. A late call is worse than an error at once.
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(natsPing),
+		nats.DrainTimeout(farewellFlush), // a dead server must not hold up a close
 		nats.MaxPingsOutstanding(natsPings),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { n.disconnected(err) }),
 		nats.ReconnectHandler(func(*nats.Conn) { n.reconnected() }),

@@ -17,7 +17,10 @@ type embedded struct {
 	unlock func() error // lets the store folder go; nil without one
 }
 
-const embeddedReady = 10 * time.Second
+const (
+	embeddedReady = 10 * time.Second
+	readyLook     = 100 * time.Millisecond
+)
 
 // startEmbedded starts a server that listens on nothing, or on cfg.Listen.
 func startEmbedded(ctx context.Context, cfg Config, log hclog.Logger) (*embedded, error) {
@@ -80,14 +83,19 @@ func (e *embedded) ready(ctx context.Context, out *serverLog) error {
 	if at, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(at))
 	}
-	ok := e.server.ReadyForConnections(limit)
-	if text := out.fatal.Load(); text != nil {
-		return fmt.Errorf("embedded NATS server: %s", *text)
+	for end := time.Now().Add(limit); !e.server.ReadyForConnections(readyLook); {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		// Why look: the server only logs that its port is taken and stays unready.
+		if text := out.fatal.Load(); text != nil {
+			return fmt.Errorf("embedded NATS server: %s", *text)
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("embedded NATS server was not ready after %v: is the machine overloaded?", limit)
+		}
 	}
-	if !ok {
-		return fmt.Errorf("embedded NATS server was not ready after %v: is the machine overloaded?", limit)
-	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // url is where other processes connect to; "" when nothing listens.

@@ -21,6 +21,9 @@ import (
 // natsServer runs a NATS server of its own, on a port to find it again.
 func natsServer(t testing.TB, port int) (*server.Server, int) {
 	t.Helper()
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
@@ -409,8 +412,11 @@ func TestStopLetsCallsEnd(t *testing.T) {
 	if got := receive(t, "the call", call); got != "slept<nil>" {
 		t.Errorf("got %s", got)
 	}
+	// NATS may still deliver to the connection that has just been closed.
 	_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{})
-	wantIs(t, err, ErrUnknownNode)
+	if !errors.Is(err, ErrUnknownNode) && !errors.Is(err, ErrNodeDown) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestStopGivesUpWithItsContext(t *testing.T) {

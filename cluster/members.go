@@ -76,16 +76,18 @@ func (t *memberTable) drop(name string, number uint64) bool {
 	return true
 }
 
-// absent notes that nobody listens under a name; dead when it is the second
-// time in a row.
+// absent notes that nobody listens under a name. It returns the incarnation that
+// was known, 0 when none was, and whether it is dead: the second time in a row.
 func (t *memberTable) absent(name string) (number uint64, dead bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := t.byName[name]
-	if m == nil || time.Now().Before(t.grace) {
+	if m == nil {
 		return 0, false
 	}
-	m.absences++
+	if time.Now().After(t.grace) {
+		m.absences++
+	}
 	return m.number, m.absences >= 2
 }
 
@@ -213,10 +215,13 @@ func (n *Node) nobodyThere(name string) {
 		return
 	}
 	number, dead := n.members.absent(name)
+	const why = "nobody listens under its name"
 	switch {
 	case dead:
-		n.nodeDown(name, number, "nobody listens under its name")
+		n.nodeDown(name, number, why)
 	case number != 0:
 		n.kick()
+	default: // what was sent while NATS did not know yet that it had left
+		n.pending.failNode(name, 0, why)
 	}
 }

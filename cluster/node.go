@@ -126,7 +126,11 @@ func (n *Node) disconnect() {
 	if n.nc == nil {
 		return
 	}
-	n.nc.Close()
+	// Why drain: what was sent here before the server knew that we leave gets an
+	// answer; a plain close would drop it, and its caller would wait in vain.
+	if n.nc.Drain() != nil {
+		n.nc.Close()
+	}
 	<-n.connClosed
 }
 
@@ -176,7 +180,9 @@ func (n *Node) Close() {
 		n.watches.notify.end()
 		n.work.Wait()
 		n.watches.clear()
-		_ = n.nc.FlushTimeout(farewellFlush) // a dead server must not hold up a close
+		if n.nc.IsConnected() {
+			_ = n.nc.FlushTimeout(farewellFlush) // a server that hangs must not hold up a close
+		}
 		n.disconnect()
 		if n.server != nil {
 			n.server.stop()

@@ -175,8 +175,12 @@ func (t *pendingTable) close(why func(*pending) error) {
 	t.failAll(why)
 }
 
+// failNode ends what waits for an incarnation of a node; for any of them when
+// number is 0.
 func (t *pendingTable) failNode(node string, number uint64, why string) {
-	for _, p := range t.takeWhere(func(p *pending) bool { return p.node == node && (p.number == 0 || p.number == number) }) {
+	for _, p := range t.takeWhere(func(p *pending) bool {
+		return p.node == node && (number == 0 || p.number == 0 || p.number == number)
+	}) {
 		p.done(reply{err: p.failure(ErrNodeDown, why+"; the function may have run")})
 	}
 }
