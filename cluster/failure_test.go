@@ -339,7 +339,7 @@ func TestACallThatArrivesTwiceRunsOnce(t *testing.T) {
 
 func TestNodesSurviveARestartOfNATS(t *testing.T) {
 	s, port := natsServer(t, 0)
-	url := fmt.Sprintf("nats://127.0.0.1:%d", port)
+	url := natsURL(port)
 	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL = nil, url })
 	ref := newLoop(t, nodes[1], "io-0")
 	far := refTo(t, nodes[0], "n2/io-0")
@@ -437,3 +437,5 @@ func TestStopGivesUpWithItsContext(t *testing.T) {
 	receive(t, "the callee's end", hold.ended)
 	nodes[1].Close() // twice is harmless
 }
+
+func natsURL(port int) string { return fmt.Sprintf("nats://127.0.0.1:%d", port) }

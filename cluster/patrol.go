@@ -45,7 +45,7 @@ func (n *Node) kick() {
 }
 
 func (n *Node) sweep(now time.Time) {
-	n.pending.expire(now)
+	n.pending.expire(now, n.lastHeard)
 	if n.offline.Load() || !n.nc.IsConnected() {
 		return // silence says nothing about others
 	}

@@ -185,10 +185,11 @@ func (t *pendingTable) failNode(node string, number uint64, why string) {
 	}
 }
 
-// expire ends requests past their deadline whose waiter has no clock of its own.
-func (t *pendingTable) expire(now time.Time) {
+// expire ends requests past their deadline whose waiter has no clock of its own,
+// or has not looked at it yet. heard tells whether the node lives.
+func (t *pendingTable) expire(now time.Time, heard func(node string) string) {
 	for _, p := range t.takeWhere(func(p *pending) bool { return now.After(p.deadline) }) {
-		p.done(reply{err: p.failure(ErrExpired, "no answer came in time")})
+		p.done(reply{err: p.failure(ErrExpired, "no answer in time; "+heard(p.node))})
 	}
 }
 

@@ -1,0 +1,106 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// BenchmarkCall compares a call from goroutine to task with a bare NATS request
+// of the same size, turn by turn, so that both meet the same machine.
+func BenchmarkCall(b *testing.B) {
+	b.Run("in-process", func(b *testing.B) { benchmarkCall(b, func(*Config) {}) })
+	b.Run("loopback", func(b *testing.B) {
+		_, port := natsServer(b, 0)
+		url := natsURL(port)
+		benchmarkCall(b, func(c *Config) { c.Beside, c.URL = nil, url })
+	})
+}
+
+func benchmarkCall(b *testing.B, change func(*Config)) {
+	nodes := group(b, 2, change, func(c *Config) { c.Heartbeat, c.DeadAfter = time.Second, 3*time.Second })
+	newLoop(b, nodes[1], "io-0")
+	far, ctx, call := refTo(b, nodes[0], "n2/io-0"), context.Background(), add.Via(nodes[0])
+	sub, err := nodes[1].nc.Subscribe("raw", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := nodes[1].nc.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	payload := []byte(`{"A":1,"B":2}`)
+	var ours, raw []time.Duration
+	b.ReportAllocs()
+	for b.Loop() {
+		begin := time.Now()
+		if _, err := call.Call(ctx, far, sum{1, 2}); err != nil {
+			b.Fatal(err)
+		}
+		between := time.Now()
+		if _, err := nodes[0].nc.Request("raw", payload, patience); err != nil {
+			b.Fatal(err)
+		}
+		ours, raw = append(ours, between.Sub(begin)), append(raw, time.Since(between))
+	}
+	p50, p50raw := median(ours), median(raw)
+	b.ReportMetric(float64(p50.Nanoseconds()), "call-p50-ns")
+	b.ReportMetric(float64(p50raw.Nanoseconds()), "raw-p50-ns")
+	b.ReportMetric(float64(p50)/float64(p50raw), "ratio")
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
+
+// BenchmarkCallParallel has many callers at once.
+func BenchmarkCallParallel(b *testing.B) {
+	nodes := group(b, 2)
+	newLoop(b, nodes[1], "io-0")
+	far, call := refTo(b, nodes[0], "n2/io-0"), add.Via(nodes[0])
+	b.SetParallelism(64)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := call.Call(context.Background(), far, sum{1, 2}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+// BenchmarkCallSoon counts calls without an answer until the last one has run.
+func BenchmarkCallSoon(b *testing.B) {
+	nodes := group(b, 2, func(c *Config) { c.MaxInbound = 1 << 30 })
+	newLoop(b, nodes[1], "io-0")
+	far, call := refTo(b, nodes[0], "n2/io-0"), add.Via(nodes[0])
+	b.ReportAllocs()
+	sent := uint64(0)
+	for b.Loop() {
+		if err := call.CallSoon(far, sum{1, 2}); err != nil {
+			b.Fatal(err)
+		}
+		sent++
+		for sent-nodes[1].stats.castsIn.Load() > 100_000 {
+			if err := nodes[0].nc.Flush(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	until(b, "all have run", func() bool { return nodes[1].stats.castsIn.Load() == sent && nodes[1].inbound.count() == 0 })
+}
+
+// BenchmarkCallLocal is a call to a loop of the same process.
+func BenchmarkCallLocal(b *testing.B) {
+	loop := newLoop(b, group(b, 1)[0], "io-0")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := add.Call(context.Background(), loop, sum{1, 2}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
