@@ -42,7 +42,7 @@ func (n *Node) cast(addr actors.Address, f *wire.Frame) error {
 func (n *Node) serveCast(f *wire.Frame) {
 	n.stats.castsIn.Add(1)
 	h, e, err := n.admit(f)
-	if err == nil && !n.inbound.enter() {
+	if err == nil && !n.inbound.enter(h) {
 		err = codef(wire.Busy, "%w: %d calls are unfinished", ErrBusy, n.cfg.MaxInbound)
 	}
 	if err != nil {
@@ -54,15 +54,16 @@ func (n *Node) serveCast(f *wire.Frame) {
 		_, err := e.serve(ctx, codec, payload)
 		return struct{}{}, err
 	}
-	start := func() { runCast(&callContext{Context: h.ctx}, h.loop, e.name, run, n.castEnded) }
+	ended := func(err error) { n.castEnded(h, err) }
+	start := func() { runCast(&callContext{Context: h.ctx}, h.loop, e.name, run, ended) }
 	if err := schedule(h.loop, op, when, start); err != nil {
-		n.inbound.leave()
+		n.inbound.leave(h)
 		n.castFailed(f.Function, f.From, err)
 	}
 }
 
-func (n *Node) castEnded(err error) {
-	n.inbound.leave()
+func (n *Node) castEnded(h *hosted, err error) {
+	n.inbound.leave(h)
 	if err != nil {
 		n.stats.castsFailed.Add(1)
 	}

@@ -442,6 +442,21 @@ func TestAFailedCallSoonGoesToTheExceptionHandler(t *testing.T) {
 	until(t, "it is counted", func() bool { return nodes[1].Stats().CastsFailed == 1 })
 }
 
+// TestALoopThatEndsTakesItsCastsAlong: what was posted to a loop that closes is
+// dropped, and must not count as unfinished for ever.
+func TestALoopThatEndsTakesItsCastsAlong(t *testing.T) {
+	nodes := group(t, 2)
+	ref := newLoop(t, nodes[1], "io-0")
+	if err := castSlow.Via(nodes[0]).CallLater(refTo(t, nodes[0], "n2/io-0"), time.Hour, 1); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is there", func() bool { return nodes[1].Stats().Inbound == 1 })
+	if err := ref.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is forgotten", func() bool { return nodes[1].Stats().Inbound == 0 })
+}
+
 // stuck is what a called function reports about its own end.
 type stuck struct {
 	began chan struct{}

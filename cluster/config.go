@@ -52,7 +52,8 @@ type Config struct {
 	// MaxInbound is how many calls of other nodes may be unfinished here; more are
 	// refused with ErrBusy. Default 10,000.
 	MaxInbound int
-	// Transports finds connections for writes from other nodes; nil: none is found.
+	// Transports finds connections that other nodes write to, close or abort;
+	// default: those of package transportactors that were asked for a Ref.
 	Transports TransportDirectory
 }
 
@@ -89,6 +90,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxInbound == 0 {
 		c.MaxInbound = defaultMaxInbound
+	}
+	if c.Transports == nil {
+		c.Transports = TransportLookup(processTransports)
 	}
 	return c
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -20,6 +19,8 @@ type hosted struct {
 	ctx    context.Context // what called functions start from
 	ref    loopnode.Ref
 	own    bool          // made by NewLoop
+	casts  int           // unfinished calls without an answer; guarded by inboundTable.mu
+	over   bool          // casts are not counted any more; guarded by inboundTable.mu
 	gone   chan struct{} // closed when the goroutine of an own loop has ended
 	reason atomic.Pointer[error]
 }
@@ -187,6 +188,7 @@ func (t *loopTable) closeAll(n *Node) {
 	all := t.all()
 	for _, h := range all {
 		h.because(ErrStopped)
+		n.inbound.abandon(h)
 		if h.own {
 			_ = h.ref.Stop() // a closed loop needs no stop
 		}
@@ -201,10 +203,6 @@ func (t *loopTable) closeAll(n *Node) {
 				n.log.Error("a loop does not stop: a callback of it does not return", "loop", h.loop.Name(), "waited", closeLoopLimit)
 				return
 			}
-		}
-		for _, c := range n.inbound.where(func(c *inboundCall) bool { return c.home == h }) {
-			c.cancel("the node is leaving")
-			c.refuse(codef(wire.Closed, "%w: the node is leaving", ErrClosed))
 		}
 		n.unhost(h)
 	}

@@ -32,12 +32,27 @@ type member struct {
 type memberTable struct {
 	mu      sync.Mutex
 	byName  map[string]*member
-	grace   time.Time     // until then "nobody is there" is no evidence
-	changed chan struct{} // closed and renewed when somebody comes or goes
+	left    map[string]uint64 // incarnations that said goodbye
+	grace   time.Time         // until then "nobody is there" is no evidence
+	changed chan struct{}     // closed and renewed when somebody comes or goes
 }
 
 func (t *memberTable) init() {
-	t.byName, t.changed = map[string]*member{}, make(chan struct{})
+	t.byName, t.left, t.changed = map[string]*member{}, map[string]uint64{}, make(chan struct{})
+}
+
+// maxLeft bounds what is remembered of nodes that left.
+const maxLeft = 1024
+
+// leave notes that an incarnation has ended for good. Why: its last heartbeat may
+// be read after its goodbye, which came by another subscription.
+func (t *memberTable) leave(name string, number uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.left) >= maxLeft {
+		clear(t.left)
+	}
+	t.left[name] = number
 }
 
 func (t *memberTable) signal() {
@@ -50,6 +65,9 @@ func (t *memberTable) signal() {
 func (t *memberTable) saw(name string, number uint64, now time.Time) (fresh bool, replaced uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.left[name] == number {
+		return false, 0
+	}
 	m := t.byName[name]
 	if m == nil || m.number != number {
 		if m != nil {
@@ -175,6 +193,7 @@ func (n *Node) heard(f *wire.Frame) {
 		return
 	}
 	if f.Kind == wire.Goodbye {
+		n.members.leave(f.From, f.FromNumber)
 		n.nodeDown(f.From, f.FromNumber, "it left")
 		return
 	}
@@ -215,13 +234,12 @@ func (n *Node) nobodyThere(name string) {
 		return
 	}
 	number, dead := n.members.absent(name)
-	const why = "nobody listens under its name"
 	switch {
 	case dead:
-		n.nodeDown(name, number, why)
+		n.nodeDown(name, number, "nobody listens under its name")
 	case number != 0:
 		n.kick()
-	default: // what was sent while NATS did not know yet that it had left
-		n.pending.failNode(name, 0, why)
+	default:
+		n.pending.failStranger(name, time.Now())
 	}
 }

@@ -85,9 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.watches.init()
 	n.watchers.init()
 	n.watches.notify = notifier{work: &n.work, fault: n.watchPanicked}
-	if cfg.Transports != nil {
-		n.SetTransports(cfg.Transports)
-	}
+	n.SetTransports(cfg.Transports)
 	if err := n.join(ctx); err != nil {
 		n.abandon()
 		return nil, fmt.Errorf("starting node %s: %w", cfg.Name, err)
@@ -173,10 +171,11 @@ func (n *Node) Close() {
 		n.closing.Store(true)
 		running.remove(n)
 		n.inbound.refuse()
-		n.farewell()
+		n.watchers.endAll(n, ErrStopped)
 		close(n.stop)
 		n.pending.close(func(p *pending) error { return p.failure(ErrClosed, "this node was closed while waiting") })
 		n.loops.closeAll(n)
+		n.farewell()
 		n.watches.notify.end()
 		n.work.Wait()
 		n.watches.clear()
@@ -194,10 +193,9 @@ func (n *Node) Close() {
 
 const farewellFlush = 500 * time.Millisecond
 
-// farewell tells watchers and members that the node leaves on purpose. Why one
-// by one: a member must read it behind the results that were sent to it before.
+// farewell tells the members that the node leaves on purpose. Why one by one:
+// each must read it behind the answers that were sent to it before.
 func (n *Node) farewell() {
-	n.watchers.endAll(n, ErrStopped)
 	for _, m := range n.Members() {
 		if !m.Self {
 			n.answer(n.subjects.of(m.Name), &wire.Frame{Kind: wire.Goodbye, From: n.name, FromNumber: n.number})

@@ -54,7 +54,7 @@ func (n *Node) sweep(now time.Time) {
 		n.nodeDown(name, number, "silent for "+n.cfg.DeadAfter.String())
 	}
 	asked := map[string]bool{}
-	for _, names := range [][]string{quiet, n.watches.nodes(), n.pending.nodes()} {
+	for _, names := range [][]string{quiet, n.watches.nodes(), n.pending.nodes(now)} {
 		for _, name := range names {
 			if !asked[name] {
 				asked[name] = true

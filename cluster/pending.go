@@ -25,6 +25,7 @@ type pending struct {
 	number   uint64 // incarnation asked, 0 when it was not known
 	target   string
 	function string
+	sent     time.Time
 	deadline time.Time
 	waiter   waiter[reply]
 }
@@ -135,14 +136,15 @@ func (t *pendingTable) count() int {
 	return len(t.byID)
 }
 
-// nodes are those that somebody here waits for.
-func (t *pendingTable) nodes() []string {
+// nodes are those that somebody here waits for, longer than NATS needs to say
+// that nobody is there.
+func (t *pendingTable) nodes(now time.Time) []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []string
 	seen := map[string]bool{}
 	for _, p := range t.byID {
-		if !seen[p.node] {
+		if !seen[p.node] && now.Sub(p.sent) > againAfter {
 			seen[p.node] = true
 			out = append(out, p.node)
 		}
@@ -175,12 +177,21 @@ func (t *pendingTable) close(why func(*pending) error) {
 	t.failAll(why)
 }
 
-// failNode ends what waits for an incarnation of a node; for any of them when
-// number is 0.
+// failNode ends what waits for an incarnation of a node.
 func (t *pendingTable) failNode(node string, number uint64, why string) {
-	for _, p := range t.takeWhere(func(p *pending) bool {
-		return p.node == node && (number == 0 || p.number == 0 || p.number == number)
-	}) {
+	t.failWhere(why, func(p *pending) bool { return p.node == node && (p.number == 0 || p.number == number) })
+}
+
+// failStranger ends what was sent a while ago to a node that is not a member and
+// not there: NATS did not know yet that it had gone, and delivered to nobody.
+func (t *pendingTable) failStranger(node string, now time.Time) {
+	t.failWhere("nobody listens under its name", func(p *pending) bool {
+		return p.node == node && now.Sub(p.sent) > againAfter
+	})
+}
+
+func (t *pendingTable) failWhere(why string, match func(*pending) bool) {
+	for _, p := range t.takeWhere(match) {
 		p.done(reply{err: p.failure(ErrNodeDown, why+"; the function may have run")})
 	}
 }

@@ -77,7 +77,7 @@ func (n *Node) prepare(ctx context.Context, p *pending, f *wire.Frame) error {
 	if !ok {
 		at = now.Add(n.cfg.CallTimeout)
 	}
-	p.deadline, f.Remaining = at, at.Sub(now)
+	p.sent, p.deadline, f.Remaining = now, at, at.Sub(now)
 	if f.Remaining <= 0 {
 		return n.waitError(p, context.DeadlineExceeded)
 	}

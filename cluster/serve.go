@@ -30,9 +30,10 @@ type inboundCall struct {
 	deadline time.Time // zero: none
 
 	// Owned by the loop goroutine.
-	task    *loopnode.Task[outcome]
-	alarm   func() // cancels the deadline's timer
-	overdue bool
+	task      *loopnode.Task[outcome]
+	alarm     func() // cancels the deadline's timer
+	overdue   bool
+	withdrawn bool // cancelled before it began
 }
 
 type inboundTable struct {
@@ -84,21 +85,25 @@ func (t *inboundTable) sent() {
 	t.settleLocked()
 }
 
-func (t *inboundTable) enter() bool {
+// enter counts a call without an answer, false when there are too many.
+func (t *inboundTable) enter(h *hosted) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.refused || len(t.calls)+t.casts >= t.limit {
+	if t.refused || h.over || len(t.calls)+t.casts >= t.limit {
 		return false
 	}
 	t.casts++
+	h.casts++
 	return true
 }
 
-func (t *inboundTable) leave() {
+func (t *inboundTable) leave(h *hosted) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.casts--
-	t.settleLocked()
+	if !h.over {
+		t.casts--
+		h.casts--
+	}
 }
 
 func (t *inboundTable) settleLocked() {
@@ -155,9 +160,15 @@ func (t *inboundTable) cancelFrom(node string, number uint64) {
 	}
 }
 
-// abandon answers the calls of a loop that ends: their tasks never will.
+// abandon cancels and answers the calls of a loop that ends: their tasks may
+// never get that far.
 func (t *inboundTable) abandon(h *hosted) {
+	t.mu.Lock()
+	t.casts -= h.casts
+	h.casts, h.over = 0, true
+	t.mu.Unlock()
 	for _, c := range t.where(func(c *inboundCall) bool { return c.home == h }) {
+		c.cancel("the loop is being closed")
 		c.refuse(codef(wire.Closed, "%w: the loop was closed while the function ran", ErrClosed))
 	}
 }
@@ -207,6 +218,10 @@ func (n *Node) serveCall(f *wire.Frame) {
 
 // begin starts the task. Loop goroutine.
 func (c *inboundCall) begin() {
+	if c.withdrawn {
+		c.refuse(codef(wire.Cancelled, "%w before it began", ErrCancelled))
+		return
+	}
 	left := time.Duration(0)
 	if !c.deadline.IsZero() {
 		if left = time.Until(c.deadline); left <= 0 {
@@ -230,12 +245,14 @@ func (c *inboundCall) run(ctx context.Context) (outcome, error) {
 	return c.entry.serve(ctx, c.codec, c.payload)
 }
 
-// cancel asks the task to end. Any goroutine; begin was posted before.
+// cancel asks the task to end, or not to begin. Any goroutine.
 func (c *inboundCall) cancel(why string) {
 	_ = c.home.loop.Post(func() { // a closed loop has no task left
-		if c.task != nil {
-			c.task.Cancel(why)
+		if c.task == nil {
+			c.withdrawn = true
+			return
 		}
+		c.task.Cancel(why)
 	})
 }
 

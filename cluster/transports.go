@@ -7,6 +7,7 @@ import (
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
 // TransportRef is a connection of this process that any goroutine may command.
@@ -29,8 +30,11 @@ type TransportLookup func(addr actors.Address) (TransportRef, bool)
 // Lookup calls the function.
 func (f TransportLookup) Lookup(addr actors.Address) (TransportRef, bool) { return f(addr) }
 
+// processTransports finds the connections of package transportactors.
+func processTransports(addr actors.Address) (TransportRef, bool) { return transportactors.Lookup(addr) }
+
 // SetTransports says where connections are found that other nodes write to,
-// close or abort. Without one every such request is ErrUnknownTransport.
+// close or abort. With nil every such request is ErrUnknownTransport.
 func (n *Node) SetTransports(d TransportDirectory) { n.transports.Store(&d) }
 
 // RemoteTransport is a connection on any node of the cluster. Comparable.
