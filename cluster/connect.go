@@ -62,7 +62,7 @@ func (n *Node) connect(ctx context.Context) error {
 // checkServerLimit: NATS cuts the connection of a client that sends more than
 // the server takes, so a limit above the server's is refused at start.
 func (n *Node) checkServerLimit() error {
-	if most := n.nc.MaxPayload(); int64(n.cfg.MaxPayload) > most-frameOverhead/2 && n.cfg.MaxPayload != wire.MaxPayload {
+	if most := n.nc.MaxPayload(); int64(n.cfg.MaxPayload) > most {
 		return badConfig("MaxPayload is %d but the NATS server takes messages of %d: lower it or raise max_payload there", n.cfg.MaxPayload, most)
 	}
 	n.maxFrame = int(n.nc.MaxPayload())

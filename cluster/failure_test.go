@@ -439,3 +439,27 @@ func TestStopGivesUpWithItsContext(t *testing.T) {
 }
 
 func natsURL(port int) string { return fmt.Sprintf("nats://127.0.0.1:%d", port) }
+
+func TestACallToANodeThatLeftUnseenEnds(t *testing.T) {
+	n := group(t, 1)[0]
+	nc, err := nats.Connect("", nats.InProcessServer(n.server.server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	arrived := make(chan struct{}, 1)
+	if _, err := nc.Subscribe(n.subjects.of("ghost"), func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	call := make(chan error, 1)
+	go func() {
+		_, err := add.Via(n).Call(testCtx(t), refTo(t, n, "ghost/io-0"), sum{})
+		call <- err
+	}()
+	receive(t, "the call", arrived)
+	nc.Close()
+	wantIs(t, receive(t, "the call's end", call), ErrNodeDown)
+}

@@ -22,7 +22,7 @@ func FuzzReceive(f *testing.F) {
 	}
 	f.Add(uint8(1), []byte{})
 	handle, members := n.receiver(), n.memberReceiver()
-	subjects := []string{n.subjects.in, n.subjects.reply + "1", n.subjects.reply + "p-x", n.subjects.reply + "w-x", n.subjects.reply + "xzz"}
+	subjects := []string{n.subjects.in, n.subjects.reply + "1", n.subjects.reply + "p-1-x", n.subjects.reply + "w-x", n.subjects.reply + "xzz"}
 	f.Fuzz(func(t *testing.T, where uint8, b []byte) {
 		before := n.Stats().FramesIn
 		if where%8 == 7 {

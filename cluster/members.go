@@ -227,8 +227,9 @@ func (n *Node) ended(name string, number uint64, why string) {
 }
 
 // nobodyThere handles NATS's answer that nobody listens as that node. Once may
-// be a reconnect; twice in a row is a death.
-func (n *Node) nobodyThere(name string) {
+// be a reconnect; twice in a row is a death. question is the number of the ping
+// it is about, 0 when it is about something else.
+func (n *Node) nobodyThere(name string, question uint64) {
 	n.stats.noResponders.Add(1)
 	if n.offline.Load() {
 		return
@@ -240,6 +241,6 @@ func (n *Node) nobodyThere(name string) {
 	case number != 0:
 		n.kick()
 	default:
-		n.pending.failStranger(name, time.Now())
+		n.pending.failStranger(name, question)
 	}
 }

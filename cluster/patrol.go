@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -73,8 +74,9 @@ func (n *Node) ask(name string) {
 	if name == n.name {
 		return
 	}
+	question := strconv.FormatUint(n.pending.mark(name), 36)
 	ping := &wire.Frame{Kind: wire.Ping, From: n.name, FromNumber: n.number}
-	if err := n.send(n.subjects.of(name), n.subjects.reply+pingToken+name, ping); err != nil {
+	if err := n.send(n.subjects.of(name), n.subjects.reply+pingToken+question+"-"+name, ping); err != nil {
 		n.log.Debug("asking a node failed", "member", name, "error", err)
 	}
 }

@@ -25,9 +25,13 @@ type pending struct {
 	number   uint64 // incarnation asked, 0 when it was not known
 	target   string
 	function string
-	sent     time.Time
+	begun    time.Time
 	deadline time.Time
 	waiter   waiter[reply]
+
+	// Guarded by the table's mutex.
+	published bool
+	asked     uint64 // the first question after it was published, see mark
 }
 
 func (p *pending) done(r reply) { p.waiter.deliver(r) }
@@ -45,12 +49,13 @@ func (p *pending) failure(kind error, text string) error {
 const slots = 512
 
 type pendingTable struct {
-	mu     sync.Mutex
-	byID   map[uint64]*pending
-	slot   [slots]*pending // those whose token is a slot number
-	tokens [slots]string
-	next   uint64
-	closed bool
+	mu        sync.Mutex
+	byID      map[uint64]*pending
+	slot      [slots]*pending // those whose token is a slot number
+	tokens    [slots]string
+	next      uint64
+	questions uint64 // asked by the patrol so far
+	closed    bool
 }
 
 func (t *pendingTable) init() {
@@ -85,6 +90,13 @@ func (t *pendingTable) add(p *pending) error {
 		p.token = "x" + strconv.FormatUint(p.id, 36)
 	}
 	return nil
+}
+
+// sent notes that the request has been published.
+func (t *pendingTable) sent(p *pending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.published = true
 }
 
 // take removes and returns the request; nil when somebody else has it.
@@ -144,7 +156,7 @@ func (t *pendingTable) nodes(now time.Time) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, p := range t.byID {
-		if !seen[p.node] && now.Sub(p.sent) > againAfter {
+		if !seen[p.node] && now.Sub(p.begun) > againAfter {
 			seen[p.node] = true
 			out = append(out, p.node)
 		}
@@ -182,11 +194,27 @@ func (t *pendingTable) failNode(node string, number uint64, why string) {
 	t.failWhere(why, func(p *pending) bool { return p.node == node && (p.number == 0 || p.number == number) })
 }
 
-// failStranger ends what was sent a while ago to a node that is not a member and
-// not there: NATS did not know yet that it had gone, and delivered to nobody.
-func (t *pendingTable) failStranger(node string, now time.Time) {
+// mark notes which requests were published before a question to the node that
+// follows now, and gives the question a number.
+func (t *pendingTable) mark(node string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.questions++
+	for _, p := range t.byID {
+		if p.node == node && p.published && p.asked == 0 {
+			p.asked = t.questions
+		}
+	}
+	return t.questions
+}
+
+// failStranger ends what was published before a question that found nobody, to a
+// node that is no member. Why: NATS answers in order. Had it known at that time
+// that nobody is there, it would have said so about the request first; so it
+// delivered to a connection that was closed already.
+func (t *pendingTable) failStranger(node string, question uint64) {
 	t.failWhere("nobody listens under its name", func(p *pending) bool {
-		return p.node == node && now.Sub(p.sent) > againAfter
+		return p.node == node && p.asked != 0 && p.asked <= question
 	})
 }
 
@@ -211,5 +239,5 @@ func (n *Node) unreachableCall(token string) {
 		return
 	}
 	p.done(reply{err: p.failure(ErrUnknownNode, "nobody listens under that name")})
-	n.nobodyThere(p.node)
+	n.nobodyThere(p.node, 0)
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 
 // Tokens behind the reply subject say what a "nobody is there" is about.
 const (
-	pingToken  = "p-" // and the node's name
-	watchToken = "w-"
+	pingToken  = "p-" // and the number of the question, -, the node's name
+	watchToken = "w-" // and the node's name
 )
 
 // receiver handles everything on the node's own subject, on one goroutine, in
@@ -137,9 +138,12 @@ func (n *Node) answered(f *wire.Frame) {
 func (n *Node) unreachable(token string) {
 	switch {
 	case strings.HasPrefix(token, pingToken):
-		n.nobodyThere(token[len(pingToken):])
+		number, name, _ := strings.Cut(token[len(pingToken):], "-")
+		if question, err := strconv.ParseUint(number, 36, 64); err == nil {
+			n.nobodyThere(name, question)
+		}
 	case strings.HasPrefix(token, watchToken):
-		n.nobodyThere(token[len(watchToken):])
+		n.nobodyThere(token[len(watchToken):], 0)
 		n.watches.unreachable(n, token[len(watchToken):])
 	default:
 		n.unreachableCall(token)

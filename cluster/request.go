@@ -42,6 +42,7 @@ func (n *Node) requestOnce(ctx context.Context, addr actors.Address, f *wire.Fra
 		n.pending.take(p.id)
 		return reply{}, fmt.Errorf("%s: %w", p.target, err)
 	}
+	n.pending.sent(p)
 	r, err := p.waiter.wait(ctx)
 	if err != nil {
 		return reply{}, n.giveUp(p, err)
@@ -77,7 +78,7 @@ func (n *Node) prepare(ctx context.Context, p *pending, f *wire.Frame) error {
 	if !ok {
 		at = now.Add(n.cfg.CallTimeout)
 	}
-	p.sent, p.deadline, f.Remaining = now, at, at.Sub(now)
+	p.begun, p.deadline, f.Remaining = now, at, at.Sub(now)
 	if f.Remaining <= 0 {
 		return n.waitError(p, context.DeadlineExceeded)
 	}
