@@ -60,25 +60,3 @@ type Socket struct{ fd int }
 
 // FD is the descriptor's number, -1 once it is closed. Loop goroutine.
 func (s *Socket) FD() int { return s.fd }
-
-const (
-	defaultHigh = 64 << 10
-	lowShare    = 4
-)
-
-// waterMarks works out the marks from what was given; negative is not given.
-func waterMarks(high, low int) (int, int, error) {
-	switch {
-	case high < 0 && low < 0:
-		high = defaultHigh
-	case high < 0:
-		high = lowShare * low
-	}
-	if low < 0 {
-		low = high / lowShare
-	}
-	if high < low {
-		return 0, 0, invalid("the high water mark %d is below the low one %d", high, low)
-	}
-	return high, low, nil
-}

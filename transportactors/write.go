@@ -70,21 +70,13 @@ func (c *conn) queued() error {
 }
 
 func (c *conn) checkHigh() {
-	if c.queue.size <= c.high || c.paused || c.losing {
-		return
-	}
-	c.paused = true
-	if c.proto.pauser != nil {
+	if !c.losing && c.flow.pause(c.queue.size) && c.proto.pauser != nil {
 		c.call("PauseWriting", c.proto.pauser.PauseWriting)
 	}
 }
 
 func (c *conn) checkLow() {
-	if !c.paused || c.queue.size > c.low {
-		return
-	}
-	c.paused = false
-	if c.proto.pauser != nil {
+	if c.flow.resume(c.queue.size) && c.proto.pauser != nil {
 		c.resuming = true
 		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
 		c.call("ResumeWriting", c.proto.pauser.ResumeWriting)
@@ -137,13 +129,11 @@ func (c *conn) shutdown() {
 func (c *conn) CanWriteEOF() bool { return true }
 
 func (c *conn) SetWriteBufferLimits(high, low int) error {
-	h, l, err := waterMarks(high, low)
-	if err != nil {
-		return err
+	err := c.limit(high, low)
+	if err == nil {
+		c.checkHigh()
 	}
-	c.high, c.low = h, l
-	c.checkHigh()
-	return nil
+	return err
 }
 
 func (c *conn) WriteBufferLimits() (low, high int) { return c.low, c.high }

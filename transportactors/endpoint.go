@@ -1,0 +1,166 @@
+package transportactors
+
+import (
+	"errors"
+	"net"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// endpoint is what every transport of a socket is made of: a descriptor, a
+// protocol that is called with care, and one end. Owned by the loop goroutine.
+type endpoint struct {
+	self   whole
+	loop   *loopnode.Loop
+	watch  *loopnode.Watch
+	socket *Socket // its fd is -1 exactly when the descriptor is closed
+	proto  receiver
+	door   *door // made when somebody asks for a Ref
+
+	local, peer net.Addr
+
+	started bool // ConnectionMade was called
+	closing bool
+	losing  bool // the loss is queued: the queue is empty and nothing is watched
+	ended   bool
+	reason  error
+}
+
+// whole is the transport around an endpoint.
+type whole interface {
+	ender
+	String() string
+	drop() // forgets the output that is queued
+	gone() // the protocol was told and the descriptor is closed
+}
+
+// open watches fd, which the endpoint owns from here on, also when it fails.
+func (e *endpoint) open(onReadable, onWritable func()) error {
+	w, err := e.loop.Watch(e.socket.fd, onReadable, onWritable)
+	if err != nil {
+		_ = sock.Close(e.socket.fd)
+		return err
+	}
+	e.watch = w
+	enter(e.self)
+	return nil
+}
+
+// call runs one method of the protocol; false: it panicked and the connection
+// is ending.
+func (e *endpoint) call(method string, fn func()) bool {
+	p := guard.Call(fn)
+	if p == nil {
+		return true
+	}
+	e.fail(p)
+	e.reportPanic("Fatal error: protocol."+method+" call failed.", p)
+	return false
+}
+
+// reportPanic tells the loop's exception handler; a fatal one leaves the loop's
+// run, as from any callback.
+func (e *endpoint) reportPanic(message string, p *guard.Panic) {
+	e.report(message, p)
+	var fatal *loopnode.FatalError
+	if errors.As(error(p), &fatal) {
+		panic(p)
+	}
+}
+
+func (e *endpoint) report(message string, err error) {
+	e.loop.CallExceptionHandler(loopnode.ExceptionContext{
+		Message: message, Exception: err, Transport: e.self.String(), Protocol: e.proto.value,
+	})
+}
+
+// describe names the transport in texts.
+func (e *endpoint) describe(kind string) string {
+	s := "<" + kind
+	if e.local != nil {
+		s += " " + e.local.String()
+	}
+	if e.peer != nil {
+		s += " peer " + e.peer.String()
+	}
+	if e.closing {
+		s += " closing"
+	}
+	return s + ">"
+}
+
+// SetProtocol is described at Transport, as are the methods below.
+func (e *endpoint) SetProtocol(p any)    { e.proto = receiverOf(p) }
+func (e *endpoint) Protocol() any        { return e.proto.value }
+func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
+func (e *endpoint) IsClosing() bool      { return e.closing }
+func (e *endpoint) Abort()               { e.fail(nil) }
+
+func (e *endpoint) ExtraInfo(name string) any {
+	switch {
+	case name == "socket":
+		return e.socket
+	case name == "sockname" && e.local != nil:
+		return e.local
+	case name == "peername" && e.peer != nil:
+		return e.peer
+	}
+	return nil
+}
+
+// fail ends the transport without sending what is queued.
+func (e *endpoint) fail(reason error) {
+	e.closing = true
+	e.lose(reason)
+}
+
+// lose queues the loss; the first reason counts.
+func (e *endpoint) lose(reason error) {
+	if e.losing {
+		return
+	}
+	e.losing, e.reason = true, reason
+	e.self.drop()
+	e.watch.Close()
+	e.loop.Soon(e.end)
+}
+
+// end tells the protocol and closes the descriptor behind it, whatever it did.
+func (e *endpoint) end() {
+	if e.ended {
+		return
+	}
+	e.ended = true
+	defer e.release()
+	if !e.started || e.proto.lost == nil {
+		return
+	}
+	if p := guard.Call(func() { e.proto.lost.ConnectionLost(e.reason) }); p != nil {
+		e.reportPanic("Exception in protocol.ConnectionLost", p)
+	}
+}
+
+func (e *endpoint) release() {
+	fd := e.socket.fd
+	e.socket.fd = -1
+	_ = sock.Close(fd) // the kernel has the number back either way
+	leave(e.self)
+	e.proto = receiver{}
+	if e.door != nil {
+		e.door.shut()
+	}
+	e.self.gone()
+}
+
+// loopClosed ends the transport at once: no turn will come.
+func (e *endpoint) loopClosed() {
+	e.closing = true
+	if !e.losing {
+		e.losing, e.reason = true, loopnode.ErrLoopClosed
+		e.self.drop()
+		e.watch.Close()
+	}
+	e.end()
+}
