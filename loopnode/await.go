@@ -36,9 +36,9 @@ func (t *task) await(ctx context.Context, f *future) error {
 	}
 	switch {
 	case f.loop != t.loop:
-		return fmt.Errorf("%w: task %s of loop %s waits for a future attached to a different loop, %s", ErrWrongLoop, t.name, t.loop.name, f.loop.name)
+		return fmt.Errorf("%w: task %s of loop %s waits for a future attached to a different loop, %s", ErrWrongLoop, t.label(), t.loop.name, f.loop.name)
 	case f == t.fut:
-		return fmt.Errorf("%w: task %s cannot await on itself", ErrInvalidState, t.name)
+		return fmt.Errorf("%w: task %s cannot await on itself", ErrInvalidState, t.label())
 	case f.state != pending:
 		return nil
 	}
@@ -83,7 +83,7 @@ func (t *task) suspend() error {
 const maxRefusals = 1000
 
 func (t *task) refuseWait() error {
-	err := fmt.Errorf("%w: task %s cannot wait any more", ErrLoopClosed, t.name)
+	err := fmt.Errorf("%w: task %s cannot wait any more", ErrLoopClosed, t.label())
 	if t.refusals++; t.refusals > maxRefusals {
 		panic(err)
 	}
@@ -120,11 +120,11 @@ func contextError(ctx context.Context) error {
 func (t *task) owned() error {
 	switch {
 	case !onLoop():
-		return fmt.Errorf("%w: the ctx of task %s was used on another goroutine; give that goroutine a ctx without a task", ErrWrongGoroutine, t.name)
+		return fmt.Errorf("%w: the ctx of task %s was used on another goroutine; give that goroutine a ctx without a task", ErrWrongGoroutine, t.label())
 	case t.loop.closed.Load():
 		return t.refuseWait()
 	case t.loop.current.Load() != t:
-		return fmt.Errorf("%w: the ctx of task %s was used outside of it", ErrWouldBlock, t.name)
+		return fmt.Errorf("%w: the ctx of task %s was used outside of it", ErrWouldBlock, t.label())
 	}
 	return nil
 }

@@ -20,10 +20,8 @@ func (l *Loop) Debug() bool { return l.debug }
 // asyncio: loop.set_debug.
 func (l *Loop) SetDebug(on bool) {
 	l.debug = on
+	l.tracing.Store(on)
 	l.strict = on || l.closed.Load()
-	if on && l.running.Load() && l.run.gid.Load() == 0 && l.current.Load() == nil {
-		l.run.gid.Store(goroutineID())
-	}
 }
 
 // SlowCallback is from when on a callback counts as slow; debug mode logs it.
@@ -102,21 +100,8 @@ func frames(pcs []uintptr) string {
 }
 
 // foreign reports whether the loop runs on another goroutine than this one.
-// Debug mode only: reading the goroutine's number costs about a microsecond.
-func (l *Loop) foreign() bool {
-	if !l.running.Load() {
-		return false
-	}
-	if !onLoop() {
-		return true
-	}
-	me := goroutineID()
-	if t := l.current.Load(); t != nil {
-		return t.w.gid.Load() != me && l.run.gid.Load() != me
-	}
-	gid := l.run.gid.Load()
-	return gid != 0 && gid != me
-}
+// Debug mode only: it may cost about a microsecond.
+func (l *Loop) foreign() bool { return l.running.Load() && !l.here() }
 
 // goroutineID reads the number from the first line of the stack trace, the only
 // place where Go shows it.

@@ -249,7 +249,7 @@ type unretrieved struct {
 func trackUnretrieved(f *future, err error) *unretrieved {
 	u := &unretrieved{err: err, loop: f.loop, what: "Future", source: frames(f.source)}
 	if f.owner != nil {
-		u.what = "Task " + f.owner.name
+		u.what = "Task " + f.owner.label()
 	}
 	if !f.loop.closed.Load() {
 		f.loop.lost[u] = struct{}{}

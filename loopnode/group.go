@@ -23,7 +23,7 @@ func (e *GroupError) Error() string {
 
 func (e *GroupError) Unwrap() []error { return e.Errs }
 
-// TaskGroup is tasks that end together; see Group. Owned by the loop goroutine.
+// TaskGroup is tasks that end together; see WithTaskGroup. Owned by the loop goroutine.
 type TaskGroup struct {
 	ctx      context.Context
 	parent   *task
@@ -37,20 +37,20 @@ type TaskGroup struct {
 	cancelledParent bool
 }
 
-// Group runs body, which starts tasks with GroupTask, and waits for all of
+// WithTaskGroup runs body, which starts tasks with GroupTask, and waits for all of
 // them. The first failure, of a task or of body, cancels the others and body's
 // wait; all failures come back as one *GroupError, cancellations left out.
 // Cancelling the current task cancels the tasks, waits for them and comes back
 // as the cancellation unless something failed. A FatalError comes back bare.
 // A panic of body counts as its failure. Errors of its own: ErrInvalidState
 // outside of a task. asyncio.TaskGroup.
-func Group(ctx context.Context, body func(ctx context.Context, g *TaskGroup) error) error {
+func WithTaskGroup(ctx context.Context, body func(ctx context.Context, g *TaskGroup) error) error {
 	t, err := currentTask(ctx)
 	switch {
 	case err != nil:
 		return err
 	case body == nil:
-		return invalid("Group needs a function, not nil")
+		return invalid("WithTaskGroup needs a function, not nil")
 	}
 	g := &TaskGroup{ctx: ctx, parent: t, tasks: taskSet{at: map[*task]int{}}}
 	over := false
@@ -98,7 +98,7 @@ func (g *TaskGroup) Go(name string, fn func(context.Context) error) *Task[struct
 func (g *TaskGroup) open() error {
 	switch {
 	case g == nil || g.parent == nil:
-		return fmt.Errorf("%w: the task group has not been entered; use Group", ErrInvalidState)
+		return fmt.Errorf("%w: the task group has not been entered; use WithTaskGroup", ErrInvalidState)
 	case g.exiting && len(g.tasks.at) == 0:
 		return fmt.Errorf("%w: the task group is finished", ErrInvalidState)
 	case g.aborting:

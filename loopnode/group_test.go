@@ -23,7 +23,7 @@ func TestGroup(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			var got []string
 			var kept *TaskGroup
-			err := Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			err := WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				kept = g
 				g.Go("", func(ctx context.Context) error {
 					pass(t, ctx, 3)
@@ -44,7 +44,7 @@ func TestGroup(t *testing.T) {
 			second := errors.New("second")
 			var body error
 			var sibling *Task[struct{}]
-			err := Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			err := WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				sibling = g.Go("", sleepy)
 				g.Go("", func(ctx context.Context) error { _ = Sleep(ctx, time.Hour); return second })
 				g.Go("", func(ctx context.Context) error { pass(t, ctx, 2); return errBoom })
@@ -56,7 +56,7 @@ func TestGroup(t *testing.T) {
 			if !sibling.Cancelled() || errors.Is(err, ErrCancelled) || cancellingNow(ctx) != 0 {
 				t.Errorf("sibling cancelled %v, requests %d", sibling.Cancelled(), cancellingNow(ctx))
 			}
-			err = Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			err = WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				sibling = g.Go("", sleepy)
 				pass(t, ctx, 1)
 				return errBoom
@@ -72,7 +72,7 @@ func TestGroup(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			cleaned := false
 			parent := CreateTask(ctx, "", func(ctx context.Context) (int, error) {
-				return 0, Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+				return 0, WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 					g.Go("", func(ctx context.Context) error {
 						err := sleepy(ctx)
 						_ = Sleep(ctx, 0)
@@ -92,7 +92,7 @@ func TestGroup(t *testing.T) {
 			// A failing child beats the cancellation, which then hits the next wait.
 			var next error
 			parent = CreateTask(ctx, "", func(ctx context.Context) (int, error) {
-				err := Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+				err := WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 					g.Go("", func(ctx context.Context) error { _ = sleepy(ctx); return errBoom })
 					return nil
 				})
@@ -113,7 +113,7 @@ func TestGroup(t *testing.T) {
 	t.Run("AWT-18 a fatal error comes back bare", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			fatal := Fatal(errBoom)
-			err := Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			err := WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				g.Go("", func(ctx context.Context) error { _ = sleepy(ctx); return errors.New("other") })
 				pass(t, ctx, 1)
 				return fatal
@@ -129,7 +129,7 @@ func TestGroup(t *testing.T) {
 		fatal := Fatal(errBoom)
 		var got error
 		parent := CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
-			got = Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			got = WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				g.Go("", func(context.Context) error { return fatal })
 				g.Go("", sleepy)
 				return nil
@@ -152,7 +152,7 @@ func TestGroup(t *testing.T) {
 			isErr(t, (&TaskGroup{}).Go("", run).Exception(), ErrInvalidState)
 			var kept *TaskGroup
 			var aborting error
-			err := Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			err := WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				kept = g
 				g.Go("", func(ctx context.Context) error { return errBoom })
 				_ = sleepy(ctx)
@@ -166,14 +166,14 @@ func TestGroup(t *testing.T) {
 			if ran {
 				t.Error("a refused function ran")
 			}
-			isErr(t, Group(l.Context(context.Background()), func(context.Context, *TaskGroup) error { return nil }), ErrInvalidState)
+			isErr(t, WithTaskGroup(l.Context(context.Background()), func(context.Context, *TaskGroup) error { return nil }), ErrInvalidState)
 			return nil
 		})
 	})
 	t.Run("a panic of the body is its failure", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			var child *Task[struct{}]
-			err := Group(ctx, func(ctx context.Context, g *TaskGroup) error {
+			err := WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
 				child = g.Go("", sleepy)
 				panic(errBoom)
 			})

@@ -34,7 +34,7 @@ type Loop struct {
 	fatal    *FatalError // leaves the run as soon as it is set
 	run      runState
 	batch    func()            // runSome, bound once
-	admit    func(core.Item)   // Ready.Push, bound once
+	admit    func(core.Item)   // accept, bound once
 	event    func(any, Events) // onEvent, bound once
 	tasks    taskList
 	workers  []*worker // idle coroutines
@@ -43,6 +43,7 @@ type Loop struct {
 	ctx      context.Context           // what CallbackContext and Context derive from
 	pools    executors
 
+	tracing atomic.Bool          // debug, for other goroutines
 	current atomic.Pointer[task] // the task whose step runs
 	running atomic.Bool
 	closed  atomic.Bool
@@ -80,7 +81,7 @@ func New(cfg Config) (*Loop, error) {
 	l.pools.init(cfg)
 	l.inbox = inbox.New[core.Item](l.wake)
 	l.batch, l.event = l.runSome, l.onEvent
-	l.admit = func(it core.Item) { l.core.Ready.Push(it) }
+	l.admit = l.accept
 	l.ctx = context.WithValue(context.Background(), loopKey{}, l)
 	l.beat.limit = cfg.Stuck
 	l.SetDebug(cfg.Debug)
@@ -185,8 +186,12 @@ func (l *Loop) Close() error {
 			l.guarded("in a close hook", c.fn)
 		}
 	}
+	running.add(l) // what tasks do while they unwind, they do on l
+	l.inbox.Drain(l.admit)
 	l.abandonTasks()
-	l.inbox.Close(func(core.Item) {})
+	l.inbox.Close(l.admit)
+	l.abandonTasks() // those that were on their way
+	running.remove(l)
 	l.core.Ready.Clear()
 	l.core.Timers.Clear()
 	l.pools.abandon()

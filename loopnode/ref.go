@@ -60,10 +60,12 @@ func (l *Loop) Post(fn func()) error {
 		return invalid("the callback is nil")
 	}
 	if !l.inbox.Put(core.Item{Run: fn}) {
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return closedError(l)
 	}
 	return nil
 }
+
+func closedError(l *Loop) error { return fmt.Errorf("%w: %s", ErrLoopClosed, l.name) }
 
 // Stop asks the loop to stop; see Loop.Stop. Any goroutine.
 func (r Ref) Stop() error {

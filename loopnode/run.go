@@ -47,6 +47,7 @@ func (l *Loop) enter() error {
 		return fmt.Errorf("%w: %s", ErrLoopRunning, l.name)
 	}
 	l.fatal = nil
+	running.add(l)
 	l.beat.start(l)
 	return nil
 }
@@ -55,6 +56,7 @@ func (l *Loop) leave() {
 	l.beat.stop()
 	l.fatal = nil
 	l.run.left = 0
+	running.remove(l)
 	l.running.Store(false)
 }
 

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 
+	"github.com/loopmesh/loopmesh/internal/core"
 	"github.com/loopmesh/loopmesh/internal/coro"
 )
 
@@ -26,7 +28,9 @@ type task struct {
 	body runner // the Task[T]
 	ctx  taskContext
 	w    *worker
-	name string
+	name string        // as given; "" for Task-N
+	n    int64         // the N
+	gid  atomic.Uint64 // the goroutine it runs on; 0 before its first step
 
 	started    bool
 	scheduled  bool // a step is queued
@@ -51,7 +55,7 @@ type worker struct {
 	t    *task
 	main func()
 	step func()
-	gid  atomic.Uint64
+	gid  uint64 // the coroutine's goroutine; 0 before its first body
 }
 
 const maxIdleWorkers = 4096
@@ -81,12 +85,11 @@ func (l *Loop) giveWorker(w *worker) {
 var taskCount atomic.Int64
 
 // CreateTask runs fn as a task of ctx's loop; its first step comes in the next
-// turn, never inside CreateTask. The task sees the values of ctx; it is not
+// turn, never inside CreateTask, in the order of all calls and callbacks. The task sees the values of ctx; it is not
 // cancelled with the task that created it, but it is when ctx has an end of its
 // own (context.WithTimeout and the like). An empty name becomes Task-N. Without
 // a usable loop the task is born failed: ErrNoRunningLoop, ErrLoopClosed.
-// On the loop's goroutine it starts in call order; from another goroutine it is
-// posted. asyncio: loop.create_task.
+// Any goroutine. asyncio: loop.create_task.
 func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error)) *Task[T] {
 	l := loopOf(ctx)
 	k := &Task[T]{fn: fn}
@@ -98,20 +101,18 @@ func CreateTask[T any](ctx context.Context, name string, fn func(context.Context
 	k.owner = &k.t
 	k.t = task{loop: l, fut: &k.future, body: k, name: name}
 	if name == "" {
-		k.t.name = fmt.Sprintf("Task-%d", taskCount.Add(1))
+		k.t.n = taskCount.Add(1)
 	}
-	if l.debug {
+	if l.tracing.Load() {
 		k.source = creationFrames(nil)
 	}
 	k.t.ctx.task = &k.t
 	k.t.inherit(ctx)
-	if !onLoop() { // also before the run: nobody else may start it meanwhile
-		if err := l.Post(k.t.enter); err != nil {
-			k.state, k.err = failed, err
-		}
-		return k
+	// Why through the inbox, on the loop's own goroutine too: nobody has to know
+	// where this code runs, and the inbox keeps the order.
+	if !l.inbox.Put(core.Item{Meta: &k.t}) {
+		k.state, k.err = failed, startable(l, false)
 	}
-	k.t.begin()
 	return k
 }
 
@@ -120,7 +121,7 @@ func startable(l *Loop, noFunc bool) error {
 	case l == nil:
 		return fmt.Errorf("%w: give CreateTask a task's ctx or Loop.Context", ErrNoRunningLoop)
 	case l.closed.Load():
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return closedError(l)
 	case noFunc:
 		return invalid("CreateTask needs a function, not nil")
 	}
@@ -143,18 +144,20 @@ func (t *task) inherit(ctx context.Context) {
 	})
 }
 
-// begin makes t one of the loop's tasks and queues its first step.
-func (t *task) begin() {
-	t.loop.tasks.add(t)
-	t.w = t.loop.takeWorker(t)
-	t.schedule()
-}
-
-// enter is begin for a task that was posted: its place in the queue is now.
-func (t *task) enter() {
-	t.loop.tasks.add(t)
-	t.w = t.loop.takeWorker(t)
-	t.step()
+// accept takes one item out of the inbox: a callback, or a task to begin, whose
+// first step gets this place in the queue.
+func (l *Loop) accept(it core.Item) {
+	t, isTask := it.Meta.(*task)
+	if !isTask {
+		l.core.Ready.Push(it)
+		return
+	}
+	l.tasks.add(t)
+	if !l.closed.Load() {
+		t.w = l.takeWorker(t)
+		t.scheduled = true
+		l.core.Ready.Push(core.Item{Run: t.w.step})
+	}
 }
 
 // schedule queues the next step, once.
@@ -199,9 +202,10 @@ func (t *task) step() {
 
 // main is the body of the coroutine.
 func (t *task) main() {
-	if t.w.gid.Load() == 0 && (t.loop.debug || t.loop.beat.limit > 0) {
-		t.w.gid.Store(goroutineID())
+	if t.w.gid == 0 {
+		t.w.gid = goroutineID()
 	}
+	t.gid.Store(t.w.gid)
 	t.thrown = nil
 	t.thrown = t.body.exec()
 }
@@ -285,10 +289,17 @@ func (t *task) uncancel() int {
 }
 
 // Name is the task's name.
-func (k *Task[T]) Name() string { return k.t.name }
+func (k *Task[T]) Name() string { return k.t.label() }
+
+func (t *task) label() string {
+	if t.name == "" && t.n > 0 {
+		return "Task-" + strconv.FormatInt(t.n, 10)
+	}
+	return t.name
+}
 
 // SetName changes it.
-func (k *Task[T]) SetName(name string) { k.t.name = name }
+func (k *Task[T]) SetName(name string) { k.t.name, k.t.n = name, 0 }
 
 // SetResult is refused: only its function gives a task a result.
 func (k *Task[T]) SetResult(T) error {
@@ -311,7 +322,7 @@ func (t *task) String() string {
 	case t.fut.state == pending && t.waiting != nil:
 		state = "pending, waiting"
 	}
-	return fmt.Sprintf("<Task %s %s>", t.name, state)
+	return fmt.Sprintf("<Task %s %s>", t.label(), state)
 }
 
 // yield gives up exactly one turn.
@@ -362,7 +373,7 @@ func (l *taskList) remove(t *task) {
 type TaskRef struct{ t *task }
 
 // Name is the task's name.
-func (r TaskRef) Name() string { return r.t.name }
+func (r TaskRef) Name() string { return r.t.label() }
 
 // Cancel asks the task to end; see Future.Cancel.
 func (r TaskRef) Cancel(msg ...string) bool { return r.t.cancel(msg...) }
@@ -385,6 +396,7 @@ func CurrentTask(ctx context.Context) (TaskRef, bool) {
 // AllTasks are l's tasks that are not done, oldest first. Loop goroutine.
 // asyncio.all_tasks.
 func AllTasks(l *Loop) []TaskRef {
+	l.inbox.Drain(l.admit) // tasks just created count
 	out := make([]TaskRef, 0, l.tasks.count)
 	for t := l.tasks.head; t != nil; t = t.next {
 		out = append(out, TaskRef{t})

@@ -137,10 +137,7 @@ func (l *Loop) guarded(what string, fn func()) {
 // resumeDrive runs drive in a coroutine, and again in a new one after Goexit.
 func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 	body := func() {
-		l.run.gid.Store(0)
-		if l.debug || l.beat.limit > 0 {
-			l.run.gid.Store(goroutineID())
-		}
+		l.run.gid.Store(goroutineID())
 		l.drive(once, limit)
 	}
 	for {

@@ -78,7 +78,7 @@ func (w *watchdog) watch(l *Loop) {
 func (l *Loop) stuckAt() (frame, stack string) {
 	id := l.run.gid.Load()
 	if t := l.current.Load(); t != nil {
-		id = t.w.gid.Load()
+		id = t.gid.Load()
 	}
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
