@@ -24,7 +24,7 @@ type conn struct {
 // newConn makes the transport of fd, which it owns from here on, also when it
 // fails.
 func newConn(l *loopnode.Loop, fd int, p any) (*conn, error) {
-	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self = c
 	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (c *conn) interest() {
 	if c.losing {
 		return
 	}
-	read := c.started && c.reading && !c.closing && !c.eof
+	read := c.started && c.reading && !c.closing && !c.eof || c.watchesReader()
 	if err := c.watch.Set(read, c.queue.size > 0); err != nil {
 		c.fail(err)
 	}

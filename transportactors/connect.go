@@ -71,7 +71,12 @@ func announce(ctx context.Context, fd int, factory func() Protocol) (Transport, 
 	if err != nil {
 		return nil, err
 	}
-	made := loopnode.NewFuture[struct{}](l)
+	return c.announced(ctx)
+}
+
+// announced waits until ConnectionMade ran.
+func (c *conn) announced(ctx context.Context) (Transport, error) {
+	made := loopnode.NewFuture[struct{}](c.loop)
 	c.start(func() {
 		if !made.Done() {
 			_ = made.SetResult(struct{}{})

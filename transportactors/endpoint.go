@@ -5,7 +5,6 @@ import (
 	"net"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
-	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -40,7 +39,7 @@ type whole interface {
 func (e *endpoint) open(onReadable, onWritable func()) error {
 	w, err := e.loop.Watch(e.socket.fd, onReadable, onWritable)
 	if err != nil {
-		_ = sock.Close(e.socket.fd)
+		e.socket.letGo()
 		return err
 	}
 	e.watch = w
@@ -106,6 +105,8 @@ func (e *endpoint) ExtraInfo(name string) any {
 		return e.local
 	case name == "peername" && e.peer != nil:
 		return e.peer
+	case name == "pipe" && e.socket.pipe != nil && e.socket.pipe.file != nil:
+		return e.socket.pipe.file
 	}
 	return nil
 }
@@ -143,9 +144,7 @@ func (e *endpoint) end() {
 }
 
 func (e *endpoint) release() {
-	fd := e.socket.fd
-	e.socket.fd = -1
-	_ = sock.Close(fd) // the kernel has the number back either way
+	e.socket.close()
 	leave(e.self)
 	e.proto = receiver{}
 	if e.door != nil {

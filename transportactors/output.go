@@ -1,7 +1,5 @@
 package transportactors
 
-import "github.com/loopmesh/loopmesh/internal/sock"
-
 // output is what the kernel has not taken yet: copies, in order.
 type output struct {
 	pieces [][]byte
@@ -27,8 +25,8 @@ func (o *output) add(p []byte) {
 }
 
 // send gives the kernel what it takes, with one call.
-func (o *output) send(fd int) error {
-	n, err := sock.Writev(fd, o.pieces)
+func (o *output) send(to *Socket) error {
+	n, err := to.writev(o.pieces)
 	if err != nil {
 		return err
 	}

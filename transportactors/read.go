@@ -61,7 +61,7 @@ func (c *conn) read(buf []byte) (int, bool) {
 	case err != nil && sock.WouldBlock(err):
 		return 0, false
 	case err != nil:
-		c.fail(err)
+		c.readFailed(err)
 		return 0, false
 	case n == 0:
 		c.inputEnded()
@@ -72,6 +72,10 @@ func (c *conn) read(buf []byte) (int, bool) {
 
 // inputEnded tells the protocol once; without its wish the transport closes.
 func (c *conn) inputEnded() {
+	if c.socket.pipe != nil {
+		c.pipeEnded()
+		return
+	}
 	c.eof = true
 	c.interest()
 	keep := false

@@ -45,8 +45,9 @@ type Transport interface {
 	SetProtocol(p any)
 	// Protocol is the current receiver, nil after the end.
 	Protocol() any
-	// ExtraInfo knows "peername" and "sockname" (net.Addr) and "socket"
-	// (*Socket), also after the end; nil for anything else.
+	// ExtraInfo knows "peername" and "sockname" (net.Addr), "socket" (*Socket)
+	// and, for ConnectReadPipe and ConnectWritePipe, "pipe" (*os.File), also
+	// after the end; nil for anything else.
 	ExtraInfo(name string) any
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop
@@ -56,7 +57,10 @@ type Transport interface {
 
 // Socket is the descriptor of a transport, to be looked at: the transport reads,
 // writes and closes it.
-type Socket struct{ fd int }
+type Socket struct {
+	fd   int
+	pipe *pipeFile // nil: a socket
+}
 
 // FD is the descriptor's number, -1 once it is closed. Loop goroutine.
 func (s *Socket) FD() int { return s.fd }

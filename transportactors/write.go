@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 func (c *conn) Write(p []byte) error {
@@ -12,7 +13,7 @@ func (c *conn) Write(p []byte) error {
 		return err
 	}
 	if c.queue.size == 0 {
-		n, err := sock.Write(c.socket.fd, p)
+		n, err := c.socket.write(p)
 		switch {
 		case err == nil && n == len(p):
 			return nil
@@ -33,7 +34,7 @@ func (c *conn) Writelines(pieces [][]byte) error {
 	}
 	if c.queue.size == 0 {
 		pieces = slices.Clone(pieces) // skip moves the slices; the caller's stay
-		n, err := sock.Writev(c.socket.fd, pieces)
+		n, err := c.socket.writev(pieces)
 		switch {
 		case err == nil:
 			pieces = skip(pieces, n)
@@ -58,6 +59,8 @@ func (c *conn) writable() error {
 		return ErrWriteEOF
 	case c.losing, c.closing && !c.resuming:
 		return fmt.Errorf("%w: %s", ErrClosed, c)
+	case c.readOnly():
+		return fmt.Errorf("%w: %s only reads", loopnode.ErrInvalidState, c)
 	}
 	return nil
 }
@@ -89,7 +92,7 @@ func (c *conn) onWritable() {
 	if c.losing || c.queue.size == 0 {
 		return
 	}
-	if err := c.queue.send(c.socket.fd); err != nil {
+	if err := c.queue.send(c.socket); err != nil {
 		if !sock.WouldBlock(err) {
 			c.fail(err)
 		}
@@ -113,6 +116,9 @@ func (c *conn) WriteEOF() error {
 	if c.closing || c.writeEOF {
 		return nil
 	}
+	if c.socket.pipe != nil {
+		return c.writePipeEOF()
+	}
 	c.writeEOF = true
 	if c.queue.size == 0 {
 		c.shutdown()
@@ -126,7 +132,7 @@ func (c *conn) shutdown() {
 	}
 }
 
-func (c *conn) CanWriteEOF() bool { return true }
+func (c *conn) CanWriteEOF() bool { return !c.readOnly() }
 
 func (c *conn) SetWriteBufferLimits(high, low int) error {
 	err := c.limit(high, low)

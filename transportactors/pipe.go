@@ -1,0 +1,118 @@
+package transportactors
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// ConnectReadPipe makes a transport that reads from file: a pipe, a FIFO, a
+// socket, a terminal or another character device that can be polled, os.Stdin
+// among them. A regular file or a directory is loopnode.ErrInvalidArgument: it
+// is always ready, so read it in an executor. The protocol gets DataReceived,
+// EOFReceived at the end of the input (its answer does not matter: a pipe cannot
+// stay half open) and ConnectionLost; a terminal that hangs up ends with EIO.
+//
+// From here on the transport owns file and closes it with its own end; do not
+// read it or call its Fd meanwhile. One of the standard numbers 0, 1 and 2 is
+// not closed but becomes the null device, so that no other file gets the number.
+// The transport works on a descriptor of its own. Where the system allows it
+// (pipes, FIFOs, terminals) that has its own non-blocking flag, too, so that a
+// terminal stays as it is for whoever shares it; elsewhere the flag is given
+// back at the end. After an error file is still the caller's, except when the
+// wait was cancelled or ConnectionMade panicked: then it is closed.
+//
+// It returns after ConnectionMade ran; call it in a task. Errors:
+// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, what the kernel says,
+// the *guard.Panic of factory. asyncio: loop.connect_read_pipe.
+func ConnectReadPipe[P Protocol](ctx context.Context, factory func() P, file *os.File) (Transport, P, error) {
+	return connectPipe(ctx, factory, file, false)
+}
+
+// ConnectWritePipe is ConnectReadPipe for writing. The transport notices that
+// nobody reads any more, also when it has nothing to write: the reason of
+// ConnectionLost is nil when everything was taken, EPIPE when bytes were left.
+// WriteEOF is Close. asyncio: loop.connect_write_pipe.
+func ConnectWritePipe[P Protocol](ctx context.Context, factory func() P, file *os.File) (Transport, P, error) {
+	return connectPipe(ctx, factory, file, true)
+}
+
+func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.File, writes bool) (Transport, P, error) {
+	var p P
+	if factory == nil || file == nil {
+		return nil, p, invalid("connecting a pipe needs a factory and a file, not nil")
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return nil, p, err
+	}
+	s, err := pipeOf(file, writes)
+	if err != nil {
+		return nil, p, err
+	}
+	if fault := guard.Call(func() { p = factory() }); fault != nil {
+		s.letGo()
+		return nil, p, fault
+	}
+	c, err := newPipe(l, s, p)
+	if err != nil {
+		return nil, p, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	t, err := c.announced(ctx)
+	return t, p, err
+}
+
+// pipeOf looks at file and makes the descriptor that the transport works on.
+// Nothing has changed when it fails.
+func pipeOf(file *os.File, writes bool) (*Socket, error) {
+	raw, err := file.SyscallConn() // Why: Fd would set the file to blocking
+	if err != nil {
+		return nil, invalid("%s: %v", file.Name(), err)
+	}
+	s := &Socket{fd: -1, pipe: &pipeFile{file: file, writes: writes}}
+	if fault := raw.Control(func(fd uintptr) { err = s.adopt(int(fd)) }); fault != nil {
+		return nil, invalid("%s: %v", file.Name(), fault)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file.Name(), err)
+	}
+	return s, nil
+}
+
+// adopt makes s a descriptor of its own for what fd leads to.
+func (s *Socket) adopt(fd int) error {
+	shape, err := sock.Look(fd)
+	switch {
+	case err != nil:
+		return err
+	case shape.Kind == sock.Other:
+		return invalid("it is a file or a directory, which is always ready; a pipe, socket or character device was expected: read and write files with RunInExecutor")
+	case s.pipe.writes && !shape.Writes:
+		return invalid("it is open for reading only")
+	case !s.pipe.writes && !shape.Reads:
+		return invalid("it is open for writing only")
+	}
+	s.pipe.shape, s.pipe.standard = shape, fd <= 2
+	s.pipe.number = fd
+	s.fd, s.pipe.restore, err = sock.Own(fd)
+	return err
+}
+
+// newPipe makes the transport of one direction of s, which it owns from here on.
+func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
+	c := &conn{endpoint: endpoint{loop: l, socket: s, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+	c.self = c
+	onReadable := c.onReadable
+	if s.pipe.writes {
+		c.eof = true // nothing is read: IsReading is false for good
+		onReadable = c.onReader
+	}
+	if err := c.open(onReadable, c.onWritable); err != nil {
+		return nil, err
+	}
+	return c, nil
+}

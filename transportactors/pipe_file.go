@@ -1,0 +1,112 @@
+package transportactors
+
+import (
+	"os"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+)
+
+// pipeFile is what the descriptor of a pipe has more than a socket: one
+// direction, write(2) in place of sendmsg(2), and a file to close with it.
+type pipeFile struct {
+	file     *os.File // nil: the descriptor is all there is
+	number   int      // of file
+	standard bool     // number is one of the standard ones and is not to be closed
+	restore  bool     // the non-blocking flag was set for others, too
+	writes   bool
+	blind    bool // writes: the reader cannot be watched any more
+	shape    sock.Shape
+}
+
+func (s *Socket) write(p []byte) (int, error) {
+	if s.pipe != nil {
+		return sock.WritePlain(s.fd, p)
+	}
+	return sock.Write(s.fd, p)
+}
+
+func (s *Socket) writev(pieces [][]byte) (int, error) {
+	if s.pipe != nil {
+		return sock.WritevPlain(s.fd, pieces)
+	}
+	return sock.Writev(s.fd, pieces)
+}
+
+// letGo closes the descriptor; a file around it stays open.
+func (s *Socket) letGo() {
+	fd := s.fd
+	s.fd = -1
+	if s.pipe != nil && s.pipe.restore {
+		sock.Blocking(fd)
+	}
+	_ = sock.Close(fd) // the kernel has the number back either way
+}
+
+// close is letGo, with the file.
+func (s *Socket) close() {
+	s.letGo()
+	switch {
+	case s.pipe == nil || s.pipe.file == nil:
+	case s.pipe.standard:
+		_ = sock.Blank(s.pipe.number) // without a null device the standard file stays open
+	default:
+		_ = s.pipe.file.Close() // what it wrote was written by the transport
+	}
+}
+
+// readOnly: the transport is the reading end of a pipe.
+func (c *conn) readOnly() bool { return c.socket.pipe != nil && !c.socket.pipe.writes }
+
+// watchesReader: the transport writes to something that says when its reader left.
+// A terminal or a FIFO that is open both ways does not.
+func (c *conn) watchesReader() bool {
+	p := c.socket.pipe
+	return p != nil && p.writes && !p.blind && c.started &&
+		(p.shape.Kind == sock.Stream || p.shape.Kind == sock.Fifo && !p.shape.Reads)
+}
+
+// onReader looks why the writing end of a pipe became readable.
+func (c *conn) onReader() {
+	p := c.socket.pipe
+	switch {
+	case c.losing:
+	case !sock.ReaderGone(c.socket.fd, p.shape.Kind):
+		p.blind = true // a socket whose peer talks: what it says stays unread
+		c.interest()
+	case c.queue.size > 0:
+		c.fail(sock.BrokenPipe)
+	default:
+		c.fail(nil)
+	}
+}
+
+// writePipeEOF is WriteEOF of a pipe: with one direction it is the whole end.
+func (c *conn) writePipeEOF() error {
+	if err := c.writable(); err != nil {
+		return err
+	}
+	c.Close()
+	return nil
+}
+
+// pipeEnded queues the end of the input and then the loss: nothing can follow.
+func (c *conn) pipeEnded() {
+	c.eof, c.closing = true, true
+	if c.proto.eof != nil {
+		c.loop.Soon(func() {
+			if eof := c.proto.eof; eof != nil && !c.ended {
+				c.call("EOFReceived", func() { eof.EOFReceived() })
+			}
+		})
+	}
+	c.lose(nil)
+}
+
+// readFailed ends the transport; only a pipe's trouble is news for the
+// exception handler, and a hang-up is none.
+func (c *conn) readFailed(err error) {
+	c.fail(err)
+	if c.socket.pipe != nil && !sock.HungUp(err) {
+		c.report("Fatal read error on pipe transport", err)
+	}
+}
