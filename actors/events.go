@@ -8,7 +8,7 @@ import (
 
 // Failure is one failure of an actor and what its supervisor answered.
 type Failure struct {
-	// Who failed.
+	// Who failed; zero when it is a loop (loopnode.Supervise).
 	Who Ref
 	// Loop is the name of its loop.
 	Loop string

@@ -15,3 +15,13 @@ type Loop interface {
 	// After runs fn on the loop after d unless cancelled. Loop goroutine only.
 	After(d time.Duration, fn func()) (cancel func())
 }
+
+// Closer is a Loop that tells when it closes. Its actors then end by themselves;
+// of any other loop, System.LoopClosed must be told. *loopnode.Loop is one.
+type Closer interface {
+	// OnClose makes the close of the loop run fn, at once when it is closed
+	// already; remove takes that back. Any goroutine.
+	OnClose(fn func()) (remove func())
+	// CloseReason is why the loop is closed, nil while it is open.
+	CloseReason() error
+}

@@ -52,6 +52,7 @@ func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor,
 	if err != nil {
 		return Ref{}, err
 	}
+	s.follow(c.host)
 	if err := s.start(c, parent); err != nil {
 		s.forget(c)
 		return Ref{}, fmt.Errorf("%w: %s on %s: %w", ErrLoopDied, c.path, on.Name(), err)
@@ -138,16 +139,25 @@ func (s *System) appear(c *cell) {
 
 // forget frees the name of an actor that ended.
 func (s *System) forget(c *cell) {
+	if unhook := s.drop(c); unhook != nil {
+		unhook()
+	}
+}
+
+// drop is forget but for the hook of a loop whose last actor this was.
+func (s *System) drop(c *cell) (unhook func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := c.host.cells[c]; !ok {
-		return
+		return nil
 	}
 	delete(c.host.cells, c)
 	delete(s.cells, c.path)
 	if len(c.host.cells) == 0 && s.hosts[c.host.loop] == c.host {
 		delete(s.hosts, c.host.loop)
+		unhook = c.host.unhook
 	}
 	s.live--
 	s.signalDrained()
+	return unhook
 }

@@ -68,7 +68,7 @@ const maxFrames = 10
 
 // creationFrames remembers who is scheduling; the frames of this package are
 // left out.
-func creationFrames(any) []uintptr {
+func creationFrames() []uintptr {
 	pcs := make([]uintptr, maxFrames+8)
 	pcs = pcs[:runtime.Callers(2, pcs)]
 	for len(pcs) > 1 && ownFrame(pcs[0]) {

@@ -38,6 +38,8 @@ var (
 	ErrInvalidArgument = errors.New("invalid argument")
 	// ErrGoexit: the task ended its goroutine with runtime.Goexit (t.FailNow does).
 	ErrGoexit = errors.New("the function called runtime.Goexit")
+	// ErrStuck: a callback has not returned for longer than Config.Stuck.
+	ErrStuck = errors.New("callback has not returned")
 	// ErrBusy: somebody else is doing this already.
 	ErrBusy = errors.New("resource is busy")
 )

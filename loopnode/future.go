@@ -66,7 +66,7 @@ type Future[T any] struct {
 func NewFuture[T any](l *Loop) *Future[T] {
 	f := &Future[T]{future: future{loop: l}}
 	if l.debug {
-		f.source = creationFrames(nil)
+		f.source = creationFrames()
 	}
 	return f
 }

@@ -109,7 +109,7 @@ func (l *Loop) push(fn func(), m *callMeta) uint64 {
 		if m == nil {
 			m = &callMeta{}
 		}
-		m.source = creationFrames(fn)
+		m.source = creationFrames()
 	}
 	if l.inbox.Pending() {
 		l.inbox.Drain(l.admit)
@@ -163,7 +163,7 @@ func (l *Loop) CallAt(when Instant, fn func()) *TimerHandle {
 			return h
 		}
 		if l.debug {
-			h.timer.Meta = &callMeta{source: creationFrames(fn)}
+			h.timer.Meta = &callMeta{source: creationFrames()}
 		}
 	}
 	h.timer.Run = fn

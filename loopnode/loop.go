@@ -2,7 +2,6 @@ package loopnode
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,8 +36,7 @@ type Loop struct {
 	admit    func(core.Item)   // accept, bound once
 	event    func(any, Events) // onEvent, bound once
 	tasks    taskList
-	workers  []*worker // idle coroutines
-	onClose  []*closer
+	workers  []*worker                 // idle coroutines
 	lost     map[*unretrieved]struct{} // failures nobody has looked at
 	ctx      context.Context           // what CallbackContext and Context derive from
 	pools    executors
@@ -50,6 +48,8 @@ type Loop struct {
 	gone    chan struct{} // closed by Close: releases goroutines that wait
 	beat    watchdog
 	closing sync.Mutex // one Close at a time
+	onClose closers
+	why     error // of the close; written before closed, read after it
 }
 
 // runState is what one run of the loop keeps while it lasts.
@@ -130,78 +130,6 @@ func (l *Loop) ReadBuffer() []byte {
 }
 
 const readBufferSize = 256 << 10
-
-// closer is one function that Close runs.
-type closer struct{ fn func() }
-
-// OnClose makes Close run fn: owners of descriptors let go there. remove takes
-// it back. Loop goroutine.
-func (l *Loop) OnClose(fn func()) (remove func()) {
-	c := &closer{fn}
-	l.onClose = append(l.onClose, c)
-	return func() { c.fn = nil; l.forgetClosers() }
-}
-
-// forgetClosers drops removed closers once they are the majority.
-func (l *Loop) forgetClosers() {
-	live := 0
-	for _, c := range l.onClose {
-		if c.fn != nil {
-			live++
-		}
-	}
-	if len(l.onClose) < 32 || live*2 > len(l.onClose) {
-		return
-	}
-	kept := l.onClose[:0]
-	for _, c := range l.onClose {
-		if c.fn != nil {
-			kept = append(kept, c)
-		}
-	}
-	clear(l.onClose[len(kept):])
-	l.onClose = kept
-}
-
-// Close ends the loop for good: it drops what is queued without running it,
-// releases whoever waits for its futures, tells owners of descriptors, tells
-// the executor to stop without waiting, and reports tasks that were still
-// pending and failures nobody has looked at. Closing twice is harmless; closing
-// a running loop is ErrLoopRunning and changes nothing. asyncio: loop.close.
-func (l *Loop) Close() error {
-	l.closing.Lock()
-	defer l.closing.Unlock()
-	if l.running.Load() {
-		return errors.Join(ErrLoopRunning, errors.New("stop it before closing it"))
-	}
-	if l.closed.Swap(true) {
-		return nil
-	}
-	l.strict = true
-	close(l.gone)
-	hooks := l.onClose
-	l.onClose = nil // a hook may take others back: not from under this walk
-	for _, c := range hooks {
-		if c.fn != nil {
-			l.guarded("in a close hook", c.fn)
-		}
-	}
-	running.add(l) // what tasks do while they unwind, they do on l
-	l.inbox.Drain(l.admit)
-	l.abandonTasks()
-	l.inbox.Close(l.admit)
-	l.abandonTasks() // those that were on their way
-	running.remove(l)
-	l.core.Ready.Clear()
-	l.core.Timers.Clear()
-	l.pools.abandon()
-	l.reportUnretrieved()
-	for _, w := range l.workers {
-		w.co.Close()
-	}
-	l.workers, l.watches, l.readBuf = nil, nil, nil
-	return l.backend.Close()
-}
 
 // wake ends the poller's sleep; the inbox calls it when the loop sleeps.
 // Why: a loop that is being closed needs no wake-up, so failures are not the

@@ -104,7 +104,7 @@ func CreateTask[T any](ctx context.Context, name string, fn func(context.Context
 		k.t.n = taskCount.Add(1)
 	}
 	if l.tracing.Load() {
-		k.source = creationFrames(nil)
+		k.source = creationFrames()
 	}
 	k.t.ctx.task = &k.t
 	k.t.inherit(ctx)

@@ -127,10 +127,22 @@ func (l *Loop) onEvent(owner any, ready Events) {
 	owner.(*Watch).ready(ready)
 }
 
-// guarded calls fn for the loop itself, outside of a batch.
-func (l *Loop) guarded(what string, fn func()) {
-	if p := guard.Call(fn); p != nil {
-		l.CallExceptionHandler(ExceptionContext{Message: "Exception " + what, Exception: p})
+// contained calls fn for the loop itself, outside of a batch. Neither a panic
+// nor runtime.Goexit in it is the caller's end.
+func (l *Loop) contained(what string, fn func()) {
+	w := coro.New()
+	w.Start(fn)
+	var err error
+	switch w.Resume() {
+	case coro.Exited:
+		err = ErrGoexit
+		w.Discard()
+	case coro.Panicked:
+		err = w.Panic
+	}
+	w.Close()
+	if err != nil {
+		l.CallExceptionHandler(ExceptionContext{Message: "Exception " + what, Exception: err})
 	}
 }
 

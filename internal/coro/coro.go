@@ -65,7 +65,19 @@ func (w *Worker) Close() {
 		return
 	}
 	w.spent = true
-	w.stop()
+	if w.body == nil {
+		w.stop()
+		return
+	}
+	// Why a goroutine: a body whose deferred calls run runtime.Goexit would end
+	// whoever called stop.
+	done := make(chan struct{})
+	// goroutine: owner: Close; ends when the body's deferred calls have run (Close waits).
+	go func() {
+		defer close(done)
+		w.stop()
+	}()
+	<-done
 }
 
 // run is the coroutine: it lives on a goroutine of its own, marked so that

@@ -1,0 +1,134 @@
+package loopnode
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Close ends the loop for good: it drops what is queued without running it,
+// releases whoever waits for its futures, tells owners of descriptors and of
+// actors, tells the executor to stop without waiting, and reports tasks that
+// were still pending and failures nobody has looked at. What user code throws
+// on the way, runtime.Goexit included, is reported and does not stop it.
+// Closing twice is harmless; closing a running loop is ErrLoopRunning and
+// changes nothing. asyncio: loop.close.
+func (l *Loop) Close() error { return l.CloseWith(nil) }
+
+// CloseWith is Close for a loop that ends because of why: CloseReason and the
+// actors on the loop are told.
+func (l *Loop) CloseWith(why error) error {
+	l.closing.Lock()
+	defer l.closing.Unlock()
+	if l.running.Load() {
+		return errors.Join(ErrLoopRunning, errors.New("stop it before closing it"))
+	}
+	if l.closed.Load() {
+		return nil
+	}
+	l.why = why
+	l.closed.Store(true)
+	l.strict = true
+	close(l.gone)
+	l.onClose.run(func(fn func()) { l.contained("in a close hook", fn) })
+	running.add(l) // what tasks do while they unwind, they do on l
+	l.inbox.Drain(l.admit)
+	l.abandonTasks()
+	l.inbox.Close(l.admit)
+	l.abandonTasks() // those that were on their way
+	running.remove(l)
+	l.core.Ready.Clear()
+	l.core.Timers.Clear()
+	l.pools.abandon()
+	l.reportUnretrieved()
+	for _, w := range l.workers {
+		w.co.Close()
+	}
+	l.workers, l.watches, l.readBuf = nil, nil, nil
+	return l.backend.Close()
+}
+
+// CloseReason is why the loop is closed: ErrLoopClosed, and with it the failure
+// given to CloseWith. It is nil while the loop is open. Any goroutine.
+func (l *Loop) CloseReason() error {
+	switch {
+	case !l.closed.Load():
+		return nil
+	case l.why == nil:
+		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrLoopClosed, l.name, l.why)
+}
+
+// OnClose makes Close run fn, in the order of the calls: owners of descriptors
+// let go there. CloseReason tells fn why. remove takes it back. On a loop that
+// is closed fn runs at once, on the caller's goroutine. Any goroutine; fn runs
+// on the one that closes the loop.
+func (l *Loop) OnClose(fn func()) (remove func()) {
+	c := &closer{fn}
+	if !l.onClose.add(c) {
+		fn()
+	}
+	return func() { l.onClose.remove(c) }
+}
+
+// closer is one function that Close runs; nil once it is taken back or has run.
+type closer struct{ fn func() }
+
+// closers are a loop's close hooks. Any goroutine.
+type closers struct {
+	mu   sync.Mutex
+	list []*closer
+	over bool // run was called: nobody is added any more
+}
+
+func (h *closers) add(c *closer) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.over {
+		h.list = append(h.list, c)
+	}
+	return !h.over
+}
+
+// remove drops removed hooks once they are the majority.
+func (h *closers) remove(c *closer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.fn = nil
+	live := 0
+	for _, c := range h.list {
+		if c.fn != nil {
+			live++
+		}
+	}
+	if len(h.list) < 32 || live*2 > len(h.list) {
+		return
+	}
+	kept := h.list[:0]
+	for _, c := range h.list {
+		if c.fn != nil {
+			kept = append(kept, c)
+		}
+	}
+	clear(h.list[len(kept):])
+	h.list = kept
+}
+
+// run hands every hook to call, once. Why not under the lock: a hook may take
+// others back.
+func (h *closers) run(call func(fn func())) {
+	h.mu.Lock()
+	list := h.list
+	h.list, h.over = nil, true
+	h.mu.Unlock()
+	for _, c := range list {
+		h.mu.Lock()
+		fn := c.fn
+		c.fn = nil
+		h.mu.Unlock()
+		if fn != nil {
+			call(fn)
+		}
+	}
+}

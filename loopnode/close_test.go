@@ -1,0 +1,143 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/loopmesh/loopmesh/actors"
+)
+
+func TestCloseSurvives(t *testing.T) {
+	t.Run("runtime.Goexit in hooks and in deferred calls of tasks does not end the closer", func(t *testing.T) {
+		l, log := newLoop(t)
+		var got []string
+		l.OnClose(func() { got = append(got, "hook"); runtime.Goexit() })
+		l.OnClose(func() { got = append(got, "panic"); panic("x") })
+		for _, name := range []string{"first", "second"} {
+			CreateTask(l.Context(context.Background()), name, func(ctx context.Context) (int, error) {
+				defer func() { got = append(got, name); runtime.Goexit() }()
+				return 0, Sleep(ctx, time.Hour)
+			})
+		}
+		runTurns(t, l, 2)
+		closed := make(chan error, 1)
+		go func() {
+			defer close(closed)
+			closed <- l.Close()
+		}()
+		err, came := <-closed
+		if !came || err != nil {
+			t.Fatalf("Close ended its goroutine (%v) or failed: %v", !came, err)
+		}
+		same(t, got, []string{"hook", "panic", "first", "second"})
+		if text := log.String(); !strings.Contains(text, ErrGoexit.Error()) || !strings.Contains(text, "in a close hook") {
+			t.Fatal(text)
+		}
+	})
+	t.Run("CloseReason tells hooks and everybody else why", func(t *testing.T) {
+		l, _ := newLoop(t)
+		if l.CloseReason() != nil {
+			t.Fatal("an open loop has a reason")
+		}
+		burnt := errors.New("burnt down")
+		var told error
+		l.OnClose(func() { told = l.CloseReason() })
+		must(t, l.CloseWith(burnt))
+		must(t, l.CloseWith(errors.New("later")))
+		for _, err := range []error{told, l.CloseReason()} {
+			if !errors.Is(err, ErrLoopClosed) || !errors.Is(err, burnt) {
+				t.Fatal(err)
+			}
+		}
+		ran := false
+		l.OnClose(func() { ran = true })()
+		if !ran {
+			t.Fatal("a hook of a closed loop did not run")
+		}
+	})
+	t.Run("hooks come and go from any goroutine", func(t *testing.T) {
+		l, _ := newLoop(t)
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		ran := 0
+		for range 4 {
+			all.Go(func() {
+				for i := range 200 {
+					remove := l.OnClose(func() { mu.Lock(); ran++; mu.Unlock() })
+					if i%2 == 0 {
+						remove()
+					}
+				}
+			})
+		}
+		all.Wait()
+		must(t, l.Close())
+		if ran != 400 {
+			t.Fatal(ran)
+		}
+	})
+}
+
+// watcher keeps what it is told about the actors it watches.
+type watcher struct {
+	of   []actors.Ref
+	told []error
+}
+
+func (w *watcher) Receive(c *actors.Context) {
+	switch m := c.Message().(type) {
+	case actors.Started:
+		for _, r := range w.of {
+			c.Watch(r)
+		}
+	case actors.Terminated:
+		w.told = append(w.told, m.Why)
+	}
+}
+
+type recorder struct{ got *[]string }
+
+func (r recorder) Receive(c *actors.Context) {
+	switch c.Message().(type) {
+	case actors.Started:
+		*r.got = append(*r.got, "started")
+	case actors.Stopped:
+		*r.got = append(*r.got, "stopped")
+	}
+}
+
+func TestActorsOfAClosedLoop(t *testing.T) {
+	sys := actors.New(actors.Options{Logger: testLogger(&logBuffer{})})
+	home, _ := newLoop(t)
+	dying, _ := newLoop(t)
+	var got []string
+	ref, err := sys.Spawn(dying, "lodger", func() actors.Actor { return recorder{&got} })
+	must(t, err)
+	runTurns(t, dying, 3)
+	w := &watcher{of: []actors.Ref{ref}}
+	_, err = sys.Spawn(home, "watcher", func() actors.Actor { return w })
+	must(t, err)
+	for range 5 {
+		runTurns(t, home, 1)
+		runTurns(t, dying, 1)
+	}
+	burnt := errors.New("burnt down")
+	must(t, dying.CloseWith(burnt))
+	same(t, got, []string{"started", "stopped"})
+	runTurns(t, home, 5)
+	if len(w.told) != 1 || !errors.Is(w.told[0], actors.ErrLoopDied) || !errors.Is(w.told[0], burnt) {
+		t.Fatal(w.told)
+	}
+	if _, err := sys.Spawn(dying, "late", func() actors.Actor { return recorder{&got} }); !errors.Is(err, actors.ErrLoopDied) {
+		t.Fatal(err)
+	}
+	must(t, home.Close())
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	must(t, sys.Shutdown(ctx)) // nobody is left: it does not wait
+}

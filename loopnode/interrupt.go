@@ -1,0 +1,39 @@
+package loopnode
+
+import (
+	"os"
+	"os/signal"
+)
+
+// watchInterrupt cancels t at the first SIGINT and ends the run at the second.
+func (l *Loop) watchInterrupt(t *task) (interrupted func() bool, stop func()) {
+	sig, quit, over := make(chan os.Signal, 2), make(chan struct{}), make(chan struct{})
+	signal.Notify(sig, os.Interrupt)
+	count := 0
+	// goroutine: owner: Run; ends when main has ended (stop waits).
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-sig:
+			}
+			if count++; count == 1 {
+				_ = l.Post(func() { t.cancel("interrupted") })
+				continue
+			}
+			_ = l.Post(func() { panic(Fatal(ErrInterrupted)) })
+		}
+	}()
+	stop = func() {
+		signal.Stop(sig)
+		select {
+		case <-quit:
+		default:
+			close(quit)
+		}
+		<-over
+	}
+	return func() bool { stop(); return count > 0 }, stop
+}

@@ -1,0 +1,48 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+)
+
+// teardown ends what main left over and closes the loop.
+func (l *Loop) teardown() error {
+	left := AllTasks(l)
+	for _, t := range left {
+		t.Cancel()
+	}
+	if len(left) > 0 {
+		if err := l.runUntil(l.allDone(left)); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	for _, t := range left {
+		if f := t.t.fut; f.state == failed && !l.closed.Load() {
+			f.see()
+			l.CallExceptionHandler(ExceptionContext{
+				Message: "unhandled exception during Run shutdown", Exception: f.err, Task: t.String(),
+			})
+		}
+	}
+	k := CreateTask(l.ctx, "shutdown", func(ctx context.Context) (struct{}, error) {
+		limit, cancel := context.WithTimeout(ctx, runShutdownLimit)
+		defer cancel()
+		return struct{}{}, l.ShutdownDefaultExecutor(limit)
+	})
+	_, err := RunUntilComplete(l, k)
+	return errors.Join(err, l.Close())
+}
+
+// allDone is done when all of tasks are.
+func (l *Loop) allDone(tasks []TaskRef) *future {
+	all := &NewFuture[struct{}](l).future
+	left := len(tasks)
+	for _, t := range tasks {
+		t.t.fut.onDone(func() {
+			if left--; left == 0 {
+				all.settleOnce()
+			}
+		})
+	}
+	return all
+}
