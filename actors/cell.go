@@ -49,19 +49,20 @@ type cell struct {
 	watching  map[Ref]struct{} // Invariant: a ref is here from Watch until its Terminated is handed to the actor
 	watchers  map[watchKey]uint64
 	watchSeq  uint64
-	open      []*question // taken and not yet answered
+	open      []asked // taken and not yet answered
 
-	children   []*cell     // in spawn order
-	own        *supervisor // supervises this actor alone; nil: the parent's supervisor does
-	below      *supervisor // supervises the children
-	lifetime   *Lifetime   // overrides the strategy's for this actor
-	streak     int         // restarts since the last life that lasted
-	startedAt  int64       // ns of System.now
-	comingBack bool        // a restart was ordered and has not happened
-	backoff    func()      // cancels the delayed restart
-	why        error       // the reason of the end, set before stopping
-	leaving    bool        // Exit was called
-	leaveWhy   error
+	children     []*cell     // in spawn order
+	own          *supervisor // supervises this actor alone; nil: the parent's supervisor does
+	below        *supervisor // supervises the children
+	lifetime     *Lifetime   // overrides the strategy's for this actor
+	streak       int         // restarts since the last life that lasted
+	startedAt    int64       // ns of System.now
+	comingBack   bool        // a restart was ordered and has not happened
+	backoff      func()      // cancels the delayed restart
+	why          error       // the reason of the end, set before stopping
+	leaving      bool        // Exit was called
+	leaveWhy     error
+	leaveForGood bool // it was End: no failure, no new life
 
 	stepLocal, stepForeign, stepSys, stepReplay func() // bound once: scheduling them allocates nothing
 

@@ -99,7 +99,13 @@ func (x *Context) Stop(r Ref) { x.c.sys.Stop(r) }
 
 // Exit ends this actor after the current message: with nil it ends normally
 // (a permanent one is restarted), with an error it fails.
-func (x *Context) Exit(why error) { x.c.leaving, x.c.leaveWhy = true, why }
+func (x *Context) Exit(why error) { x.c.leaving, x.c.leaveWhy, x.c.leaveForGood = true, why, false }
+
+// End ends this actor after the current message, whatever its lifetime; why,
+// ErrStopped when nil, is news for its watchers and no failure. It is for actors
+// that stand for something outside which has come to its end, a connection say.
+// OTP: exit with {shutdown, Reason}.
+func (x *Context) End(why error) { x.c.leaving, x.c.leaveWhy, x.c.leaveForGood = true, why, true }
 
 // Spawn starts a child on the same loop. factory is called on the loop, for each
 // life, not by Spawn. An empty name is replaced by a fresh one. Children end

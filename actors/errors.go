@@ -26,6 +26,8 @@ var (
 	ErrShutdown = errors.New("actors: the system was shut down")
 	// ErrNoRoute: the address is on another node and nothing carries messages there.
 	ErrNoRoute = errors.New("actors: no route to the node")
+	// ErrMailboxFull: too many messages of other nodes wait for the actor.
+	ErrMailboxFull = errors.New("actors: the mailbox is full")
 	// ErrNoSender: the message has no sender to answer.
 	ErrNoSender = errors.New("actors: the message has no sender")
 )

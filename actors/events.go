@@ -142,7 +142,7 @@ func (s *System) deadLetter(to Ref, env envelope, why error) {
 		return // a continuation of an actor that is gone
 	}
 	s.deadCount.Add(1)
-	if q, ok := env.sender.at.(*question); ok {
+	if q, ok := env.sender.at.(asked); ok {
 		q.settle(nil, why)
 	}
 	s.dead.publish(DeadLetter{To: to, Message: env.msg, Sender: env.sender, Why: why})

@@ -159,7 +159,7 @@ func (c *cell) receive(env envelope) {
 		_ = c.refuse(env, c.reason())
 		return
 	}
-	if q, ok := env.sender.at.(*question); ok {
+	if q, ok := env.sender.at.(asked); ok {
 		c.remember(q)
 	}
 	c.ctx.now = env

@@ -15,13 +15,16 @@ type tag struct {
 	name string // under sys.mu
 }
 
+// questionPrefix is how the paths of questions and watches begin.
+const questionPrefix = "$reply/"
+
 func (t *tag) named(self local) Address {
 	s := t.sys
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.name == "" {
 		s.tags++
-		t.name = "$reply/" + strconv.FormatUint(s.tags, 10)
+		t.name = questionPrefix + strconv.FormatUint(s.tags, 10)
 		s.tagged[t.name] = self
 	}
 	return Address{Path: t.name}
@@ -31,6 +34,13 @@ func (t *tag) drop() {
 	t.sys.mu.Lock()
 	defer t.sys.mu.Unlock()
 	delete(t.sys.tagged, t.name)
+}
+
+// asked is an Ask as the one who was asked sees it.
+type asked interface {
+	local
+	settle(answer any, err error) bool // any goroutine; false: not the first
+	isSettled() bool
 }
 
 // question is one Ask: it is settled once, by the first of answer, refusal,
@@ -80,6 +90,8 @@ func (q *question) settle(answer any, err error) bool {
 	return true
 }
 
+func (q *question) isSettled() bool { return q.settled.Load() }
+
 // finish hands the outcome to the actor that asked, in a turn of its own.
 func (q *question) finish() {
 	if q.cancel != nil {
@@ -127,17 +139,17 @@ func (x *Context) Ask(to Ref, msg any, timeout time.Duration, fn func(any, error
 
 // remember keeps a question until it is settled, so that the end of the actor
 // settles it.
-func (c *cell) remember(q *question) {
+func (c *cell) remember(q asked) {
 	if len(c.open) == cap(c.open) { // full: sweep before growing
 		kept := c.open[:0]
 		for _, o := range c.open {
-			if !o.settled.Load() {
+			if !o.isSettled() {
 				kept = append(kept, o)
 			}
 		}
 		clear(c.open[len(kept):])
 		if len(kept) > cap(c.open)/2 {
-			kept = append(make([]*question, 0, 2*cap(c.open)), kept...)
+			kept = append(make([]asked, 0, 2*cap(c.open)), kept...)
 		}
 		c.open = kept
 	}

@@ -50,7 +50,8 @@ func (s *System) isHere(a Address) bool {
 
 // Deliver hands a message from another node to the actor at an address here. It
 // does not wait. Errors: ErrUnknown, ErrNoRoute for an address of another node
-// or another life of this one, or the reason of the actor's end. A WatchRequest
+// or another life of this one, ErrMailboxFull, or the reason of the actor's end.
+// An Ask elsewhere gets the error as its answer, too. A WatchRequest
 // for nobody is answered with Terminated, not with an error.
 func (s *System) Deliver(to Address, msg any, sender Ref) error {
 	if !s.isHere(to) {
@@ -70,7 +71,12 @@ func (s *System) Deliver(to Address, msg any, sender Ref) error {
 	case Terminated:
 		return s.deliverEnd(r, m)
 	}
-	return s.send(r, envelope{msg, sender})
+	if c, _ := s.find(r); c != nil && c.UserMessageCount() >= s.opts.RemoteLimit {
+		err := fmt.Errorf("%w: %s has %d messages waiting", ErrMailboxFull, r, s.opts.RemoteLimit)
+		s.deadLetter(r, envelope{msg, s.asker(sender)}, err)
+		return err
+	}
+	return s.send(r, envelope{msg, s.asker(sender)})
 }
 
 // deliverEnd brings the end of an actor elsewhere to its watcher here.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	pa "github.com/asynkron/protoactor-go/actor"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // link joins two systems by their routes, as package cluster does over a network.
@@ -64,6 +66,61 @@ func TestAskingAcrossNodes(t *testing.T) {
 	if len(a.tagged) != 0 {
 		t.Fatalf("%d names of answered questions are kept", len(a.tagged))
 	}
+}
+
+func TestAnAskOfAnotherNodeHearsAtOnceThatNoAnswerWillCome(t *testing.T) {
+	a, b, _, lb := link(t)
+	spawn(t, b, lb, "brittle", func() Actor {
+		return Func(func(ctx *Context) {
+			switch ctx.Message() {
+			case "panic":
+				panic("broken")
+			case "leave":
+				ctx.End(errors.New("closing time"))
+			}
+		})
+	}, WithLifetime(Transient))
+	far := RefOf(Address{Node: "b", Path: "brittle"})
+	var p *guard.Panic
+	if _, err := a.Ask(context.Background(), far, "panic"); !errors.As(err, &p) {
+		t.Fatalf("a panic in the handler: %v", err)
+	}
+	if _, err := a.Ask(context.Background(), far, "leave"); err == nil || err.Error() != "closing time" {
+		t.Fatalf("the end of the one who was asked: %v", err)
+	}
+	if _, err := a.Ask(context.Background(), far, "anybody"); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("End was followed by a new life: %v", err)
+	}
+}
+
+func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
+	o := quiet()
+	o.RemoteLimit = 3
+	s, l := New(o), newHandLoop("l")
+	s.Identify("me", 1)
+	got := 0
+	r := spawn(t, s, l, "slow", func() Actor {
+		return Func(func(ctx *Context) {
+			if ctx.Message() == "m" {
+				got++
+			}
+		})
+	})
+	l.settle()
+	here := s.Export(r)
+	for range 3 {
+		must(t, s.Deliver(here, "m", Ref{}))
+	}
+	if err := s.Deliver(here, "m", Ref{}); !errors.Is(err, ErrMailboxFull) {
+		t.Fatal(err)
+	}
+	must(t, s.Send(r, "m")) // senders of this process are not counted out
+	l.settle()
+	if got != 4 {
+		t.Fatalf("%d of 4 messages arrived", got)
+	}
+	must(t, s.Deliver(here, "m", Ref{}))
+	l.settle()
 }
 
 func TestWatchingAcrossNodes(t *testing.T) {

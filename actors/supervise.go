@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -34,7 +35,7 @@ type report struct {
 
 // failed takes what went wrong in the current message to the supervisor.
 func (c *cell) failed(why error) {
-	if q, ok := c.ctx.now.sender.at.(*question); ok {
+	if q, ok := c.ctx.now.sender.at.(asked); ok {
 		q.settle(nil, why) // who asked should not wait for the deadline
 	}
 	c.fail(noHook, c.ctx.now.msg, why)
@@ -56,10 +57,14 @@ func (c *cell) escalate(r *report) {
 	c.invoker.EscalateFailure(r, nil)
 }
 
-// leave ends an actor that called Exit.
+// leave ends an actor that called Exit or End.
 func (c *cell) leave() {
 	why := c.leaveWhy
 	c.leaving, c.leaveWhy = false, nil
+	if c.leaveForGood {
+		c.stop(cmp.Or(why, ErrStopped))
+		return
+	}
 	if why == nil && c.lives(c.supervisor().strategy) != Permanent {
 		c.stop(ErrStopped)
 		return

@@ -24,6 +24,9 @@ type Options struct {
 	OnFailure func(Failure) Directive
 	// ShutdownTimeout bounds Shutdown when its ctx has no deadline. Zero is 10 s.
 	ShutdownTimeout time.Duration
+	// RemoteLimit is how many messages from other goroutines may wait for one
+	// actor before those of other nodes are refused. Zero is 10,000.
+	RemoteLimit int
 	// Now and Rand are the clock of restart budgets and the source of jitter in
 	// [0,1); nil is time.Now and math/rand.
 	Now  func() time.Time
@@ -68,6 +71,9 @@ func New(opts Options) *System {
 	}
 	if opts.Rand == nil {
 		opts.Rand = rand.Float64
+	}
+	if opts.RemoteLimit <= 0 {
+		opts.RemoteLimit = 10_000
 	}
 	if opts.ShutdownTimeout <= 0 {
 		opts.ShutdownTimeout = 10 * time.Second

@@ -14,6 +14,8 @@ func (f *Frame) Check(maxPayload int) error {
 		return tooLong("function name", len(f.Function), MaxName)
 	case len(f.Sentinel) > MaxName:
 		return tooLong("error name", len(f.Sentinel), MaxName)
+	case len(f.Sender) > MaxAddress:
+		return tooLong("sender's address", len(f.Sender), MaxAddress)
 	case len(f.Payload) > maxPayload:
 		return tooLong("payload", len(f.Payload), maxPayload)
 	}

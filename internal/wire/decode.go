@@ -87,6 +87,9 @@ func (r *reader) fields(f *Frame, has field) {
 	if has&fPayload != 0 {
 		f.Payload = r.bytes(math.MaxInt32)
 	}
+	if has&fSender != 0 {
+		f.Sender = r.name(MaxAddress)
+	}
 }
 
 func (r *reader) fail(err error) {

@@ -46,6 +46,9 @@ func (f *Frame) Append(buf []byte) []byte {
 		buf = binary.AppendUvarint(buf, uint64(len(f.Payload)))
 		buf = append(buf, f.Payload...)
 	}
+	if has&fSender != 0 {
+		buf = appendString(buf, f.Sender)
+	}
 	return buf
 }
 

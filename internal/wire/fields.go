@@ -15,6 +15,7 @@ const (
 	fWhen
 	fError // code, sentinel, message
 	fPayload
+	fSender
 )
 
 // layout is the wire format. Invariant: a line is never changed once released;
@@ -33,4 +34,5 @@ var layout = [kindEnd]field{
 	Unwatch:     fFrom,
 	Terminated:  fFrom | fError,
 	TransportOp: fFrom | fIncarnation | fPath | fOp | fRemaining | fPayload,
+	Tell:        fFrom | fIncarnation | fPath | fFunction | fCodec | fError | fPayload | fSender,
 }

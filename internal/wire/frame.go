@@ -18,11 +18,12 @@ const Version = 1
 // Limits of what Decode accepts. A length is checked against them and against
 // what is left of the input before anything is allocated.
 const (
-	MaxName    = 255     // node, function and sentinel names, in bytes
-	MaxPath    = 1 << 10 // loop/server:port/connection, in bytes
-	MaxMessage = 4 << 10 // text of an error, in bytes
-	MaxPayload = 1 << 20 // default for arguments and results, in bytes
-	Overhead   = 8 << 10 // room for everything in a frame that is not payload
+	MaxName    = 255                    // node, function and sentinel names, in bytes
+	MaxPath    = 1 << 10                // loop/server:port/connection, in bytes
+	MaxAddress = MaxName + 22 + MaxPath // node@incarnation/path, in bytes
+	MaxMessage = 4 << 10                // text of an error, in bytes
+	MaxPayload = 1 << 20                // default for arguments and results, in bytes
+	Overhead   = 8 << 10                // room for everything in a frame that is not payload
 )
 
 // Kind says what a frame is for.
@@ -43,7 +44,8 @@ const (
 	Unwatch     Kind = 11 // do not, or: I have been told
 	Terminated  Kind = 12 // what you watched under ID has ended
 	TransportOp Kind = 13 // write to, close or abort a connection by its path
-	kindEnd     Kind = 14
+	Tell        Kind = 14 // a message from actor to actor; Function names its type
+	kindEnd     Kind = 15
 )
 
 // Op is the variant of a Cast or of a TransportOp.
@@ -79,15 +81,16 @@ type Frame struct {
 	FromNumber  uint64        // its incarnation
 	Incarnation uint64        // of the node addressed; 0: whichever lives now
 	Path        string        // loop, or loop/…/connection, inside that node
-	Function    string        // registered name
+	Function    string        // registered name of a function or of a message's type
 	Op          Op            // variant of Cast and TransportOp
 	Codec       Codec         // of Payload
 	Remaining   time.Duration // time left until the caller gives up; 0: no deadline
 	When        int64         // Cast: delay or wall time, see Op
-	Code        Code          // Error, Terminated
+	Code        Code          // Error, Terminated, Tell
 	Sentinel    string        // registered name of the error, "" when it has none
 	Message     string        // text of the error
-	Payload     []byte        // arguments, result, bytes to write
+	Payload     []byte        // arguments, result, bytes to write, message
+	Sender      string        // Tell: address of the actor that sends, "" when nobody does
 }
 
 // Code classifies an error so that errors.Is works on the other side.
@@ -125,5 +128,5 @@ func (k Kind) String() string {
 
 var kindNames = [kindEnd]string{
 	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
-	Hello: "hello", Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op",
+	Hello: "hello", Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
 }

@@ -42,6 +42,10 @@ func samples() []Frame {
 		with(Unwatch, nil),
 		with(Terminated, func(f *Frame) { f.Code, f.Message = NodeDown, "gone" }),
 		with(TransportOp, func(f *Frame) { f.Path, f.Op, f.Remaining, f.Payload = "a/b", Write, 1, []byte("hi") }),
+		with(Tell, func(f *Frame) {
+			f.Incarnation, f.Path, f.Function, f.Codec, f.Payload = 9, "clock", "clock.tick", JSON, []byte("{}")
+			f.Code, f.Sentinel, f.Message, f.Sender = User, "io.EOF", "no more", "n1@7/asker"
+		}),
 	}
 }
 
@@ -104,7 +108,7 @@ func randomFrame(rnd *rand.Rand) Frame {
 		Kind: Kind(1 + rnd.IntN(int(kindEnd)-1)), ID: rnd.Uint64() >> rnd.IntN(64), From: text(20), FromNumber: rnd.Uint64(),
 		Incarnation: rnd.Uint64(), Path: text(60), Function: text(30), Op: Op(1 + rnd.IntN(int(opEnd)-1)), Codec: Codec(rnd.Uint32()),
 		Remaining: time.Duration(rnd.Int64()), When: int64(rnd.Uint64()), Code: Code(rnd.Uint32()),
-		Sentinel: text(10), Message: text(100), Payload: []byte(text(300)),
+		Sentinel: text(10), Message: text(100), Payload: []byte(text(300)), Sender: text(60),
 	}
 }
 
