@@ -22,6 +22,15 @@ func (s *System) asker(sender Ref) Ref {
 	return Ref{at: &farQuestion{sys: s, home: sender}}
 }
 
+// Reject answers an Ask of another node that could not even be read; any other
+// sender hears nothing. It returns why.
+func (s *System) Reject(sender Ref, why error) error {
+	if q, ok := s.asker(sender).at.(asked); ok {
+		q.settle(nil, why)
+	}
+	return why
+}
+
 func (q *farQuestion) address() Address { return q.home.Address() }
 
 func (q *farQuestion) isSettled() bool { return q.settled.Load() }

@@ -25,9 +25,19 @@ func (s *System) RouteRemote(r Route) {
 }
 
 // Identify tells the system its own name among nodes, so that addresses with
-// that name and incarnation (or none) are of this process.
+// that name and incarnation (or none) are of this process. An empty name takes
+// it back: the system has left its node.
 func (s *System) Identify(node string, incarnation uint64) {
 	s.identity.Store(&Address{Node: node, Incarnation: incarnation})
+}
+
+// Identity is what Identify said; false when the system is on no node.
+func (s *System) Identity() (node string, incarnation uint64, ok bool) {
+	me := s.identity.Load()
+	if me == nil || me.Node == "" {
+		return "", 0, false
+	}
+	return me.Node, me.Incarnation, true
 }
 
 // Export is the address under which other nodes know r. A ref of another node
@@ -117,8 +127,10 @@ func (s *System) NodeDown(node string, incarnation uint64) {
 	}
 }
 
+// onNode reports whether an address is of that life of that node; one without an
+// incarnation means whichever life there is.
 func onNode(a Address, node string, incarnation uint64) bool {
-	return a.Node == node && (incarnation == 0 || a.Incarnation == incarnation)
+	return a.Node == node && (incarnation == 0 || a.Incarnation == 0 || a.Incarnation == incarnation)
 }
 
 // route sends to another node, through protoactor's registry: what it resolves

@@ -13,6 +13,18 @@ import (
 
 // cast sends a call without an answer. What is known to be in vain is an error.
 func (n *Node) cast(addr actors.Address, f *wire.Frame) error {
+	if err := n.address(addr, f); err != nil {
+		return err
+	}
+	if err := n.send(n.subjects.of(addr.Node), "", f); err != nil {
+		return fmt.Errorf("%s/%s: %w", addr.Node, addr.Path, err)
+	}
+	n.stats.castsOut.Add(1)
+	return nil
+}
+
+// address completes a frame that nobody answers, or says why it would be in vain.
+func (n *Node) address(addr actors.Address, f *wire.Frame) error {
 	p := &pending{node: addr.Node, target: addr.Node + "/" + addr.Path, function: f.Function}
 	m, known := n.members.find(addr.Node)
 	switch {
@@ -31,10 +43,6 @@ func (n *Node) cast(addr actors.Address, f *wire.Frame) error {
 	if err := f.Check(n.cfg.MaxPayload); err != nil {
 		return p.failure(ErrTooLarge, err.Error())
 	}
-	if err := n.send(n.subjects.of(addr.Node), "", f); err != nil {
-		return fmt.Errorf("%s: %w", p.target, err)
-	}
-	n.stats.castsOut.Add(1)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -52,6 +53,9 @@ type Config struct {
 	// MaxInbound is how many calls of other nodes may be unfinished here; more are
 	// refused with ErrBusy. Default 10,000.
 	MaxInbound int
+	// Actors is the actor system that other nodes reach through this node; it can
+	// be of one node only. nil makes one, see Node.Actors.
+	Actors *actors.System
 	// Transports finds connections that other nodes write to, close or abort;
 	// default: those of package transportactors that were asked for a Ref.
 	Transports TransportDirectory

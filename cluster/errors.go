@@ -18,6 +18,8 @@ var (
 	ErrUnknownLoop = errors.New("unknown loop")
 	// ErrUnknownFunction: the node's program registers no function of that name.
 	ErrUnknownFunction = errors.New("unknown function")
+	// ErrUnknownMessage: the type of a message between actors is not registered.
+	ErrUnknownMessage = errors.New("unknown message")
 	// ErrUnknownTransport: the node has no connection under that path.
 	ErrUnknownTransport = errors.New("unknown transport")
 	// ErrDeadIncarnation: the address means an earlier life of the node.
@@ -110,6 +112,7 @@ var kinds = [...]error{
 	wire.TooLarge: ErrTooLarge, wire.Panicked: ErrPanic, wire.Cancelled: ErrCancelled, wire.Busy: ErrBusy,
 	wire.Closed: ErrClosed, wire.Refused: ErrRefused, wire.UnknownTarget: ErrUnknownTransport,
 	wire.NameTaken: ErrNameTaken, wire.NodeDown: ErrNodeDown, wire.LoopDied: ErrLoopDied, wire.Stopped: ErrStopped,
+	wire.UnknownMessage: ErrUnknownMessage,
 }
 
 // coded is an error with its wire code: what this package raises itself.

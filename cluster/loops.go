@@ -84,7 +84,7 @@ func (t *loopTable) all() []*hosted {
 // loop's Config. The loop is node/name for every node. Errors: ErrNameTaken,
 // ErrClosed, ErrConfig (a name that cannot be in an address), and loopnode.New's.
 func (n *Node) NewLoop(name string, configure ...func(*loopnode.Config)) (loopnode.Ref, error) {
-	cfg := loopnode.Config{Name: name, Logger: n.log.Named("loop")}
+	cfg := loopnode.Config{Name: name, Logger: n.log.Named("loop"), Actors: n.actors}
 	for _, set := range configure {
 		set(&cfg)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -194,7 +196,7 @@ func (n *Node) heard(f *wire.Frame) {
 	}
 	if f.Kind == wire.Goodbye {
 		n.members.leave(f.From, f.FromNumber)
-		n.nodeDown(f.From, f.FromNumber, "it left")
+		n.nodeDown(f.From, f.FromNumber, itLeft)
 		return
 	}
 	fresh, replaced := n.members.saw(f.From, f.FromNumber, time.Now())
@@ -216,14 +218,22 @@ func (n *Node) nodeDown(name string, number uint64, why string) {
 	}
 }
 
+// itLeft is why a node is gone that said so itself.
+const itLeft = "it left"
+
 // ended tells everybody who depends on an incarnation that it is over.
 func (n *Node) ended(name string, number uint64, why string) {
 	n.stats.nodesDown.Add(1)
-	n.log.Warn("node is gone", "member", name, "incarnation", number, "why", why)
+	level := hclog.Warn
+	if why == itLeft {
+		level = hclog.Info
+	}
+	n.log.Log(level, "node is gone", "member", name, "incarnation", number, "why", why)
 	n.pending.failNode(name, number, why)
 	n.inbound.cancelFrom(name, number)
 	n.watchers.forgetNode(name, number)
 	n.watches.nodeDown(n, name, number, why)
+	n.actors.NodeDown(name, number)
 }
 
 // nobodyThere handles NATS's answer that nobody listens as that node. Once may

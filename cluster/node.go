@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -36,10 +37,11 @@ type Node struct {
 	watches    watchTable   // what this node watches elsewhere
 	watchers   watcherTable // who watches loops of this node
 	transports atomic.Pointer[TransportDirectory]
+	actors     *actors.System
 
 	claim   claim
 	stats   counters
-	quiet   struct{ malformed, answers, nats, conflict, casts rarely }
+	quiet   struct{ malformed, answers, nats, conflict, casts, tells rarely }
 	offline atomic.Bool // between the loss of the connection and the next one
 
 	closing    atomic.Bool
@@ -86,6 +88,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.watchers.init()
 	n.watches.notify = notifier{work: &n.work, fault: n.watchPanicked}
 	n.SetTransports(cfg.Transports)
+	if err := n.adopt(); err != nil {
+		return nil, fmt.Errorf("starting node %s: %w", cfg.Name, err)
+	}
 	if err := n.join(ctx); err != nil {
 		n.abandon()
 		return nil, fmt.Errorf("starting node %s: %w", cfg.Name, err)
@@ -114,6 +119,7 @@ func (n *Node) join(ctx context.Context) error {
 // abandon takes back what a failed start has made.
 func (n *Node) abandon() {
 	n.closing.Store(true)
+	n.releaseActors()
 	n.disconnect()
 	if n.server != nil {
 		n.server.stop()
@@ -175,6 +181,7 @@ func (n *Node) Close() {
 		close(n.stop)
 		n.pending.close(func(p *pending) error { return p.failure(ErrClosed, "this node was closed while waiting") })
 		n.loops.closeAll(n)
+		n.releaseActors()
 		n.farewell()
 		n.watches.notify.end()
 		n.work.Wait()

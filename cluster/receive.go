@@ -80,6 +80,8 @@ func (n *Node) dispatch(f *wire.Frame, m *nats.Msg, reply bool) {
 		n.serveCast(f)
 	case f.Kind == wire.Cancel:
 		n.inbound.cancel(callKey{f.From, f.FromNumber, f.ID})
+	case f.Kind == wire.Tell:
+		n.told(f)
 	case f.Kind == wire.Watch:
 		n.serveWatch(f)
 	case f.Kind == wire.Unwatch:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -58,6 +59,10 @@ var builtins = []struct {
 	{"context.DeadlineExceeded", context.DeadlineExceeded},
 	{"context.Canceled", context.Canceled},
 	{"errors.ErrUnsupported", errors.ErrUnsupported},
+	{"actors.ErrUnknown", actors.ErrUnknown},
+	{"actors.ErrMailboxFull", actors.ErrMailboxFull},
+	{"actors.ErrShutdown", actors.ErrShutdown},
+	{"actors.ErrTooManyRestarts", actors.ErrTooManyRestarts},
 }
 
 func builtin(name string) error {
@@ -109,6 +114,12 @@ func describe(f *wire.Frame, err error) {
 		f.Code, f.Message = wire.Panicked, panicText(panicked.Value)
 	case errors.Is(err, loopnode.ErrCancelled):
 		f.Code = wire.Cancelled
+	case errors.Is(err, ErrStopped):
+		f.Code = wire.Stopped
+	case errors.Is(err, ErrLoopDied):
+		f.Code = wire.LoopDied
+	case errors.Is(err, ErrNodeDown):
+		f.Code = wire.NodeDown
 	default:
 		f.Sentinel = named.nameOf(err)
 	}

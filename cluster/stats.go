@@ -16,6 +16,9 @@ type Stats struct {
 	CastsOut     uint64 `json:"casts_out"`     // CallSoon, CallLater, CallAt sent
 	CastsIn      uint64 `json:"casts_in"`      // and received
 	CastsFailed  uint64 `json:"casts_failed"`  // received, but refused or failed
+	TellsOut     uint64 `json:"tells_out"`     // messages of actors sent
+	TellsIn      uint64 `json:"tells_in"`      // and received
+	TellsFailed  uint64 `json:"tells_failed"`  // received, but for nobody or not readable
 	NoResponders uint64 `json:"no_responders"` // frames to nodes that are not there
 	Late         uint64 `json:"late"`          // answers nobody waited for any more
 	Dropped      uint64 `json:"dropped"`       // messages NATS dropped: this node was too slow
@@ -32,7 +35,7 @@ type Stats struct {
 type counters struct {
 	framesIn, framesOut, sendErrors, malformed, calls, callsFailed, served, refused, expired atomic.Uint64
 	castsOut, castsIn, castsFailed, noResponders, late, slow, disconnects, reconnects        atomic.Uint64
-	nodesDown, conflicts                                                                     atomic.Uint64
+	tellsOut, tellsIn, tellsFailed, nodesDown, conflicts                                     atomic.Uint64
 }
 
 // Stats reads the counters.
@@ -41,7 +44,8 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
 		Calls: c.calls.Load(), CallsFailed: c.callsFailed.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
-		Expired: c.expired.Load(), CastsOut: c.castsOut.Load(), CastsIn: c.castsIn.Load(), CastsFailed: c.castsFailed.Load(),
+		Expired: c.expired.Load(), TellsOut: c.tellsOut.Load(), TellsIn: c.tellsIn.Load(), TellsFailed: c.tellsFailed.Load(),
+		CastsOut: c.castsOut.Load(), CastsIn: c.castsIn.Load(), CastsFailed: c.castsFailed.Load(),
 		NoResponders: c.noResponders.Load(), Late: c.late.Load(), Disconnects: c.disconnects.Load(), Reconnects: c.reconnects.Load(),
 		NodesDown: c.nodesDown.Load(), Conflicts: c.conflicts.Load(),
 		InFlight: n.pending.count(), Inbound: n.inbound.count(), Members: len(n.Members()), Loops: len(n.Loops()),

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/actors"
 )
 
 // Config describes a loop. The zero value works.
@@ -29,6 +31,9 @@ type Config struct {
 	// Stuck is after how long the watchdog names a callback that has not
 	// returned, while it is stuck; default 5 s, negative switches it off.
 	Stuck time.Duration
+	// Actors is the system that the loop, its transports and its children are
+	// actors of; nil is actors.Default().
+	Actors *actors.System
 	// Backend replaces clock and poller; see package looptest.
 	Backend Backend
 }

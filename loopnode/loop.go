@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/core"
 	"github.com/loopmesh/loopmesh/internal/coro"
 	"github.com/loopmesh/loopmesh/internal/inbox"
@@ -18,6 +19,7 @@ import (
 type Loop struct {
 	name    string
 	log     hclog.Logger
+	actors  *actors.System // nil: the process's
 	backend Backend
 	inbox   *inbox.Inbox[core.Item]
 
@@ -67,7 +69,7 @@ func New(cfg Config) (*Loop, error) {
 	}
 	cfg = cfg.withDefaults()
 	l := &Loop{
-		name: cfg.Name, log: cfg.Logger, backend: cfg.Backend,
+		name: cfg.Name, log: cfg.Logger, backend: cfg.Backend, actors: cfg.Actors,
 		slowAt: cfg.SlowCallback, handler: cfg.ExceptionHandler,
 		watches: map[int]*fdWatch{}, lost: map[*unretrieved]struct{}{}, gone: make(chan struct{}),
 	}
@@ -97,6 +99,15 @@ func (l *Loop) Name() string { return l.name }
 
 // Logger is where the loop logs. Any goroutine.
 func (l *Loop) Logger() hclog.Logger { return l.log }
+
+// Actors is the system whose actors the loop and what lives on it are. Any
+// goroutine.
+func (l *Loop) Actors() *actors.System {
+	if l.actors == nil {
+		return actors.Default()
+	}
+	return l.actors
+}
 
 // String names the loop and its state. Any goroutine.
 func (l *Loop) String() string {

@@ -116,6 +116,7 @@ const (
 	NodeDown        Code = 16 // Terminated: the node is gone
 	LoopDied        Code = 17 // Terminated: the loop's goroutine failed
 	Stopped         Code = 18 // Terminated: ended on purpose
+	UnknownMessage  Code = 19 // the node's program registers no such message
 )
 
 // String names the kind for logs.
