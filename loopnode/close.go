@@ -34,6 +34,7 @@ func (l *Loop) CloseWith(why error) error {
 	running.add(l) // what tasks do while they unwind, they do on l
 	l.inbox.Drain(l.admit)
 	l.abandonTasks()
+	l.endSignals()
 	l.inbox.Close(l.admit)
 	l.abandonTasks() // those that were on their way
 	running.remove(l)

@@ -14,6 +14,9 @@ func runAside(t *testing.T, change ...func(*Config)) *Loop {
 	l, _ := newLoop(t, change...)
 	over := make(chan error, 1)
 	go func() { over <- l.RunForever() }()
+	runs := make(chan struct{})
+	must(t, l.Post(func() { close(runs) }))
+	within(t, "start of the loop", runs)
 	t.Cleanup(func() {
 		must(t, l.Ref().Stop())
 		must(t, <-over)

@@ -3,6 +3,7 @@ package loopnode
 import (
 	"os"
 	"os/signal"
+	"syscall"
 )
 
 // watchInterrupt cancels t at the first SIGINT and ends the run at the second.
@@ -18,6 +19,9 @@ func (l *Loop) watchInterrupt(t *task) (interrupted func() bool, stop func()) {
 			case <-quit:
 				return
 			case <-sig:
+			}
+			if signalOwners.taken(syscall.SIGINT) {
+				continue // a loop's own handler replaces this one
 			}
 			if count++; count == 1 {
 				_ = l.Post(func() { t.cancel("interrupted") })

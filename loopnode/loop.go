@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -42,6 +43,7 @@ type Loop struct {
 	lost     map[*unretrieved]struct{} // failures nobody has looked at
 	ctx      context.Context           // what CallbackContext and Context derive from
 	pools    executors
+	signals  map[syscall.Signal]*signalHandler
 
 	tracing atomic.Bool          // debug, for other goroutines
 	current atomic.Pointer[task] // the task whose step runs
