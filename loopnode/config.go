@@ -3,6 +3,7 @@ package loopnode
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,8 @@ type Config struct {
 	Executor Executor
 	// MaxWorkers bounds that pool; 0 is min(32, CPUs+4), asyncio's number.
 	MaxWorkers int
+	// Resolver looks names up; nil is net.DefaultResolver.
+	Resolver Resolver
 	// Stuck is after how long the watchdog names a callback that has not
 	// returned, while it is stuck; default 5 s, negative switches it off.
 	Stuck time.Duration
@@ -52,6 +55,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.Default().Named("loopmesh")
+	}
+	if c.Resolver == nil {
+		c.Resolver = net.DefaultResolver
 	}
 	if c.SlowCallback == 0 {
 		c.SlowCallback = defaultSlowCallback

@@ -24,6 +24,8 @@ type Loop struct {
 	backend Backend
 	inbox   *inbox.Inbox[core.Item]
 
+	resolver Resolver // any goroutine
+
 	// Owned by the loop goroutine.
 	core     core.Core
 	strict   bool // debug mode or closed: CallSoon takes the checked path
@@ -71,7 +73,7 @@ func New(cfg Config) (*Loop, error) {
 	}
 	cfg = cfg.withDefaults()
 	l := &Loop{
-		name: cfg.Name, log: cfg.Logger, backend: cfg.Backend, actors: cfg.Actors,
+		name: cfg.Name, log: cfg.Logger, backend: cfg.Backend, resolver: cfg.Resolver, actors: cfg.Actors,
 		slowAt: cfg.SlowCallback, handler: cfg.ExceptionHandler,
 		watches: map[int]*fdWatch{}, lost: map[*unretrieved]struct{}{}, gone: make(chan struct{}),
 	}
