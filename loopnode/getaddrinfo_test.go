@@ -287,11 +287,11 @@ func TestGetaddrinfo(t *testing.T) {
 		l, _ := newLoop(t, func(c *Config) { c.Resolver, c.Executor = nil, refusing{} })
 		l.resolver = nil // a question would panic
 		for _, host := range []string{"127.0.0.1", "::1", "", "1", "<broadcast>"} {
-			if _, err := Getaddrinfo(l.Context(nil), host, "80", stream); err != nil {
+			if _, err := Getaddrinfo(l.Context(context.Background()), host, "80", stream); err != nil {
 				t.Error(host, err)
 			}
 		}
-		h, s, err := Getnameinfo(l.Context(nil), netip.MustParseAddrPort("127.0.0.1:80"), NINumericHost|NINumericServ)
+		h, s, err := Getnameinfo(l.Context(context.Background()), netip.MustParseAddrPort("127.0.0.1:80"), NINumericHost|NINumericServ)
 		if h != "127.0.0.1" || s != "80" || err != nil {
 			t.Error(h, s, err)
 		}
@@ -358,7 +358,7 @@ func TestLookupWaits(t *testing.T) {
 		pool := NewPool(1)
 		l, log := newLoop(t, func(c *Config) { c.Resolver, c.Executor = s, pool })
 		done := make(chan error, 1)
-		k := CreateTask(l.Context(nil), "lookup", func(ctx context.Context) (int, error) {
+		k := CreateTask(l.Context(context.Background()), "lookup", func(ctx context.Context) (int, error) {
 			_, err := Getaddrinfo(ctx, "h", "80", stream)
 			done <- err
 			return 0, err
@@ -381,17 +381,17 @@ func TestLookupWaits(t *testing.T) {
 	t.Run("a goroutine without a task blocks, a callback is refused", func(t *testing.T) {
 		s := &stub{addrs: map[string][]string{"h": {"10.0.0.1"}}}
 		l, _ := newLoop(t, func(c *Config) { c.Resolver = s })
-		got, err := Getaddrinfo(l.Context(nil), "h", "80", stream)
+		got, err := Getaddrinfo(l.Context(context.Background()), "h", "80", stream)
 		if show(got) != "stream 10.0.0.1:80" || err != nil {
 			t.Error(got, err)
 		}
-		l.CallSoon(func() { _, err = Getaddrinfo(l.Context(nil), "h", "80", stream) })
+		l.CallSoon(func() { _, err = Getaddrinfo(l.Context(context.Background()), "h", "80", stream) })
 		runTurns(t, l, 1)
 		if !errors.Is(err, ErrWouldBlock) {
 			t.Error(err)
 		}
 		s.hold = make(chan struct{})
-		ctx, cancel := context.WithCancel(l.Context(nil))
+		ctx, cancel := context.WithCancel(l.Context(context.Background()))
 		cancel()
 		if _, err = Getaddrinfo(ctx, "h", "80", stream); !errors.Is(err, ErrCancelled) {
 			t.Error(err)
