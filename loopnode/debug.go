@@ -103,6 +103,18 @@ func frames(pcs []uintptr) string {
 // Debug mode only: it may cost about a microsecond.
 func (l *Loop) foreign() bool { return l.running.Load() && !l.here() }
 
+// CheckGoroutine refuses, in debug mode, a call that belongs to the loop's
+// goroutine and comes from another one: ErrWrongGoroutine, also logged; what
+// names the call. Otherwise nil. For transports and the like. Any goroutine.
+func (l *Loop) CheckGoroutine(what string) error {
+	if !l.debug || !l.foreign() {
+		return nil
+	}
+	err := fmt.Errorf("%w: %s", ErrWrongGoroutine, what)
+	l.log.Warn("call refused", "loop", l.name, "call", what, "error", err)
+	return err
+}
+
 // goroutineID reads the number from the first line of the stack trace, the only
 // place where Go shows it.
 func goroutineID() uint64 {

@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -17,7 +16,7 @@ const acceptPause = time.Second
 // listener is one listening socket of a server. Owned by the loop goroutine.
 type listener struct {
 	server *Server
-	fd     int // -1 once closed
+	socket *Socket // its fd is -1 exactly when the descriptor is closed
 	addr   net.Addr
 	watch  *loopnode.Watch
 	retry  *loopnode.TimerHandle // set while it rests
@@ -25,17 +24,17 @@ type listener struct {
 }
 
 func newListener(s *Server, fd int) *listener {
-	return &listener{server: s, fd: fd, addr: sock.LocalAddr(fd), accept: sock.Accept}
+	return &listener{server: s, socket: &Socket{fd: fd}, addr: sock.LocalAddr(fd), accept: sock.Accept}
 }
 
 func (ln *listener) open() error {
 	if ln.watch != nil {
 		return nil
 	}
-	if err := sock.Listen(ln.fd, max(ln.server.backlog, 1)); err != nil {
+	if err := sock.Listen(ln.socket.fd, max(ln.server.backlog, 1)); err != nil {
 		return err
 	}
-	w, err := ln.server.loop.Watch(ln.fd, ln.onReadable, func() {})
+	w, err := ln.server.loop.Watch(ln.socket.fd, ln.onReadable, func() {})
 	if err != nil {
 		return err
 	}
@@ -44,7 +43,7 @@ func (ln *listener) open() error {
 }
 
 func (ln *listener) close() {
-	if ln.fd < 0 {
+	if ln.socket.fd < 0 {
 		return
 	}
 	if ln.watch != nil {
@@ -53,17 +52,17 @@ func (ln *listener) close() {
 	if ln.retry != nil {
 		ln.retry.Cancel()
 	}
-	_ = sock.Close(ln.fd)
-	ln.fd = -1
+	_ = sock.Close(ln.socket.fd)
+	ln.socket.fd = -1
 }
 
 // onReadable accepts at most backlog+1 clients, then lets the loop do other things.
 func (ln *listener) onReadable() {
 	for range ln.server.backlog + 1 {
-		if ln.fd < 0 {
+		if ln.socket.fd < 0 {
 			return // a factory closed the server
 		}
-		fd, err := ln.accept(ln.fd)
+		fd, err := ln.accept(ln.socket.fd)
 		switch {
 		case err == nil:
 			ln.server.welcome(fd)
@@ -88,7 +87,7 @@ func (ln *listener) rest(err error) {
 	ln.server.loop.CallExceptionHandler(loopnode.ExceptionContext{
 		Message: message, Exception: err, Extra: map[string]any{"socket": ln.addr},
 	})
-	if ln.fd < 0 {
+	if ln.socket.fd < 0 {
 		return
 	}
 	_ = ln.watch.Set(false, false)
@@ -98,29 +97,19 @@ func (ln *listener) rest(err error) {
 	})
 }
 
-// welcome makes the connection of an accepted socket.
+// welcome gives an accepted socket to the next loop.
 func (s *Server) welcome(fd int) {
-	var p Protocol
-	if fault := guard.Call(func() { p = s.factory() }); fault != nil {
-		_ = sock.Close(fd)
-		s.refused("Exception in the protocol factory of a server", fault)
-		return
+	s.count++
+	for range s.branches {
+		b := s.branches[s.turn%len(s.branches)]
+		s.turn++
+		if b.take(fd) {
+			return
+		}
 	}
-	if p == nil {
-		_ = sock.Close(fd)
-		s.refused("The protocol factory of a server returned nil", loopnode.ErrInvalidArgument)
-		return
-	}
-	c, err := newConn(s.loop, fd, p)
-	if err != nil {
-		s.refused("Error on transport creation for incoming connection", err)
-		return
-	}
-	c.server = s
-	s.conns[c] = struct{}{}
-	c.start(nil)
-}
-
-func (s *Server) refused(message string, err error) {
-	s.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: message, Exception: err})
+	_ = sock.Close(fd)
+	s.count--
+	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
+		Message: "A connection was refused: every loop of its server is closed", Exception: loopnode.ErrLoopClosed,
+	})
 }

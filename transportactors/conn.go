@@ -11,7 +11,7 @@ import (
 type conn struct {
 	endpoint
 	flow
-	server *Server
+	branch *branch // of the server that accepted it; nil for a client
 
 	queue    output
 	resuming bool // inside ResumeWriting: a closing connection takes last words
@@ -19,6 +19,7 @@ type conn struct {
 	reading  bool // wanted by the user
 	eof      bool // the peer ended its output; told once
 	writeEOF bool // ours ends behind the queue
+	unheard  int  // bytes that had arrived when a send failed; lastReads hands them on
 }
 
 // newConn makes the transport of fd, which it owns from here on, also when it

@@ -47,14 +47,22 @@ func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd
 	if err != nil {
 		return nil, p, err
 	}
-	if err := l.Watched(fd); err != nil {
-		return nil, p, fmt.Errorf("%w: %w", loopnode.ErrInvalidArgument, err)
-	}
-	if err := sock.Adopt(fd); err != nil {
-		return nil, p, invalid("descriptor %d: a stream socket was expected: %v", fd, err)
+	if err := adopt(l, fd); err != nil {
+		return nil, p, err
 	}
 	t, err := announce(ctx, fd, func() Protocol { p = factory(); return p })
 	return t, p, err
+}
+
+// adopt makes a descriptor of the caller's usable here.
+func adopt(l *loopnode.Loop, fd int) error {
+	if err := l.Watched(fd); err != nil {
+		return fmt.Errorf("%w: %w", loopnode.ErrInvalidArgument, err)
+	}
+	if err := sock.Adopt(fd); err != nil {
+		return invalid("descriptor %d: a stream socket was expected: %v", fd, err)
+	}
+	return nil
 }
 
 // announce makes the transport of a connected socket and waits for ConnectionMade.
@@ -102,6 +110,12 @@ func dial(ctx context.Context, network, address string, opts []Option) (int, err
 	if err != nil {
 		return -1, err
 	}
+	if o.socket >= 0 {
+		if err := o.alone(network, address); err != nil {
+			return -1, err
+		}
+		return o.socket, adopt(l, o.socket)
+	}
 	remote, err := resolve(ctx, network, address)
 	if err != nil {
 		return -1, err
@@ -112,21 +126,28 @@ func dial(ctx context.Context, network, address string, opts []Option) (int, err
 			return -1, err
 		}
 	}
-	return first(ctx, l, remote, local)
+	return first(ctx, l, remote, local, o)
 }
 
 // first connects to the first of remote that answers.
-func first(ctx context.Context, l *loopnode.Loop, remote, local []net.Addr) (int, error) {
-	var failed []error
-	for _, a := range remote {
-		fd, err := connectFrom(ctx, l, a, local)
-		if err == nil {
-			return fd, nil
-		}
-		if ended(err) {
-			return -1, err
-		}
-		failed = append(failed, err)
+func first(ctx context.Context, l *loopnode.Loop, remote, local []net.Addr, o options) (int, error) {
+	remote = interleave(remote, o)
+	tries := make([]attempt, len(remote))
+	for i, a := range remote {
+		tries[i] = func(ctx context.Context) (int, error) { return connectFrom(ctx, l, a, local) }
+	}
+	run := inTurn
+	if o.delay > 0 {
+		run = race
+	}
+	fd, failed, err := run(ctx, o.delay, tries, func(fd int) { _ = sock.Close(fd) })
+	switch {
+	case err != nil:
+		return -1, err
+	case fd >= 0:
+		return fd, nil
+	case o.allErrors && len(failed) > 0:
+		return -1, group("create_connection failed: ", failed)
 	}
 	return -1, together(failed)
 }
@@ -201,16 +222,23 @@ func established(ctx context.Context, l *loopnode.Loop, fd int) error {
 
 // together is one error for all attempts: itself when they say the same.
 func together(errs []error) error {
+	if len(errs) == 0 {
+		return fmt.Errorf("%w: create_connection failed: no attempt said why", loopnode.ErrTimeout)
+	}
+	for _, err := range errs {
+		if err.Error() != errs[0].Error() {
+			return group("multiple exceptions: ", errs)
+		}
+	}
+	return errs[0]
+}
+
+func group(text string, errs []error) error {
 	texts := make([]string, len(errs))
-	same := true
 	for i, err := range errs {
 		texts[i] = err.Error()
-		same = same && texts[i] == texts[0]
 	}
-	if same {
-		return errs[0]
-	}
-	return &attempts{"multiple exceptions: " + strings.Join(texts, ", "), errs}
+	return &attempts{text + strings.Join(texts, ", "), errs}
 }
 
 type attempts struct {

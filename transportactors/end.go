@@ -1,6 +1,12 @@
 package transportactors
 
+import "github.com/loopmesh/loopmesh/internal/sock"
+
 func (c *conn) Close() {
+	if c.stray("Close") != nil {
+		return
+	}
+	c.unheard = 0
 	if c.closing {
 		return
 	}
@@ -12,10 +18,45 @@ func (c *conn) Close() {
 	c.interest()
 }
 
+func (c *conn) Abort() {
+	if c.stray("Abort") == nil {
+		c.unheard = 0
+		c.fail(nil)
+	}
+}
+
+// sendFailed ends the connection after a failed send. What had arrived before it
+// is handed on, if the protocol was reading.
+func (c *conn) sendFailed(reason error) {
+	waiting := 0
+	if c.IsReading() && c.started {
+		waiting = sock.Unread(c.socket.fd)
+	}
+	if waiting > 0 {
+		c.loop.Soon(c.lastReads) // goes before the loss
+	}
+	if c.loop.Debug() {
+		c.loop.Logger().Debug("sending failed", "transport", c.String(), "error", reason)
+	}
+	c.fail(reason)
+	c.unheard = waiting
+}
+
+// lastReads hands on what had arrived when a send failed.
+func (c *conn) lastReads() {
+	for c.unheard > 0 && !c.ended {
+		n := c.receive()
+		if n == 0 {
+			c.unheard = 0
+		}
+		c.unheard -= min(n, c.unheard)
+	}
+}
+
 func (c *conn) drop() { c.queue.drop() }
 
 func (c *conn) gone() {
-	if c.server != nil {
-		c.server.gone(c)
+	if c.branch != nil {
+		c.branch.left(c)
 	}
 }

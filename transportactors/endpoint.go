@@ -71,7 +71,7 @@ func (e *endpoint) reportPanic(message string, p *guard.Panic) {
 
 func (e *endpoint) report(message string, err error) {
 	e.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: e.self.String(), Protocol: e.proto.value,
+		Message: message, Exception: err, Transport: e.self, Protocol: e.proto.value,
 	})
 }
 
@@ -91,11 +91,29 @@ func (e *endpoint) describe(kind string) string {
 }
 
 // SetProtocol is described at Transport, as are the methods below.
-func (e *endpoint) SetProtocol(p any)    { e.proto = receiverOf(p) }
+func (e *endpoint) SetProtocol(p any) {
+	if e.stray("SetProtocol") == nil && !e.ended {
+		e.proto = receiverOf(p)
+	}
+}
+
+func (e *endpoint) Abort() {
+	if e.stray("Abort") == nil {
+		e.fail(nil)
+	}
+}
+
 func (e *endpoint) Protocol() any        { return e.proto.value }
 func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
 func (e *endpoint) IsClosing() bool      { return e.closing }
-func (e *endpoint) Abort()               { e.fail(nil) }
+
+// stray refuses what another goroutine than the loop's does; debug mode only.
+func (e *endpoint) stray(method string) error {
+	if !e.loop.Debug() {
+		return nil
+	}
+	return e.loop.CheckGoroutine("Transport." + method + "; use Transport.Ref")
+}
 
 func (e *endpoint) ExtraInfo(name string) any {
 	switch {

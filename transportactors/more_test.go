@@ -154,7 +154,7 @@ func TestNextAddress(t *testing.T) {
 			}
 			defer s.Close()
 			gone.Close()
-			fd, err := first(ctx, s.loop, []net.Addr{dead, s.Addrs()[0], dead}, nil)
+			fd, err := first(ctx, s.loop, []net.Addr{dead, s.Addrs()[0], dead}, nil, options{})
 			if err != nil {
 				return err
 			}

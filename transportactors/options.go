@@ -3,6 +3,7 @@ package transportactors
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/loopmesh/loopmesh/internal/coro"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -19,10 +20,17 @@ type options struct {
 	keepAlive    bool
 	bindOnly     bool
 	limit        int
+	socket       int // -1: none given
+	addresses    []string
+	loops        []*loopnode.Loop
+	remote       []loopnode.Ref // loops given that are not here
+	delay        time.Duration
+	interleave   int // -1: not given
+	allErrors    bool
 }
 
 func collect(opts []Option) (options, error) {
-	o := options{backlog: 100, reuseAddress: true, limit: 64 << 10}
+	o := options{backlog: 100, reuseAddress: true, limit: 64 << 10, socket: -1, interleave: -1}
 	for _, opt := range opts {
 		opt(&o)
 	}
@@ -31,9 +39,66 @@ func collect(opts []Option) (options, error) {
 		return o, invalid("the backlog %d is negative", o.backlog)
 	case o.limit <= 0:
 		return o, invalid("the stream limit %d must be positive", o.limit)
+	case len(o.remote) > 0:
+		return o, fmt.Errorf("%w: loop %s: connections live on loops of this process", loopnode.ErrNotLocal, o.remote[0])
+	case o.delay < 0:
+		return o, invalid("the happy eyeballs delay %v is negative", o.delay)
 	}
 	return o, nil
 }
+
+// alone tells whether a given socket is all that was given.
+func (o *options) alone(network, address string) error {
+	if network != "" || address != "" || o.local != "" || len(o.addresses) > 0 {
+		return invalid("WithSocket and an address (%q %q, local %q) cannot be given together", network, address, o.local)
+	}
+	return nil
+}
+
+// WithSocket takes a descriptor in place of network and address, which are
+// empty then: a connected stream socket for a client, one that is bound for a
+// server. It becomes the transport's or server's, which closes it, unless the
+// call fails with loopnode.ErrInvalidArgument. asyncio: sock=.
+func WithSocket(fd int) Option { return func(o *options) { o.socket = fd } }
+
+// WithAddresses makes a server listen on more addresses than one. Repetitions
+// count once. asyncio: a sequence of hosts.
+func WithAddresses(more ...string) Option {
+	return func(o *options) { o.addresses = append(o.addresses, more...) }
+}
+
+// WithLoops spreads a server's connections over loops in turn; a loop named
+// twice gets twice as many. A connection's factory call, protocol and transport
+// belong to its loop, so factory runs on several goroutines. The server's own
+// loop accepts and gets none unless it is named. CreateServer waits until each
+// of them runs.
+func WithLoops(loops ...loopnode.Ref) Option {
+	return func(o *options) {
+		for _, r := range loops {
+			if l, here := r.Local(); here {
+				o.loops = append(o.loops, l)
+			} else {
+				o.remote = append(o.remote, r)
+			}
+		}
+	}
+}
+
+// WithHappyEyeballs makes a client try the next address when the one before has
+// failed or has not answered for delay; the first that answers wins. 250 ms is
+// usual (RFC 8305). Addresses alternate between the families then, unless
+// WithInterleave says otherwise. Default 0: one after the other.
+// asyncio: happy_eyeballs_delay.
+func WithHappyEyeballs(delay time.Duration) Option { return func(o *options) { o.delay = delay } }
+
+// WithInterleave mixes the families of a client's addresses: n of the first
+// family, then one of each in turn; 0 leaves the resolver's order.
+// asyncio: interleave.
+func WithInterleave(n int) Option { return func(o *options) { o.interleave = max(n, 0) } }
+
+// WithAllErrors makes a failed connect return the errors of all attempts, also
+// of one: the error has Unwrap() []error. asyncio: all_errors.
+func WithAllErrors() Option { return func(o *options) { o.allErrors = true } }
 
 // WithLocalAddress binds a client's socket to address ("host:port", port 0 for
 // any) before it connects. asyncio: local_addr.

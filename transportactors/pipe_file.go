@@ -82,7 +82,7 @@ func (c *conn) onReader() {
 
 // writePipeEOF is WriteEOF of a pipe: with one direction it is the whole end.
 func (c *conn) writePipeEOF() error {
-	if err := c.writable(); err != nil {
+	if err := c.writable("WriteEOF"); err != nil {
 		return err
 	}
 	c.Close()

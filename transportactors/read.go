@@ -4,17 +4,19 @@ import (
 	"github.com/loopmesh/loopmesh/internal/sock"
 )
 
-func (c *conn) PauseReading() error {
-	if !c.closing && c.reading {
-		c.reading = false
-		c.interest()
-	}
-	return nil
-}
+func (c *conn) PauseReading() error { return c.setReading("PauseReading", false) }
 
-func (c *conn) ResumeReading() error {
-	if !c.closing && !c.reading {
-		c.reading = true
+func (c *conn) ResumeReading() error { return c.setReading("ResumeReading", true) }
+
+func (c *conn) setReading(method string, on bool) error {
+	if err := c.stray(method); err != nil {
+		return err
+	}
+	if !on {
+		c.unheard = 0
+	}
+	if !c.closing && c.reading != on {
+		c.reading = on
 		c.interest()
 	}
 	return nil
@@ -24,54 +26,65 @@ func (c *conn) IsReading() bool { return c.reading && !c.closing && !c.eof }
 
 // onReadable reads once and hands on what came.
 func (c *conn) onReadable() {
-	if !c.IsReading() {
-		return // closed by an earlier callback of the same batch
-	}
-	if c.proto.buffer != nil {
-		c.readInto()
-		return
-	}
-	buf := c.loop.ReadBuffer()
-	if n, ok := c.read(buf); ok && c.proto.data != nil {
-		c.call("DataReceived", func() { c.proto.data.DataReceived(buf[:n:n]) })
+	if c.IsReading() { // not closed by an earlier callback of the same batch
+		c.receive()
 	}
 }
 
-// readInto is onReadable into the protocol's own memory.
-func (c *conn) readInto() {
-	to := c.proto.buffer
+// receive reads once and hands on what came: n bytes; 0 when that is all.
+func (c *conn) receive() (n int) {
+	if c.proto.buffer != nil {
+		return c.receiveInto(c.proto.buffer)
+	}
+	buf := c.loop.ReadBuffer()
+	if n = c.read(buf); n == 0 || c.proto.data == nil {
+		return n
+	}
+	if !c.call("DataReceived", func() { c.proto.data.DataReceived(buf[:n:n]) }) {
+		return 0
+	}
+	return n
+}
+
+// hears reports whether the protocol takes bytes now.
+func (c *conn) hears() bool { return c.IsReading() || c.unheard > 0 }
+
+// receiveInto is receive into the protocol's own memory.
+func (c *conn) receiveInto(to BufferedProtocol) (n int) {
 	var buf []byte
-	if !c.call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !c.IsReading() {
-		return
+	if !c.call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !c.hears() {
+		return 0
 	}
 	if len(buf) == 0 {
 		c.fail(ErrEmptyBuffer)
 		c.report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
-		return
+		return 0
 	}
-	if n, ok := c.read(buf); ok {
-		c.call("BufferUpdated", func() { to.BufferUpdated(n) })
+	if n = c.read(buf); n > 0 && !c.call("BufferUpdated", func() { to.BufferUpdated(n) }) {
+		return 0
 	}
+	return n
 }
 
-// read reads once; false: there is nothing for the protocol.
-func (c *conn) read(buf []byte) (int, bool) {
+// read reads once; 0: there is nothing for the protocol.
+func (c *conn) read(buf []byte) int {
 	n, err := sock.Read(c.socket.fd, buf)
 	switch {
-	case err != nil && sock.WouldBlock(err):
-		return 0, false
-	case err != nil:
-		c.readFailed(err)
-		return 0, false
-	case n == 0:
+	case err == nil && n > 0:
+		return n
+	case err == nil:
 		c.inputEnded()
-		return 0, false
+	case !sock.WouldBlock(err):
+		c.readFailed(err)
 	}
-	return n, true
+	return 0
 }
 
 // inputEnded tells the protocol once; without its wish the transport closes.
 func (c *conn) inputEnded() {
+	if c.losing {
+		return
+	}
 	if c.socket.pipe != nil {
 		c.pipeEnded()
 		return

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 
-	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -17,19 +16,22 @@ type Server struct {
 	factory   func() Protocol
 	listeners []*listener
 	backlog   int
+	branches  []*branch // the loops that connections live on
+	turn      int       // of the branches: who gets the next connection
 	serving   bool
 	closed    bool
-	conns     map[*conn]struct{} // those that have not ended
+	count     int // connections on all loops, and on their way to them
 	waiters   []*loopnode.Future[struct{}]
 	forever   *loopnode.Future[struct{}] // ServeForever waits for it
 }
 
 // CreateServer listens on address ("host:port", an empty host for every
 // interface, port 0 for any free one; a path for unix) and calls factory for
-// each connection, on the loop. It returns when clients can connect. A name is
-// looked up first: call it in a task. Errors: the kernel's (EADDRINUSE, …),
-// *net.DNSError, loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop. A
-// factory that panics costs its connection only. asyncio: loop.create_server.
+// each connection, on the connection's loop. It returns when clients can
+// connect. A name is looked up first: call it in a task. With WithSocket network
+// and address are empty. Errors: the kernel's (EADDRINUSE, …), *net.DNSError,
+// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop. A factory that panics
+// costs its connection only. asyncio: loop.create_server.
 func CreateServer(ctx context.Context, factory func() Protocol, network, address string, opts ...Option) (*Server, error) {
 	if factory == nil {
 		return nil, invalid("CreateServer needs a factory, not nil")
@@ -42,49 +44,28 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
-	at, err := resolve(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{loop: l, factory: factory, backlog: o.backlog, conns: map[*conn]struct{}{}}
-	if err := s.bind(at, o); err != nil {
+	s := &Server{loop: l, factory: factory, backlog: o.backlog}
+	if err := s.occupy(ctx, network, address, o); err != nil {
 		return nil, err
 	}
 	enter(s)
-	if o.bindOnly {
-		return s, nil
-	}
-	err = s.StartServing()
-	if err == nil {
-		err = loopnode.Sleep(ctx, 0)
-	}
-	if err != nil {
-		s.Close()
+	if err := s.begin(ctx, o); err != nil {
 		s.AbortClients()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// bind opens every address this machine has; all or none.
-func (s *Server) bind(at []net.Addr, o options) error {
-	var missing error
-	for _, a := range at {
-		fd, err := sock.Bind(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
-		switch {
-		case err == nil:
-			s.listeners = append(s.listeners, newListener(s, fd))
-		case sock.Unavailable(err):
-			missing = errors.Join(missing, fmt.Errorf("%s: %w", a, err))
-		default:
-			s.closeListeners()
-			return fmt.Errorf("error while attempting to bind on address %s: %w", a, err)
-		}
+// begin finds the connections' loops and lets clients in.
+func (s *Server) begin(ctx context.Context, o options) error {
+	if err := s.branchOut(ctx, o.loops); err != nil || o.bindOnly {
+		return err
 	}
-	if len(s.listeners) == 0 {
-		return fmt.Errorf("could not bind on any address: %w", missing)
+	if err := s.StartServing(); err != nil {
+		return err
 	}
-	return nil
+	return loopnode.Sleep(ctx, 0)
 }
 
 // StartServing lets clients in; repeating it does nothing. ErrClosed after Close.
@@ -109,6 +90,16 @@ func (s *Server) IsServing() bool { return s.serving && !s.closed }
 
 // Loop is where the server lives.
 func (s *Server) Loop() *loopnode.Loop { return s.loop }
+
+// Sockets are its listening sockets, to be looked at; none after Close.
+// asyncio: Server.sockets.
+func (s *Server) Sockets() []*Socket {
+	var out []*Socket
+	for _, ln := range s.listeners {
+		out = append(out, ln.socket)
+	}
+	return out
+}
 
 // Addrs are the addresses it listens on; none after Close.
 func (s *Server) Addrs() []net.Addr {
@@ -141,26 +132,31 @@ func (s *Server) closeListeners() {
 	s.listeners = nil
 }
 
-func (s *Server) loopClosed() { s.Close() }
+func (s *Server) loopClosed() {
+	s.Close()
+	for _, b := range s.branches {
+		b.part() // nobody counts any more
+	}
+}
 
 // CloseClients closes every connection of this server; see Transport.Close.
 func (s *Server) CloseClients() {
-	for c := range s.conns {
-		c.Close()
+	for _, b := range s.branches {
+		b.each((*conn).Close)
 	}
 }
 
 // AbortClients aborts every connection of this server; see Transport.Abort.
 func (s *Server) AbortClients() {
-	for c := range s.conns {
-		c.Abort()
+	for _, b := range s.branches {
+		b.each((*conn).Abort)
 	}
 }
 
 // WaitClosed waits until the server is closed and its last connection is gone.
 // Call it in a task. Errors: what ended the wait early.
 func (s *Server) WaitClosed(ctx context.Context) error {
-	if s.closed && len(s.conns) == 0 {
+	if s.closed && s.count == 0 {
 		return nil
 	}
 	f := loopnode.NewFuture[struct{}](s.loop)
@@ -169,17 +165,15 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 	return err
 }
 
-// gone counts down a connection that has ended.
-func (s *Server) gone(c *conn) {
-	delete(s.conns, c)
-	s.settle()
-}
-
 // settle wakes who waits for the end of everything.
 func (s *Server) settle() {
-	if !s.closed || len(s.conns) > 0 {
+	if !s.closed || s.count > 0 {
 		return
 	}
+	for _, b := range s.branches {
+		b.part()
+	}
+	s.branches = nil
 	for _, f := range s.waiters {
 		if !f.Done() {
 			_ = f.SetResult(struct{}{})

@@ -25,11 +25,7 @@ func OpenConnection(ctx context.Context, network, address string, opts ...Option
 	if err != nil {
 		return nil, err
 	}
-	l, err := home(ctx)
-	if err != nil {
-		return nil, err
-	}
-	_, p, err := CreateConnection(ctx, func() *streamProtocol { return &streamProtocol{loop: l, limit: o.limit} }, network, address, opts...)
+	_, p, err := CreateConnection(ctx, func() *streamProtocol { return &streamProtocol{limit: o.limit} }, network, address, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -48,13 +44,11 @@ func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream
 	if err != nil {
 		return nil, err
 	}
-	l, err := home(ctx)
-	if err != nil {
-		return nil, err
-	}
-	base := context.WithoutCancel(ctx) // Why: connections outlive the task that starts the server
 	return CreateServer(ctx, func() Protocol {
-		return &streamProtocol{loop: l, limit: o.limit, handle: func(p *streamProtocol) { p.run(base, handle) }}
+		return &streamProtocol{limit: o.limit, handle: func(p *streamProtocol) {
+			// Why: connections outlive the task that starts the server.
+			p.run(p.loop.Context(context.WithoutCancel(ctx)), handle)
+		}}
 	}, network, address, opts...)
 }
 

@@ -30,7 +30,7 @@ type streamProtocol struct {
 
 // ConnectionMade starts the task of a server's connection.
 func (p *streamProtocol) ConnectionMade(t Transport) {
-	p.t = t
+	p.t, p.loop = t, t.Loop()
 	if p.handle != nil {
 		p.handle(p)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func (c *conn) Write(p []byte) error {
-	if err := c.writable(); err != nil || len(p) == 0 {
+	if err := c.writable("Write"); err != nil || len(p) == 0 {
 		return err
 	}
 	if c.queue.size == 0 {
@@ -20,7 +20,7 @@ func (c *conn) Write(p []byte) error {
 		case err == nil:
 			p = p[n:]
 		case !sock.WouldBlock(err):
-			c.fail(err)
+			c.sendFailed(err)
 			return fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 	}
@@ -29,7 +29,7 @@ func (c *conn) Write(p []byte) error {
 }
 
 func (c *conn) Writelines(pieces [][]byte) error {
-	if err := c.writable(); err != nil {
+	if err := c.writable("Writelines"); err != nil {
 		return err
 	}
 	if c.queue.size == 0 {
@@ -39,7 +39,7 @@ func (c *conn) Writelines(pieces [][]byte) error {
 		case err == nil:
 			pieces = skip(pieces, n)
 		case !sock.WouldBlock(err):
-			c.fail(err)
+			c.sendFailed(err)
 			return fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 	}
@@ -53,7 +53,10 @@ func (c *conn) Writelines(pieces [][]byte) error {
 }
 
 // writable tells whether the state takes more output.
-func (c *conn) writable() error {
+func (c *conn) writable(method string) error {
+	if err := c.stray(method); err != nil {
+		return err
+	}
 	switch {
 	case c.writeEOF:
 		return ErrWriteEOF
@@ -94,7 +97,7 @@ func (c *conn) onWritable() {
 	}
 	if err := c.queue.send(c.socket); err != nil {
 		if !sock.WouldBlock(err) {
-			c.fail(err)
+			c.sendFailed(err)
 		}
 		return
 	}
@@ -113,6 +116,9 @@ func (c *conn) onWritable() {
 }
 
 func (c *conn) WriteEOF() error {
+	if err := c.stray("WriteEOF"); err != nil {
+		return err
+	}
 	if c.closing || c.writeEOF {
 		return nil
 	}
@@ -128,13 +134,16 @@ func (c *conn) WriteEOF() error {
 
 func (c *conn) shutdown() {
 	if err := sock.CloseWrite(c.socket.fd); err != nil {
-		c.fail(err)
+		c.sendFailed(err)
 	}
 }
 
 func (c *conn) CanWriteEOF() bool { return !c.readOnly() }
 
 func (c *conn) SetWriteBufferLimits(high, low int) error {
+	if err := c.stray("SetWriteBufferLimits"); err != nil {
+		return err
+	}
 	err := c.limit(high, low)
 	if err == nil {
 		c.checkHigh()

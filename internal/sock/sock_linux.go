@@ -127,6 +127,15 @@ func Adopt(fd int) error {
 // NoDelay sends small writes at once; it does nothing on a UNIX socket.
 func NoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
+// Unread is how many bytes wait to be read; 0 when the kernel does not tell.
+func Unread(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // Read reads what is there.
 func Read(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 

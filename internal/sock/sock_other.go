@@ -25,6 +25,9 @@ func Adopt(int) error { return ErrUnsupported }
 // NoDelay does nothing.
 func NoDelay(int) {}
 
+// Unread is 0.
+func Unread(int) int { return 0 }
+
 // Read answers ErrUnsupported.
 func Read(int, []byte) (int, error) { return 0, ErrUnsupported }
 

@@ -1,0 +1,67 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+)
+
+// occupy gets the server its listening sockets: the one it was given, or one
+// for each address.
+func (s *Server) occupy(ctx context.Context, network, address string, o options) error {
+	if o.socket >= 0 {
+		if err := o.alone(network, address); err != nil {
+			return err
+		}
+		if err := adopt(s.loop, o.socket); err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, newListener(s, o.socket))
+		return nil
+	}
+	var at []net.Addr
+	for _, a := range append([]string{address}, o.addresses...) {
+		found, err := resolve(ctx, network, a)
+		if err != nil {
+			return err
+		}
+		at = append(at, found...)
+	}
+	return s.bind(distinct(at), o)
+}
+
+// distinct leaves out repetitions.
+func distinct(all []net.Addr) (out []net.Addr) {
+	seen := map[string]bool{}
+	for _, a := range all {
+		if !seen[a.String()] {
+			seen[a.String()] = true
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// bind opens every address this machine has; all or none.
+func (s *Server) bind(at []net.Addr, o options) error {
+	var missing error
+	for _, a := range at {
+		fd, err := sock.Bind(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
+		switch {
+		case err == nil:
+			s.listeners = append(s.listeners, newListener(s, fd))
+		case sock.Unavailable(err):
+			missing = errors.Join(missing, fmt.Errorf("%s: %w", a, err))
+		default:
+			s.closeListeners()
+			return fmt.Errorf("error while attempting to bind on address %s: %w", a, err)
+		}
+	}
+	if len(s.listeners) == 0 {
+		return fmt.Errorf("could not bind on any address: %w", missing)
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package transportactors
+
+import (
+	"context"
+	"sync"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// branch is a server on one of its loops: the connections that live there.
+type branch struct {
+	server *Server
+	loop   *loopnode.Loop
+	conns  map[*conn]struct{} // owned by the goroutine of loop
+
+	mu      sync.Mutex
+	waiting []int // accepted descriptors on their way to loop
+	gone    bool  // loop has closed: it takes no more
+}
+
+// branchOut makes the server's branches and waits until each loop knows its
+// own. With no loops given there is one branch, on the server's loop.
+func (s *Server) branchOut(ctx context.Context, loops []*loopnode.Loop) error {
+	if len(loops) == 0 {
+		loops = []*loopnode.Loop{s.loop}
+	}
+	for _, l := range loops {
+		b := &branch{server: s, loop: l, conns: map[*conn]struct{}{}}
+		if err := b.join(ctx); err != nil {
+			return err
+		}
+		s.branches = append(s.branches, b)
+	}
+	return nil
+}
+
+// home is whether the branch is on the server's own loop.
+func (b *branch) home() bool { return b.loop == b.server.loop }
+
+// join puts the branch under the care of its loop, so that the loop's close
+// ends what is on its way there.
+func (b *branch) join(ctx context.Context) error {
+	if b.home() {
+		return nil // the server is
+	}
+	joined := loopnode.NewFuture[struct{}](b.server.loop)
+	err := b.loop.Post(func() {
+		enter(b)
+		_ = b.server.loop.Post(func() {
+			if !joined.Done() {
+				_ = joined.SetResult(struct{}{})
+			}
+		})
+	})
+	if err == nil {
+		_, err = joined.Await(ctx)
+	}
+	if err != nil {
+		b.part()
+	}
+	return err
+}
+
+// part undoes join. The loop runs it behind what was posted before; one that is
+// closed has let go already.
+func (b *branch) part() {
+	if !b.home() {
+		_ = b.loop.Post(func() { leave(b) })
+	}
+}
+
+// Loop is where the branch lives.
+func (b *branch) Loop() *loopnode.Loop { return b.loop }
+
+// take makes fd a connection of this branch; false: its loop is closed. Server's
+// goroutine.
+func (b *branch) take(fd int) bool {
+	if b.home() {
+		b.open(fd)
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone {
+		return false
+	}
+	b.waiting = append(b.waiting, fd)
+	_ = b.loop.Post(b.openNext) // a loop that closes first finds fd in waiting
+	return true
+}
+
+func (b *branch) openNext() {
+	b.mu.Lock()
+	if len(b.waiting) == 0 {
+		b.mu.Unlock()
+		return
+	}
+	fd := b.waiting[0]
+	b.waiting = b.waiting[1:]
+	b.mu.Unlock()
+	b.open(fd)
+}
+
+// open makes the connection of an accepted socket.
+func (b *branch) open(fd int) {
+	var p Protocol
+	if fault := guard.Call(func() { p = b.server.factory() }); fault != nil {
+		b.refuse(fd, "Exception in the protocol factory of a server", fault)
+		return
+	}
+	if p == nil {
+		b.refuse(fd, "The protocol factory of a server returned nil", loopnode.ErrInvalidArgument)
+		return
+	}
+	c, err := newConn(b.loop, fd, p)
+	if err != nil {
+		b.refuse(-1, "Error on transport creation for incoming connection", err)
+		return
+	}
+	c.branch = b
+	b.conns[c] = struct{}{}
+	c.start(nil)
+}
+
+func (b *branch) refuse(fd int, message string, err error) {
+	if fd >= 0 {
+		_ = sock.Close(fd)
+	}
+	b.ended(1)
+	b.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: message, Exception: err})
+}
+
+// each calls fn for the branch's connections, those on their way included.
+func (b *branch) each(fn func(*conn)) {
+	all := func() {
+		for c := range b.conns {
+			fn(c)
+		}
+	}
+	if b.home() {
+		all()
+		return
+	}
+	_ = b.loop.Post(all) // a closed loop has no connections
+}
+
+// left counts down a connection that has ended.
+func (b *branch) left(c *conn) {
+	delete(b.conns, c)
+	b.ended(1)
+}
+
+// ended tells the server that n connections are no more.
+func (b *branch) ended(n int) {
+	count := func() {
+		b.server.count -= n
+		b.server.settle()
+	}
+	if b.home() {
+		count()
+		return
+	}
+	_ = b.server.loop.Post(count) // with the server's loop closed nobody waits
+}
+
+// loopClosed closes what will not be a connection any more; those that are
+// end by themselves.
+func (b *branch) loopClosed() {
+	b.mu.Lock()
+	fds := b.waiting
+	b.waiting, b.gone = nil, true
+	b.mu.Unlock()
+	for _, fd := range fds {
+		_ = sock.Close(fd)
+	}
+	b.ended(len(fds))
+	leave(b)
+}
