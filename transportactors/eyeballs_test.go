@@ -100,7 +100,7 @@ func TestRace(t *testing.T) {
 			return f.want(fd, err, -1, "0ms start 0", "100ms start 1")
 		})
 		o := options{delay: ms, interleave: -1}
-		if got := families(interleave(addresses("4a 4b 6a"), o)); got != "4a 6a 4b" {
+		if got := inWords(interleave(addresses("4a 4b 6a"), o)); got != "4a 6a 4b" {
 			t.Fatalf("with a delay the order is %s", got)
 		}
 	})
@@ -162,7 +162,7 @@ func addresses(words string) (out []net.Addr) {
 	return out
 }
 
-func families(all []net.Addr) (words string) {
+func inWords(all []net.Addr) (words string) {
 	for _, a := range all {
 		if words != "" {
 			words += " "
@@ -188,7 +188,7 @@ func TestInterleave(t *testing.T) {
 			{"4a 4b 6a", 9, "4a 4b 6a"},
 			{"", 1, ""},
 		} {
-			if got := families(interleave(addresses(c.in), options{interleave: c.n})); got != c.want {
+			if got := inWords(interleave(addresses(c.in), options{interleave: c.n})); got != c.want {
 				t.Errorf("%q with %d gave %q, want %q", c.in, c.n, got, c.want)
 			}
 		}
