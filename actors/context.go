@@ -23,6 +23,13 @@ func (x *Context) Message() any { return x.now.msg }
 // for notices and for what was sent from outside.
 func (x *Context) Sender() Ref { return x.now.sender }
 
+// Asked reports whether the sender waits for an answer: the message came by an
+// Ask that nobody has answered or refused yet.
+func (x *Context) Asked() bool {
+	q, ok := x.now.sender.at.(asked)
+	return ok && !q.isSettled()
+}
+
 // Self is this actor.
 func (x *Context) Self() Ref { return x.c.ref() }
 

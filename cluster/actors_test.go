@@ -3,12 +3,15 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"testing"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
 type hail struct{ Text string }
@@ -124,6 +127,53 @@ func TestWatchingAnActorOfAnotherNode(t *testing.T) {
 	case e := <-ends:
 		t.Fatalf("told twice: %v", e)
 	default:
+	}
+}
+
+// keeper is the server's side of a connection: it says where it is.
+type keeper struct{ at chan<- string }
+
+func (k *keeper) ConnectionMade(t transportactors.Transport) { k.at <- t.Ref().Address().Path }
+func (k *keeper) DataReceived([]byte)                        {}
+func (k *keeper) ConnectionLost(error)                       {}
+
+var listen = Func("test.listen", func(ctx context.Context, _ struct{}) (string, error) {
+	s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return &keeper{made} }, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return s.Addrs()[0].String(), nil
+})
+
+var made = make(chan string, 1)
+
+func TestAConnectionOfAnotherNodeIsAnActor(t *testing.T) {
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io")
+	at, err := listen.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io"), struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	far := actors.RefOf(actors.Address{Node: "n2", Path: receive(t, "the connection", made)})
+	ends := make(chan actors.Terminated, 1)
+	sys := nodes[0].Actors()
+	sys.Watch(far, func(e actors.Terminated) { ends <- e })
+	if _, err := sys.Ask(testCtx(t), far, transportactors.WriteRequest{Data: []byte("from afar")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := sys.Send(far, transportactors.CloseRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(c); err != nil || string(b) != "from afar" {
+		t.Fatalf("%q, %v", b, err)
+	}
+	if e := receive(t, "the end of the connection", ends); e.Who != far || !errors.Is(e.Why, ErrStopped) {
+		t.Fatal(e)
 	}
 }
 

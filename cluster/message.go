@@ -7,6 +7,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
 // messageType is a registered type of message.
@@ -68,6 +69,14 @@ func (t *messageTable) of(msg any) *messageType {
 	defer t.mu.RUnlock()
 	return t.byType[reflect.TypeOf(msg)]
 }
+
+// What the actors of transports understand, on any node.
+var (
+	_ = Message[transportactors.WriteRequest]("transport.write")
+	_ = Message[transportactors.CloseRequest]("transport.close")
+	_ = Message[transportactors.AbortRequest]("transport.abort")
+	_ = Message[transportactors.Accepted]("transport.accepted")
+)
 
 // The messages of the actor system itself. Names are part of the wire format.
 const (

@@ -11,6 +11,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
 // expired is ErrExpired and context.DeadlineExceeded at once.
@@ -59,6 +60,8 @@ var builtins = []struct {
 	{"context.DeadlineExceeded", context.DeadlineExceeded},
 	{"context.Canceled", context.Canceled},
 	{"errors.ErrUnsupported", errors.ErrUnsupported},
+	{"transportactors.ErrClosed", transportactors.ErrClosed},
+	{"transportactors.ErrWriteEOF", transportactors.ErrWriteEOF},
 	{"actors.ErrUnknown", actors.ErrUnknown},
 	{"actors.ErrMailboxFull", actors.ErrMailboxFull},
 	{"actors.ErrShutdown", actors.ErrShutdown},

@@ -166,7 +166,7 @@ func (e *endpoint) release() {
 	leave(e.self)
 	e.proto = receiver{}
 	if e.door != nil {
-		e.door.shut()
+		e.door.shut(e.reason)
 	}
 	e.self.gone()
 }

@@ -23,7 +23,9 @@ type Ref struct {
 type door struct {
 	loop   *loopnode.Loop
 	addr   actors.Address
-	t      Transport // owned by the loop goroutine
+	t      Transport // owned by the loop goroutine; nil after its end
+	sys    *actors.System
+	actor  actors.Ref
 	closed atomic.Bool
 }
 
@@ -39,15 +41,17 @@ func openDoor(t Transport) *door {
 	l := t.Loop()
 	path := l.Name() + "/transports/" + strconv.FormatUint(lastDoor.Add(1), 10)
 	d := &door{loop: l, addr: actors.Address{Path: path}, t: t}
+	d.admit()
 	live.Store(d.addr, d)
 	return d
 }
 
-// shut makes every Ref of the transport answer ErrClosed.
-func (d *door) shut() {
+// shut makes every Ref of the transport answer ErrClosed, and ends its actor.
+func (d *door) shut(reason error) {
 	d.closed.Store(true)
 	d.t = nil
 	live.Delete(d.addr)
+	d.dismiss(reason)
 }
 
 // Lookup finds a transport of this process by the address of its Ref. A
@@ -68,7 +72,7 @@ func (c *conn) Ref() Ref {
 	if c.door == nil {
 		c.door = openDoor(c)
 		if c.ended {
-			c.door.shut()
+			c.door.shut(c.reason)
 		}
 	}
 	return c.door.ref()
