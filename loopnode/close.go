@@ -37,6 +37,7 @@ func (l *Loop) CloseWith(why error) error {
 	l.endSignals()
 	l.inbox.Close(l.admit)
 	l.abandonTasks() // those that were on their way
+	l.abandonGenerators()
 	running.remove(l)
 	l.core.Ready.Clear()
 	l.core.Timers.Clear()

@@ -46,6 +46,7 @@ type Loop struct {
 	ctx      context.Context           // what CallbackContext and Context derive from
 	pools    executors
 	signals  map[syscall.Signal]*signalHandler
+	gens     generators
 
 	tracing atomic.Bool          // debug, for other goroutines
 	current atomic.Pointer[task] // the task whose step runs

@@ -25,6 +25,9 @@ func (l *Loop) teardown() error {
 		}
 	}
 	k := CreateTask(l.ctx, "shutdown", func(ctx context.Context) (struct{}, error) {
+		if err := l.ShutdownAsyncgens(ctx); err != nil {
+			return struct{}{}, err
+		}
 		limit, cancel := context.WithTimeout(ctx, runShutdownLimit)
 		defer cancel()
 		return struct{}{}, l.ShutdownDefaultExecutor(limit)

@@ -1,0 +1,121 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"runtime"
+)
+
+// ErrGeneratorExit is what yield returns in a generator that is being closed:
+// clean up, which may wait, and return. GeneratorExit.
+var ErrGeneratorExit = errors.New("the generator is being closed")
+
+// Generator hands out values one at a time, made by a function that may wait in
+// between. It belongs to the loop of the first Next; its methods are for tasks
+// of that loop. A generator that nobody refers to any more is closed on its
+// loop, some time later. asyncio: an asynchronous generator.
+type Generator[T any] struct{ core *generatorOf[T] }
+
+// generatorOf is what the body refers to: not the Generator, so that the
+// collector can tell when nobody does.
+type generatorOf[T any] struct {
+	generator
+	fn    func(ctx context.Context, yield func(T) error) error
+	value T
+}
+
+// NewGenerator makes a generator of what fn yields and starts nothing: the first
+// Next does. fn runs in a task of its own with the values of the ctx of that
+// Next. yield hands v out and waits for the next Next; when it returns an error
+// fn must return: ErrGeneratorExit, or a cancellation.
+func NewGenerator[T any](fn func(ctx context.Context, yield func(v T) error) error) *Generator[T] {
+	return &Generator[T]{&generatorOf[T]{fn: fn}}
+}
+
+// Next is the next value, or false when there is none: fn has returned, or the
+// generator was closed. It waits; cancelling the calling task, or the end of
+// ctx, cancels fn. Errors: what fn returned, once; ErrBusy (another task is
+// inside), ErrWrongLoop, ErrInvalidArgument (no function), and those of Await.
+// asyncio: anext.
+func (g *Generator[T]) Next(ctx context.Context) (v T, ok bool, err error) {
+	c := g.core
+	defer runtime.KeepAlive(g)
+	t, err := c.enter(ctx)
+	if err != nil || c.state == exhausted {
+		return v, false, err
+	}
+	if c.state == fresh {
+		if c.fn == nil {
+			return v, false, invalid("NewGenerator needs a function, not nil")
+		}
+		c.start(t.loop, ctx, reflect.ValueOf(c.fn), c.run)
+		runtime.AddCleanup(g, (*generator).collected, &c.generator)
+	} else {
+		c.park.settle(finished, nil)
+	}
+	if ok, err = c.outcome(ctx); ok {
+		v = c.value
+	}
+	var none T
+	c.value = none
+	return v, ok, err
+}
+
+// run is the body.
+func (c *generatorOf[T]) run(ctx context.Context) error {
+	return c.fn(ctx, func(v T) error {
+		if err := c.mayYield(); err != nil {
+			return err
+		}
+		c.value = v
+		return c.handOver(ctx)
+	})
+}
+
+// Close makes the pending yield return ErrGeneratorExit and waits until fn has
+// returned; a generator that was never started, or has ended, has nothing to do.
+// Errors: what fn returned instead; ErrBusy, ErrWrongLoop, ErrInvalidState (fn
+// went on yielding), and those of Await. asyncio: aclose.
+func (g *Generator[T]) Close(ctx context.Context) error {
+	c := &g.core.generator
+	defer runtime.KeepAlive(g)
+	if _, err := c.enter(ctx); err != nil {
+		return err
+	}
+	if !c.exit() {
+		return nil
+	}
+	_, err := c.outcome(ctx)
+	return err
+}
+
+// All ranges over what is left, and closes the generator when the range is left
+// early. An error ends it. asyncio: async for.
+func (g *Generator[T]) All(ctx context.Context) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			v, ok, err := g.Next(ctx)
+			switch {
+			case err != nil:
+				yield(v, err)
+				return
+			case !ok:
+				return
+			case !yield(v, nil):
+				_ = g.Close(ctx)
+				return
+			}
+		}
+	}
+}
+
+// String names the function and the state.
+func (g *Generator[T]) String() string { return g.core.String() }
+
+func (c *generator) String() string {
+	state := [...]string{"fresh", "running", "waiting", "exhausted"}[c.state]
+	return fmt.Sprintf("<Generator %s %s>", c.name, state)
+}
