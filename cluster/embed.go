@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/loopmesh/loopmesh/internal/filelock"
 )
 
 // embedded is a NATS server inside this process. Owned by the node that started it.
@@ -126,7 +128,7 @@ func lockStore(dir string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("store folder: %w", err)
 	}
-	if err := lockFile(f); err != nil {
+	if err := filelock.Take(f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("store folder %s is used by another node: give every node its own StoreDir: %w", dir, err)
 	}

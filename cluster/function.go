@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ type Function[In, Out any] struct {
 
 // entry is a registered function without its types.
 type entry struct {
-	name  string
-	serve func(ctx context.Context, codec wire.Codec, payload []byte) (outcome, error)
+	name    string
+	in, out string // types, for people
+	serve   func(ctx context.Context, codec wire.Codec, payload []byte) (outcome, error)
 }
 
 // outcome is a result as it travels.
@@ -68,7 +70,7 @@ func Func[In, Out any](name string, fn func(ctx context.Context, in In) (Out, er
 		panic(fmt.Sprintf("cluster: Func(%q): needs a name of 1 to %d bytes and a function", name, wire.MaxName))
 	}
 	f := &Function[In, Out]{name: name, fn: fn}
-	if !registry.add(&entry{name: name, serve: f.serve}) {
+	if !registry.add(&entry{name: name, in: reflect.TypeFor[In]().String(), out: reflect.TypeFor[Out]().String(), serve: f.serve}) {
 		panic(fmt.Sprintf("cluster: a function named %q is registered already; choose another name", name))
 	}
 	return f

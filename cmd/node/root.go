@@ -3,28 +3,78 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
 func newRoot(out, errs io.Writer) *cobra.Command {
-	root := &cobra.Command{
-		Use: "loopmesh", Short: "event loops that schedule on each other, across machines",
-		SilenceErrors: true, SilenceUsage: true,
-		Args: func(_ *cobra.Command, args []string) error {
+	root := group("loopmesh", "event loops that schedule on each other, across machines",
+		newStart(), newDev(), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newVersion(), newCompletion(),
+		topic("exit-codes", "what the exit codes mean", exitCodes), topic("environment", "which variables are read", environment),
+	)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true // it takes any word for a shell; ours does not
+	root.SetHelpCommand(newHelp(root))
+	root.SetOut(out)
+	root.SetErr(errs)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd) }
+	return root
+}
+
+// group is a command that only has others. It must refuse a word it does not
+// know: cobra would print its help and exit 0.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, SuggestionsMinimumDistance: 2,
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q", args[0])}
+				return unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetOut(out)
-	root.SetErr(errs)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newDev(), newVersion())
-	return root
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+func unknownCommand(cmd *cobra.Command, word string) error {
+	text := fmt.Sprintf("there is no command %q in %q", word, cmd.CommandPath())
+	if like := cmd.SuggestionsFor(word); len(like) > 0 {
+		text += fmt.Sprintf("; did you mean %q?", like[0])
+	}
+	return usageError{fmt.Errorf("%s", text)}
+}
+
+// topic is a page of help.
+func topic(name, short, text string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Long: text, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), text)
+			return err
+		},
+	}
+}
+
+// newHelp is cobra's help, except that an unknown topic is an error.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]...", Short: "help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usageError{fmt.Errorf("there is no help about %q", strings.Join(args, " "))}
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // noArgs refuses words behind a command that takes none.
@@ -35,16 +85,52 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// named wants exactly the arguments that Use names in capitals.
+func named(cmd *cobra.Command, args []string) error {
+	want := slices.DeleteFunc(strings.Fields(cmd.Use), func(w string) bool { return w != strings.ToUpper(w) })
+	if len(args) != len(want) {
+		return usageError{fmt.Errorf("%s needs %s, got %d arguments", cmd.CommandPath(), strings.Join(want, " and "), len(args))}
+	}
+	return nil
+}
+
 func newVersion() *cobra.Command {
-	return &cobra.Command{
+	var o output
+	cmd := &cobra.Command{
 		Use: "version", Short: "print version and Go version", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			version, goVersion := "unknown", "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				version, goVersion = info.Main.Version, info.GoVersion
+			version, goVersion := admin.Version()
+			if o.format == formatJSON {
+				return o.document(cmd, map[string]string{"kind": "Version", "apiVersion": admin.APIVersion, "version": version, "go": goVersion})
+			}
+			if err := o.check(); err != nil {
+				return err
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "loopmesh %s %s\n", version, goVersion)
 			return err
+		},
+	}
+	o.flag(cmd)
+	return cmd
+}
+
+func newCompletion() *cobra.Command {
+	shells := map[string]func(*cobra.Command, io.Writer) error{
+		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
+		"zsh":        func(root *cobra.Command, w io.Writer) error { return root.GenZshCompletion(w) },
+		"fish":       func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
+		"powershell": func(root *cobra.Command, w io.Writer) error { return root.GenPowerShellCompletionWithDesc(w) },
+	}
+	return &cobra.Command{
+		Use: "completion SHELL", Short: "print the completion script of bash, zsh, fish or powershell", Args: named,
+		Example:   "  source <(loopmesh completion bash)",
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			script, ok := shells[args[0]]
+			if !ok {
+				return usageError{fmt.Errorf("no completion for %q; there is bash, zsh, fish and powershell", args[0])}
+			}
+			return script(cmd.Root(), cmd.OutOrStdout())
 		},
 	}
 }

@@ -24,6 +24,7 @@ var floors = []floor{
 	{"2 loopnode", []string{"loopnode/..."}, []string{"loopnode/...", "actors/...", "internal/..."}},
 	{"3 transportactors", []string{"transportactors/..."}, []string{"transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
 	{"4 cluster", []string{"cluster/..."}, []string{"cluster/...", "transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
+	{"between 4 and 5, the admin API", []string{"cmd/node/admin"}, []string{"cluster/...", "transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
 	{"5 programs", []string{"cmd/..."}, []string{"cmd/...", "cluster/...", "transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
 	{"5 examples and tests", freeOfFloors, []string{"..."}},
 	{"the module's own page", []string{"."}, nil},

@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Client asks one node. Safe from any goroutine; close it.
+type Client struct {
+	path string
+	http *http.Client
+}
+
+// NewClient is a client for the socket at path. It sends nothing.
+func NewClient(path string) *Client {
+	var d net.Dialer
+	return &Client{path, &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+	}}}
+}
+
+// Path is where the node is asked.
+func (c *Client) Path() string { return c.path }
+
+// Close ends the connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Self asks who answers.
+func (c *Client) Self(ctx context.Context) (*Self, error) { return get[Self](ctx, c, "self") }
+
+// Nodes lists the nodes of the cluster.
+func (c *Client) Nodes(ctx context.Context) (*List[Node], error) {
+	return get[List[Node]](ctx, c, "nodes")
+}
+
+// Loops lists the loops of all nodes.
+func (c *Client) Loops(ctx context.Context) (*List[Loop], error) {
+	return get[List[Loop]](ctx, c, "loops")
+}
+
+// Conns lists the connections of all nodes.
+func (c *Client) Conns(ctx context.Context) (*List[Conn], error) {
+	return get[List[Conn]](ctx, c, "conns")
+}
+
+// Funcs lists the functions of all nodes.
+func (c *Client) Funcs(ctx context.Context) (*List[Func], error) {
+	return get[List[Func]](ctx, c, "funcs")
+}
+
+// Call runs a function and waits for its result.
+func (c *Client) Call(ctx context.Context, q CallRequest) (*CallResult, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, &Error{Kind: BadRequest, Message: err.Error()}
+	}
+	return send[CallResult](ctx, c, http.MethodPost, "call", nil, body)
+}
+
+// Write hands data to a connection of any node; done means that it is in the
+// connection's write buffer.
+func (c *Client) Write(ctx context.Context, id string, data []byte) (*Done, error) {
+	return send[Done](ctx, c, http.MethodPost, "conns/write", url.Values{"id": {id}}, data)
+}
+
+// CloseConn closes a connection after what was written, or at once with abort.
+func (c *Client) CloseConn(ctx context.Context, id string, abort bool) (*Done, error) {
+	return send[Done](ctx, c, http.MethodPost, "conns/close", url.Values{"id": {id}, "abort": {fmt.Sprint(abort)}}, nil)
+}
+
+func get[T any](ctx context.Context, c *Client, what string) (*T, error) {
+	return send[T](ctx, c, http.MethodGet, what, nil, nil)
+}
+
+// margin is what a node has less than its client, so that its answer, which
+// knows more, arrives before the client gives up.
+const margin = 50 * time.Millisecond
+
+// maxAnswer bounds what a client reads.
+const maxAnswer = 256 << 20
+
+func send[T any](ctx context.Context, c *Client, method, what string, query url.Values, body []byte) (*T, error) {
+	if query == nil {
+		query = url.Values{}
+	}
+	if at, ok := ctx.Deadline(); ok {
+		query.Set("timeout", max(time.Until(at)-margin, time.Millisecond).String())
+	}
+	to := url.URL{Scheme: "http", Host: "loopmesh", Path: "/api/v1/" + what, RawQuery: query.Encode()}
+	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, &Error{Kind: BadRequest, Message: err.Error()}
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.refusal(resp.Status, text)
+	}
+	out := new(T)
+	if err := json.Unmarshal(text, out); err != nil {
+		return nil, &Error{Failed, fmt.Sprintf("the answer from %s is not understood: %v", c.path, err), "is the node of another version?"}
+	}
+	return out, nil
+}
+
+// unreachable says what kept a question from being answered.
+func (c *Client) unreachable(err error) *Error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &Error{Kind: Cancelled, Message: "interrupted"}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{TimedOut, "no answer from the node at " + c.path + " in time", "give it more with --timeout"}
+	}
+	return &Error{Unreachable, fmt.Sprintf("no node answers at %s: %v", c.path, err), `start one with "loopmesh start" or "loopmesh dev"`}
+}
+
+func (c *Client) refusal(status string, text []byte) *Error {
+	var doc errorDocument
+	if json.Unmarshal(text, &doc) != nil || doc.Error == nil {
+		return &Error{Kind: Failed, Message: fmt.Sprintf("%s answers %s", c.path, status)}
+	}
+	return doc.Error
+}

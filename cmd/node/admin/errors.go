@@ -1,0 +1,73 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster"
+)
+
+// Kinds of Error, which a program can decide by.
+const (
+	Failed      = "failed"      // the operation was carried out and failed
+	BadRequest  = "bad_request" // the question is wrong
+	NotFound    = "not_found"
+	Unreachable = "unreachable"
+	TimedOut    = "timed_out"
+	Refused     = "refused"
+	Cancelled   = "cancelled" // whoever asked went away
+)
+
+// Error is an answer that says no: what, why, and what to do.
+type Error struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Error is the message; the hint is printed apart.
+func (e *Error) Error() string { return e.Message }
+
+// errorDocument is how an Error travels.
+type errorDocument struct {
+	Kind       string `json:"kind"`
+	APIVersion string `json:"apiVersion"`
+	Error      *Error `json:"error"`
+}
+
+// sorts maps what can go wrong to the kinds; the first that fits counts.
+var sorts = []struct {
+	kind string
+	errs []error
+}{
+	{NotFound, []error{cluster.ErrUnknownNode, cluster.ErrUnknownLoop, cluster.ErrUnknownFunction, cluster.ErrUnknownTransport, cluster.ErrDeadIncarnation}},
+	{BadRequest, []error{actors.ErrBadAddress, cluster.ErrBadPayload, cluster.ErrTooLarge}},
+	{Refused, []error{cluster.ErrBusy, cluster.ErrRefused}},
+	{Unreachable, []error{cluster.ErrNodeDown, cluster.ErrDisconnected, cluster.ErrClosed}},
+	{TimedOut, []error{context.DeadlineExceeded}},
+	{Cancelled, []error{context.Canceled}},
+}
+
+// asError sorts err.
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	for _, s := range sorts {
+		for _, known := range s.errs {
+			if errors.Is(err, known) {
+				return &Error{Kind: s.kind, Message: err.Error()}
+			}
+		}
+	}
+	return &Error{Kind: Failed, Message: err.Error()}
+}
+
+var statuses = map[string]int{
+	Failed: http.StatusInternalServerError, BadRequest: http.StatusBadRequest, NotFound: http.StatusNotFound,
+	Unreachable: http.StatusBadGateway, TimedOut: http.StatusGatewayTimeout, Refused: http.StatusTooManyRequests,
+	Cancelled: http.StatusServiceUnavailable,
+}

@@ -1,0 +1,162 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/cluster"
+)
+
+// Server makes one node answer. Its methods are safe from any goroutine.
+type Server struct {
+	node    *cluster.Node
+	log     hclog.Logger
+	started time.Time
+	http    *http.Server
+	socket  *socket // nil: no Listen
+	done    chan struct{}
+}
+
+// servers finds the server of a node: a registered function knows only its ctx.
+var servers sync.Map // *cluster.Node → *Server
+
+// Open makes node answer the questions of other nodes, on a loop of its own. With
+// Listen it takes questions itself. Close it before the node. Errors:
+// cluster.ErrNameTaken when it is open already, cluster.ErrClosed.
+func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
+	s := &Server{node: node, log: log, started: time.Now()}
+	servers.Store(node, s)
+	ref, err := node.NewLoop(LoopName)
+	if err != nil {
+		servers.CompareAndDelete(node, s)
+		return nil, fmt.Errorf("admin API of node %s: %w", node.Name(), err)
+	}
+	forget := func() { servers.CompareAndDelete(node, s) }
+	loop, _ := ref.Local()
+	if err := loop.Post(func() { loop.OnClose(forget) }); err != nil {
+		forget()
+		return nil, fmt.Errorf("admin API of node %s: %w", node.Name(), err)
+	}
+	return s, nil
+}
+
+// Listen takes questions on a unix socket at path that only the owner may open.
+// It returns when the socket is there. A socket that a dead node left behind is
+// replaced; ErrInUse when its node lives.
+func (s *Server) Listen(path string) error {
+	sock, err := listen(path)
+	if err != nil {
+		return err
+	}
+	s.socket, s.done = sock, make(chan struct{})
+	s.http = &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+	}
+	// goroutine: owner: the server; ends when Close closes the listener
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(sock.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the admin socket is closed", "error", err)
+		}
+	}()
+	return nil
+}
+
+// Path is where it listens; "" when it does not.
+func (s *Server) Path() string {
+	if s.socket == nil {
+		return ""
+	}
+	return s.socket.path
+}
+
+const closeLimit = 2 * time.Second
+
+// Close takes the socket away and waits for the answers under way, two seconds at
+// most. The loop stays until the node is closed.
+func (s *Server) Close() {
+	if s.socket == nil {
+		return
+	}
+	s.socket.remove()
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		_ = s.http.Close() // the answers have had their time
+	}
+	<-s.done
+	s.socket.release()
+}
+
+// handler is the API as http.Handler.
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, answer := range map[string]func(context.Context, *http.Request) (any, error){
+		"GET /api/v1/self":         func(context.Context, *http.Request) (any, error) { return s.self(), nil },
+		"GET /api/v1/nodes":        func(ctx context.Context, _ *http.Request) (any, error) { return s.nodes(ctx), nil },
+		"GET /api/v1/loops":        func(ctx context.Context, _ *http.Request) (any, error) { return s.loops(ctx), nil },
+		"GET /api/v1/conns":        func(ctx context.Context, _ *http.Request) (any, error) { return s.conns(ctx), nil },
+		"GET /api/v1/funcs":        func(ctx context.Context, _ *http.Request) (any, error) { return s.funcs(ctx), nil },
+		"POST /api/v1/call":        s.call,
+		"POST /api/v1/conns/write": s.write,
+		"POST /api/v1/conns/close": s.close,
+		"/": func(_ context.Context, r *http.Request) (any, error) {
+			return nil, &Error{NotFound, fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "the package admin lists what there is"}
+		},
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			reply(w, func() (any, error) {
+				ctx, cancel, err := withTimeout(r)
+				if err != nil {
+					return nil, err
+				}
+				defer cancel()
+				return answer(ctx, r)
+			})
+		})
+	}
+	return mux
+}
+
+const defaultTimeout = 5 * time.Second
+
+// withTimeout is the request's ctx with the time the client gives.
+func withTimeout(r *http.Request) (context.Context, context.CancelFunc, error) {
+	limit := defaultTimeout
+	if text := r.URL.Query().Get("timeout"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return nil, nil, &Error{BadRequest, fmt.Sprintf("timeout is %q", text), "write it as 500ms, 2s or 1m"}
+		}
+		limit = d
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	return ctx, cancel, nil
+}
+
+func reply(w http.ResponseWriter, answer func() (any, error)) {
+	w.Header().Set("Content-Type", "application/json")
+	v, err := answer()
+	if err != nil {
+		e := asError(err)
+		w.WriteHeader(statuses[e.Kind])
+		v = errorDocument{"Error", APIVersion, e}
+	}
+	_ = json.NewEncoder(w).Encode(v) // a client that is gone needs no answer
+}
+
+func (s *Server) self() *Self {
+	out := &Self{Kind: "Self", APIVersion: APIVersion, Name: s.node.Name(), Incarnation: incarnation(s.node.Incarnation()), Members: map[string]string{}}
+	for _, m := range s.node.Members() {
+		out.Members[m.Name] = incarnation(m.Incarnation)
+	}
+	return out
+}

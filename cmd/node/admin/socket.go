@@ -1,0 +1,142 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/loopmesh/loopmesh/internal/filelock"
+)
+
+// ErrInUse: a living node has the socket.
+var ErrInUse = errors.New("admin socket is in use")
+
+const (
+	suffix     = ".sock"
+	lockSuffix = ".lock"
+	longest    = 107 // bytes of a unix socket's path that the kernel takes
+)
+
+// Dir is the folder of the sockets of this user's nodes.
+func Dir() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "loopmesh")
+	}
+	return filepath.Join(os.TempDir(), "loopmesh-"+strconv.Itoa(os.Getuid()))
+}
+
+// Path is where the socket of a node is, unless it was told another place.
+func Path(node string) string { return filepath.Join(Dir(), node+suffix) }
+
+// Sockets are the names of the nodes with a socket in Dir, living or not, sorted.
+func Sockets() []string {
+	all, _ := filepath.Glob(Path("*")) // the pattern is well-formed
+	for i, path := range all {
+		all[i] = strings.TrimSuffix(filepath.Base(path), suffix)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// socket is a listening socket and the lock that says whose it is. Why a lock:
+// the kernel frees it however the process ends, so whoever gets it knows that
+// the socket beside it is dead, without a race.
+type socket struct {
+	path     string
+	listener net.Listener
+	lock     *os.File
+}
+
+func listen(path string) (*socket, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	if err := ownFolder(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	s := &socket{path: path}
+	if s.lock, err = os.OpenFile(strings.TrimSuffix(path, suffix)+lockSuffix, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, fmt.Errorf("admin socket: %w", err)
+	}
+	if err := filelock.Take(s.lock); err != nil {
+		_ = s.lock.Close()
+		return nil, fmt.Errorf("%w: a node that runs has %s; choose another --name or --socket", ErrInUse, path)
+	}
+	if s.listener, err = bind(path); err != nil {
+		_ = s.lock.Close()
+		return nil, fmt.Errorf("admin socket %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// ownFolder makes the folder of a socket. In the temporary directory, where
+// everybody may make one of that name, it must be ours alone.
+func ownFolder(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("folder of the admin socket: %w", err)
+	}
+	if dir != Dir() {
+		return nil // the user chose it
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("folder of the admin socket: %w", err)
+	}
+	if !info.IsDir() || !ownedByUs(info) || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("folder of the admin socket: %s is open to others or belongs to somebody else; remove it, or set XDG_RUNTIME_DIR or --socket", dir)
+	}
+	return nil
+}
+
+// bind puts a listening socket at path, readable for its owner from the first
+// moment: it is made in a folder nobody else can enter and then moved.
+func bind(path string) (net.Listener, error) {
+	hidden, err := os.MkdirTemp(filepath.Dir(path), ".")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(hidden)
+	first := filepath.Join(hidden, "s")
+	if n := max(len(first), len(path)); n > longest {
+		return nil, fmt.Errorf("the path is too long for a unix socket by %d bytes; choose a shorter one with --socket", n-longest)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: first, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it will have moved
+	if err = os.Chmod(first, 0o600); err == nil {
+		err = replace(first, path)
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// replace moves the new socket over a dead one, and over nothing else.
+func replace(first, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return err
+	case info.Mode().Type() != os.ModeSocket:
+		return errors.New("there is something that is not a socket; remove it or choose another place with --socket")
+	}
+	return os.Rename(first, path)
+}
+
+// remove takes the socket away: nobody finds it any more.
+func (s *socket) remove() { _ = os.Remove(s.path) }
+
+// release lets another node have the place. The lock's file stays: removing it
+// could take the lock of somebody who has opened it meanwhile.
+func (s *socket) release() { _ = s.lock.Close() }

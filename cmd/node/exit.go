@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cmd/node/admin"
+)
+
+// Exit codes, the same for all commands; exitCodes tells them to people.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitUnreachable = 4
+	exitTimedOut    = 5
+	exitRefused     = 6
+	exitFalse       = 7
+	exitConfig      = 8
+	exitInterrupted = 130
+)
+
+const exitCodes = `Exit codes of all commands:
+
+  0    done, or the condition is true
+  1    the operation failed
+  2    wrong usage: unknown command, flag or value, several possible targets
+  3    not found: node, loop, function, connection
+  4    the node or the cluster cannot be reached, or only a part of it answered
+  5    timed out
+  6    refused: busy, not allowed, the name is in use
+  7    the condition is false: not everything is healthy (status)
+  8    the configuration is invalid
+  130  interrupted`
+
+// usageError is a command line that cannot be run.
+type usageError struct{ error }
+
+// partialError: some did not answer; the rest is printed.
+type partialError struct{ missing []admin.Missing }
+
+func (e *partialError) Error() string {
+	text := "only a part of the cluster answered"
+	for _, m := range e.missing {
+		text += fmt.Sprintf("\n  %s: %s", m.ID, m.Error.Message)
+	}
+	return text
+}
+
+// falseError: the question was answered, with no.
+type falseError struct{ error }
+
+var codeOfKind = map[string]int{
+	admin.Failed: exitFailed, admin.BadRequest: exitUsage, admin.NotFound: exitNotFound, admin.Unreachable: exitUnreachable,
+	admin.TimedOut: exitTimedOut, admin.Refused: exitRefused, admin.Cancelled: exitInterrupted,
+}
+
+// sorted is err as an answer of the admin API with its exit code.
+func sorted(cmd *cobra.Command, err error) (*admin.Error, int) {
+	var usage usageError
+	var partial *partialError
+	var no falseError
+	var asked *admin.Error
+	switch {
+	case errors.As(err, &usage):
+		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}, exitUsage
+	case errors.As(err, &partial):
+		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "--allow-partial takes that for an answer"}, exitUnreachable
+	case errors.As(err, &no):
+		return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFalse
+	case errors.As(err, &asked):
+		return asked, codeOfKind[asked.Kind]
+	case errors.Is(err, cluster.ErrConfig):
+		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitConfig
+	case errors.Is(err, admin.ErrInUse), errors.Is(err, cluster.ErrNameTaken):
+		return &admin.Error{Kind: admin.Refused, Message: err.Error()}, exitRefused
+	case errors.Is(err, cluster.ErrDisconnected):
+		return &admin.Error{Kind: admin.Unreachable, Message: err.Error()}, exitUnreachable
+	case errors.Is(err, context.Canceled):
+		return &admin.Error{Kind: admin.Cancelled, Message: "interrupted"}, exitInterrupted
+	case errors.Is(err, context.DeadlineExceeded):
+		return &admin.Error{Kind: admin.TimedOut, Message: err.Error()}, exitTimedOut
+	}
+	return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFailed
+}
+
+// complain prints err, as JSON when the command prints JSON, and returns the
+// exit code.
+func complain(errs io.Writer, cmd *cobra.Command, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	e, code := sorted(cmd, err)
+	if f := cmd.Flags().Lookup("output"); f != nil && f.Value.String() == formatJSON {
+		_ = json.NewEncoder(errs).Encode(struct {
+			Kind  string       `json:"kind"`
+			Error *admin.Error `json:"error"`
+			Exit  int          `json:"exit"`
+		}{"Error", e, code})
+		return code
+	}
+	fmt.Fprintf(errs, "loopmesh: %s\n", e.Message)
+	if e.Hint != "" {
+		fmt.Fprintf(errs, "  %s\n", e.Hint)
+	}
+	return code
+}

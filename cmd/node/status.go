@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loopmesh/loopmesh/cmd/node/admin"
+)
+
+// nodeStatus is a node with its loops.
+type nodeStatus struct {
+	admin.Node
+	Detail []admin.Loop `json:"loop_details"`
+}
+
+func newStatus() *cobra.Command {
+	var o target
+	cmd := &cobra.Command{
+		Use: "status [node]", Short: "show how a node does, or all of them", Example: "  loopmesh status\n  loopmesh status n2",
+		Long: "Shows nodes with their loops. Exit code 7 when one of them is not ready or a loop does not answer.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError{fmt.Errorf("%s takes one node, got %d", cmd.CommandPath(), len(args))}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			list, err := ask(cmd, &o, status)
+			if err != nil {
+				return err
+			}
+			if list, err = only(list, args); err != nil {
+				return err
+			}
+			if err := showStatus(cmd, &o.output, list); err != nil {
+				return err
+			}
+			return healthy(list)
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// status puts nodes and loops together.
+func status(ctx context.Context, c *admin.Client) (*admin.List[nodeStatus], error) {
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	loops, err := c.Loops(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := &admin.List[nodeStatus]{Kind: "StatusList", APIVersion: nodes.APIVersion, Time: nodes.Time, Partial: nodes.Partial}
+	for _, n := range nodes.Items {
+		s := nodeStatus{Node: n, Detail: []admin.Loop{}}
+		for _, l := range loops.Items {
+			if l.Node == n.ID {
+				s.Detail = append(s.Detail, l)
+			}
+		}
+		list.Items = append(list.Items, s)
+	}
+	return list, nil
+}
+
+// only keeps the node that was asked for.
+func only(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus], error) {
+	if len(args) == 0 {
+		return list, nil
+	}
+	one := *list
+	one.Items, one.Partial = nil, nil
+	var known []string
+	for _, n := range list.Items {
+		known = append(known, n.ID)
+		if n.ID == args[0] {
+			one.Items = append(one.Items, n)
+		}
+	}
+	for _, m := range list.Partial {
+		if node, _, _ := strings.Cut(m.ID, "/"); node == args[0] {
+			one.Partial = append(one.Partial, m)
+		}
+	}
+	if len(one.Items) == 0 {
+		return nil, &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q in the cluster", args[0]), Hint: "nodes: " + strings.Join(known, ", ")}
+	}
+	return &one, nil
+}
+
+func healthy(list *admin.List[nodeStatus]) error {
+	var ill []string
+	for _, n := range list.Items {
+		if n.State != admin.Ready {
+			ill = append(ill, fmt.Sprintf("%s is %s", n.ID, n.State))
+		}
+	}
+	for _, m := range list.Partial {
+		if strings.Contains(m.ID, "/") {
+			ill = append(ill, m.ID+" does not answer")
+		}
+	}
+	if len(ill) > 0 {
+		return falseError{fmt.Errorf("not everything is healthy: %s", strings.Join(ill, ", "))}
+	}
+	return nil
+}
+
+func showStatus(cmd *cobra.Command, o *output, list *admin.List[nodeStatus]) error {
+	if o.format != formatTable {
+		return show(cmd, o, list, column[nodeStatus]{"NODE", func(n nodeStatus) string { return n.ID }})
+	}
+	var b strings.Builder
+	for i, n := range list.Items {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		statusPage(&b, n, list)
+	}
+	_, err := io.WriteString(cmd.OutOrStdout(), b.String())
+	return err
+}
+
+// statusPage is one node as a page for people.
+func statusPage(b *strings.Builder, n nodeStatus, list *admin.List[nodeStatus]) {
+	row := func(title, format string, args ...any) {
+		fmt.Fprintf(b, "%10s  %s\n", title, fmt.Sprintf(format, args...))
+	}
+	if n.Started.IsZero() {
+		fmt.Fprintf(b, "%s - %s, last seen %s ago\n", n.ID, n.State, age(list.Time.Sub(n.LastSeen)))
+	} else {
+		fmt.Fprintf(b, "%s - %s since %s (%s)\n", n.ID, n.State, n.Started.Format(time.RFC3339), age(list.Time.Sub(n.Started)))
+		row("process", "%d on %s, loopmesh %s, %s", n.PID, printable(n.Host), n.Version, n.Go)
+		if n.URL != "" {
+			row("joined by", "%s", printable(n.URL))
+		}
+		row("calls", "%d served, %d made, %d of these failed", n.Served, n.Calls, n.CallsFailed)
+	}
+	for _, l := range n.Detail {
+		row("loop", "%s: %d tasks, %d conns, answered in %v %s", l.Name, l.Tasks, l.Conns,
+			time.Duration(l.AnsweredUS)*time.Microsecond, printable(strings.Join(l.Servers, " ")))
+	}
+	for _, m := range list.Partial {
+		if node, _, _ := strings.Cut(m.ID, "/"); node == n.ID {
+			row("SILENT", "%s: %s", m.ID, printable(m.Error.Message))
+		}
+	}
+}

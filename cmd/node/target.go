@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loopmesh/loopmesh/cmd/node/admin"
+)
+
+// target is the node that is asked, and how long.
+type target struct {
+	output
+	node, socket string
+	timeout      time.Duration
+	allowPartial bool
+}
+
+func (o *target) flags(cmd *cobra.Command) {
+	o.output.flag(cmd)
+	cmd.Flags().StringVarP(&o.node, "node", "n", "", "the node to ask, of those on this machine; any one shows the whole cluster")
+	cmd.Flags().StringVarP(&o.socket, "socket", "s", "", "the admin socket to ask, instead of --node")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for the answer")
+	_ = cmd.RegisterFlagCompletionFunc("node", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return admin.Sockets(), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+// lists adds what commands have that ask everybody.
+func (o *target) lists(cmd *cobra.Command) {
+	o.flags(cmd)
+	cmd.Flags().BoolVar(&o.allowPartial, "allow-partial", false, "exit 0 when some nodes or loops do not answer")
+}
+
+// ask finds the node, asks it, and prints who did not answer.
+func ask[T any](cmd *cobra.Command, o *target, question func(context.Context, *admin.Client) (T, error)) (out T, err error) {
+	if err := o.check(); err != nil {
+		return out, err
+	}
+	if o.timeout <= 0 {
+		return out, usageError{fmt.Errorf("--timeout is %v; give more than nothing", o.timeout)}
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+	defer cancel()
+	client, err := o.client(ctx)
+	if err != nil {
+		return out, err
+	}
+	defer client.Close()
+	return question(ctx, client)
+}
+
+// client decides which node is asked. It never guesses: sockets of one cluster
+// are one target, those of two clusters are an error that lists them.
+func (o *target) client(ctx context.Context) (*admin.Client, error) {
+	if o.socket != "" {
+		return admin.NewClient(o.socket), nil
+	}
+	all := admin.Sockets()
+	if o.node != "" {
+		if !slices.Contains(all, o.node) {
+			return nil, &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q of yours runs on this machine", o.node), Hint: "those that do: " + orNone(all)}
+		}
+		return admin.NewClient(admin.Path(o.node)), nil
+	}
+	found, err := living(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range found[1:] {
+		if found[0].Members[f.Name] != f.Incarnation {
+			return nil, usageError{fmt.Errorf("nodes of several clusters run on this machine: %s; choose one with --node", orNone(all))}
+		}
+	}
+	return admin.NewClient(admin.Path(found[0].socket)), nil
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+const lookLimit = time.Second // for a node that is stopped and does not say who it is
+
+// found is a node on this machine, and how its socket is called.
+type found struct {
+	socket string
+	*admin.Self
+}
+
+// living asks every node on this machine who it is. At least one answers, or
+// there is an error.
+func living(ctx context.Context, sockets []string) (all []found, last error) {
+	for _, name := range sockets {
+		look, cancel := context.WithTimeout(ctx, lookLimit)
+		client := admin.NewClient(admin.Path(name))
+		self, err := client.Self(look)
+		client.Close()
+		cancel()
+		if err != nil {
+			last = err
+			continue
+		}
+		all = append(all, found{name, self})
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
+	if last == nil {
+		last = &admin.Error{
+			Kind: admin.Unreachable, Message: "no node of yours runs on this machine: there is no socket in " + admin.Dir(),
+			Hint: `start one with "loopmesh start" or "loopmesh dev", or point at one with --socket`,
+		}
+	}
+	return nil, last
+}
+
+// partial is the error of a list that lacks somebody.
+func partial[T any](o *target, list *admin.List[T]) error {
+	if len(list.Partial) == 0 || o.allowPartial {
+		return nil
+	}
+	return &partialError{list.Partial}
+}
