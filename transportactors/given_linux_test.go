@@ -24,8 +24,8 @@ func bound(t *testing.T) int {
 	return fd
 }
 
-// datagram is a socket of the wrong kind.
-func datagram(t *testing.T) int {
+// packetSocket is a socket of the wrong kind.
+func packetSocket(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
@@ -72,7 +72,7 @@ func TestGivenSocket(t *testing.T) {
 	})
 	t.Run("CON-07 a connected stream socket is taken over and made non-blocking; others are refused", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			if _, err := OpenConnection(ctx, "", "", WithSocket(datagram(t))); !errors.Is(err, loopnode.ErrInvalidArgument) {
+			if _, err := OpenConnection(ctx, "", "", WithSocket(packetSocket(t))); !errors.Is(err, loopnode.ErrInvalidArgument) {
 				return fmt.Errorf("a datagram socket gave %v", err)
 			}
 			ours, theirs := socketPair(t)
@@ -108,7 +108,7 @@ func TestGivenSocket(t *testing.T) {
 			}{
 				{"tcp", "127.0.0.1:0", []Option{WithSocket(fd)}},
 				{"", "", []Option{WithSocket(fd), WithAddresses("127.0.0.1:0")}},
-				{"", "", []Option{WithSocket(datagram(t))}},
+				{"", "", []Option{WithSocket(packetSocket(t))}},
 				{"", "", nil},
 				{"tcp", "127.0.0.1:0", []Option{WithBacklog(-1)}},
 			} {

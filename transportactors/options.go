@@ -27,10 +27,12 @@ type options struct {
 	delay        time.Duration
 	interleave   int // -1: not given
 	allErrors    bool
+	broadcast    bool
+	file         fileOptions
 }
 
 func collect(opts []Option) (options, error) {
-	o := options{backlog: 100, reuseAddress: true, limit: 64 << 10, socket: -1, interleave: -1}
+	o := options{backlog: 100, reuseAddress: true, limit: 64 << 10, socket: -1, interleave: -1, file: fileOptions{cleanup: true}}
 	for _, opt := range opts {
 		opt(&o)
 	}

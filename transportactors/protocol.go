@@ -47,6 +47,10 @@ type receiver struct {
 	eof    EOFReceiver
 	pauser WritePauser
 	lost   interface{ ConnectionLost(error) }
+	// Of a datagram protocol.
+	opened  interface{ ConnectionMade(DatagramTransport) }
+	packets interface{ DatagramReceived([]byte, Addr) }
+	errors  interface{ ErrorReceived(error) }
 }
 
 func receiverOf(p any) (r receiver) {
@@ -57,5 +61,8 @@ func receiverOf(p any) (r receiver) {
 	r.eof, _ = p.(EOFReceiver)
 	r.pauser, _ = p.(WritePauser)
 	r.lost, _ = p.(interface{ ConnectionLost(error) })
+	r.opened, _ = p.(interface{ ConnectionMade(DatagramTransport) })
+	r.packets, _ = p.(interface{ DatagramReceived([]byte, Addr) })
+	r.errors, _ = p.(interface{ ErrorReceived(error) })
 	return r
 }

@@ -1,0 +1,145 @@
+package transportactors
+
+import (
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/sock"
+)
+
+// datagram is the transport of a datagram socket. Owned by the loop goroutine.
+type datagram struct {
+	endpoint
+	flow
+	family sock.Family
+	file   *socketFile
+	queue  packets
+	sender sock.Sender
+
+	remote    sock.Name // the only address to send to, when there is one
+	connected bool      // the kernel has it as well
+	emptied   bool      // the input was empty once since it was connected
+}
+
+// burst is how many datagrams one event receives, or sends from the queue,
+// before others get their turn.
+const burst = 64
+
+// newDatagram makes the transport of s, which it owns from here on, also when it
+// fails.
+func newDatagram(s datagramSocket, p any) (*datagram, error) {
+	d := &datagram{
+		endpoint: endpoint{loop: s.loop, socket: &Socket{fd: s.fd}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
+		flow:     newFlow(),
+		family:   s.family,
+		remote:   s.remote, connected: s.connected,
+		file: s.file,
+	}
+	d.self = d
+	if s.connected && !s.remote.IsZero() {
+		d.peer = Addr{s.remote}
+	}
+	if err := d.open(d.onReadable, d.onWritable); err != nil {
+		s.file.remove(s.loop)
+		return nil, err
+	}
+	return d, nil
+}
+
+// start queues ConnectionMade, then receiving, then ready.
+func (d *datagram) start(ready func()) {
+	d.loop.Soon(func() {
+		if d.losing {
+			return
+		}
+		d.started = true
+		if d.proto.opened != nil {
+			d.call("ConnectionMade", func() { d.proto.opened.ConnectionMade(d) })
+		}
+	})
+	d.loop.Soon(d.interest)
+	d.loop.Soon(ready)
+}
+
+// interest watches for what the state asks for.
+func (d *datagram) interest() {
+	if d.losing {
+		return
+	}
+	if err := d.watch.Set(d.started && !d.closing, len(d.queue.list) > 0); err != nil {
+		d.broken(err)
+	}
+}
+
+// tell runs one method of the protocol; a panic is reported and costs nothing else.
+func (d *datagram) tell(method string, fn func()) {
+	if p := guard.Call(fn); p != nil {
+		d.reportPanic("Exception in protocol."+method, p)
+	}
+}
+
+// onReadable receives what is there, at most a burst.
+func (d *datagram) onReadable() {
+	buf := d.loop.ReadBuffer()
+	for range burst {
+		if d.closing {
+			return
+		}
+		n, from, err := d.receive(buf)
+		switch {
+		case err == nil && n > len(buf):
+			d.refused(fmt.Errorf("a datagram of %d bytes from %s was dropped, the limit is %d: %w", n, Addr{from}, len(buf), errTooLong))
+		case err == nil && d.proto.packets != nil:
+			d.tell("DatagramReceived", func() { d.proto.packets.DatagramReceived(buf[:n:n], Addr{from}) })
+		case err != nil && sock.WouldBlock(err):
+			d.emptied = true
+			return
+		case err != nil:
+			d.refused(err)
+		}
+	}
+}
+
+// receive takes one datagram and says who sent it.
+func (d *datagram) receive(buf []byte) (int, sock.Name, error) {
+	// Why emptied: what came between bind and connect may be from anybody.
+	if d.connected && d.emptied && d.family != sock.Unix {
+		n, err := sock.Receive(d.socket.fd, buf)
+		return n, d.remote, err
+	}
+	return sock.ReceiveFrom(d.socket.fd, buf)
+}
+
+// refused tells the protocol what the system says, unless it is the end.
+func (d *datagram) refused(err error) {
+	switch {
+	case sock.Lost(err):
+		d.broken(err)
+	case d.proto.errors != nil:
+		d.tell("ErrorReceived", func() { d.proto.errors.ErrorReceived(err) })
+	}
+}
+
+// broken ends an endpoint that cannot work any more.
+func (d *datagram) broken(err error) {
+	d.fail(err)
+	d.report("Fatal error on a datagram endpoint", err)
+}
+
+func (d *datagram) Close() {
+	if d.closing {
+		return
+	}
+	d.closing = true
+	if len(d.queue.list) == 0 {
+		d.lose(nil)
+		return
+	}
+	d.interest()
+}
+
+func (d *datagram) drop() { d.queue = packets{} }
+func (d *datagram) gone() { d.file.remove(d.loop) }
+
+// String names the endpoint.
+func (d *datagram) String() string { return d.describe("DatagramTransport") }

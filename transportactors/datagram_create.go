@@ -1,0 +1,262 @@
+package transportactors
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// CreateDatagramEndpoint makes a datagram endpoint for udp, udp4, udp6 or
+// unixgram and returns after ConnectionMade ran. local is the address it has,
+// remote the only one it talks to ("host:port", or a path); both may be empty
+// when network names one family. A remote address connects the socket, so that
+// the system's errors about it come back, except WithBroadcast. A name is looked
+// up and its addresses are tried in order; with both, a local and a remote one
+// of the same family. A dead socket file at a local path is removed first.
+//
+// It waits: call it in a task; cancelling the task closes what was opened.
+// Errors: the kernel's (EADDRINUSE, …), *net.DNSError,
+// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *guard.Panic of
+// factory or of ConnectionMade. asyncio: loop.create_datagram_endpoint.
+//
+// WithSocket takes a datagram socket instead, and then neither addresses nor
+// WithReusePort nor WithBroadcast; network is empty or that of the socket.
+func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory func() P, network, local, remote string, opts ...Option) (DatagramTransport, P, error) {
+	var p P
+	if factory == nil {
+		return nil, p, invalid("CreateDatagramEndpoint needs a factory, not nil")
+	}
+	o, err := collect(opts)
+	if err != nil {
+		return nil, p, err
+	}
+	l, err := home(ctx)
+	if err != nil {
+		return nil, p, err
+	}
+	s, err := openDatagram(ctx, l, network, local, remote, o)
+	if err != nil {
+		return nil, p, err
+	}
+	if fault := guard.Call(func() { p = factory() }); fault != nil {
+		s.close()
+		return nil, p, fault
+	}
+	t, err := announceDatagram(ctx, s, p)
+	return t, p, err
+}
+
+// WithBroadcast lets a datagram endpoint send to broadcast addresses. Its remote
+// address is then only remembered, not connected. asyncio: allow_broadcast.
+func WithBroadcast(on bool) Option { return func(o *options) { o.broadcast = on } }
+
+// datagramSocket is what a datagram endpoint is made of.
+type datagramSocket struct {
+	loop      *loopnode.Loop
+	fd        int
+	family    sock.Family
+	remote    sock.Name
+	connected bool
+	file      *socketFile
+}
+
+// close gives up a socket that no endpoint owns yet.
+func (s *datagramSocket) close() {
+	_ = sock.Close(s.fd)
+	s.file.remove(s.loop)
+}
+
+func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol) (DatagramTransport, error) {
+	d, err := newDatagram(s, p)
+	if err != nil {
+		return nil, err
+	}
+	made := loopnode.NewFuture[struct{}](s.loop)
+	d.start(func() {
+		if !made.Done() {
+			_ = made.SetResult(struct{}{})
+		}
+	})
+	if _, err := made.Await(ctx); err != nil {
+		d.Abort()
+		return nil, err
+	}
+	if p, ok := d.reason.(*guard.Panic); ok {
+		return nil, p
+	}
+	return d, nil
+}
+
+func openDatagram(ctx context.Context, l *loopnode.Loop, network, local, remote string, o options) (datagramSocket, error) {
+	if o.socket >= 0 {
+		return givenDatagram(l, network, local, remote, o)
+	}
+	if local == "" && remote == "" {
+		return bareDatagram(l, network, o)
+	}
+	from, err := datagramNames(ctx, network, local, loopnode.AIPassive)
+	if err != nil {
+		return datagramSocket{}, err
+	}
+	to, err := datagramNames(ctx, network, remote, 0)
+	if err != nil {
+		return datagramSocket{}, err
+	}
+	return firstDatagram(l, from, to, o)
+}
+
+var familiesOf = map[string][]sock.Family{
+	"udp": {sock.IPv4, sock.IPv6}, "udp4": {sock.IPv4}, "udp6": {sock.IPv6}, "unixgram": {sock.Unix},
+}
+
+// bareDatagram has no address yet; the kernel gives it one when it sends.
+func bareDatagram(l *loopnode.Loop, network string, o options) (datagramSocket, error) {
+	f := familiesOf[network]
+	if len(f) != 1 {
+		return datagramSocket{}, invalid("unexpected address family: without an address network %q must be udp4, udp6 or unixgram", network)
+	}
+	return makeDatagram(l, f[0], sock.Name{}, sock.Name{}, o)
+}
+
+// datagramNames are the addresses to try; one zero Name when none was given.
+func datagramNames(ctx context.Context, network, address string, flags loopnode.AIFlags) ([]sock.Name, error) {
+	if address == "" {
+		return []sock.Name{{}}, nil
+	}
+	if network == "unixgram" {
+		a, err := ParseAddr(network, address)
+		return []sock.Name{a.name}, err
+	}
+	domain, ok := map[string]int{"udp": syscall.AF_UNSPEC, "udp4": syscall.AF_INET, "udp6": syscall.AF_INET6}[network]
+	if !ok {
+		return nil, badDatagramNetwork(network)
+	}
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, invalid("address %q: %v", address, err)
+	}
+	if service == "" {
+		service = "0"
+	}
+	list, err := loopnode.Getaddrinfo(ctx, host, service, loopnode.Hints{Family: domain, Type: syscall.SOCK_DGRAM, Flags: flags})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]sock.Name, len(list))
+	for i, a := range list {
+		out[i].AddrPort = a.Addr
+	}
+	return out, nil
+}
+
+// firstDatagram opens the first pair of addresses that works.
+func firstDatagram(l *loopnode.Loop, from, to []sock.Name, o options) (datagramSocket, error) {
+	var first error
+	for _, local := range from {
+		for _, remote := range to {
+			f := max(local.Family(), remote.Family())
+			if !local.IsZero() && !remote.IsZero() && local.Family() != remote.Family() {
+				continue
+			}
+			s, err := makeDatagram(l, f, local, remote, o)
+			if err == nil {
+				return s, nil
+			}
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if first == nil {
+		first = invalid("can not get address information: no family has both a local and a remote address")
+	}
+	return datagramSocket{}, first
+}
+
+// makeDatagram opens, binds and connects. What it opened it closes, unless it
+// returns it.
+func makeDatagram(l *loopnode.Loop, f sock.Family, local, remote sock.Name, o options) (datagramSocket, error) {
+	fd, err := sock.OpenDatagram(f)
+	if err != nil {
+		return datagramSocket{}, fmt.Errorf("opening a datagram socket: %w", err)
+	}
+	s := datagramSocket{loop: l, fd: fd, family: f, remote: remote}
+	if err := s.set(local, o); err != nil {
+		s.close()
+		return s, err
+	}
+	return s, nil
+}
+
+func (s *datagramSocket) set(local sock.Name, o options) error {
+	if o.reusePort {
+		if err := sock.SetReusePort(s.fd); err != nil {
+			return invalid("reuse_port is not supported for this socket: %v", err)
+		}
+	}
+	if o.broadcast {
+		if err := sock.SetBroadcast(s.fd); err != nil {
+			return fmt.Errorf("allowing broadcast: %w", err)
+		}
+	}
+	if !local.IsZero() {
+		if err := s.bind(local, o); err != nil {
+			return fmt.Errorf("error while attempting to bind on address %s: %w", Addr{local}, err)
+		}
+	}
+	if s.remote.IsZero() || o.broadcast {
+		return nil
+	}
+	if err := sock.ConnectDatagram(s.fd, s.remote); err != nil {
+		return fmt.Errorf("connect call failed (%s): %w", Addr{s.remote}, err)
+	}
+	s.connected = true
+	return nil
+}
+
+func (s *datagramSocket) bind(local sock.Name, o options) (err error) {
+	bind := func() error { return sock.BindDatagram(s.fd, local) }
+	if s.family != sock.Unix {
+		return bind()
+	}
+	s.file, err = bindPath(s.loop, s.fd, local.Path, o.file, bind)
+	return err
+}
+
+// givenDatagram takes the caller's socket.
+func givenDatagram(l *loopnode.Loop, network, local, remote string, o options) (datagramSocket, error) {
+	var extra []string
+	for _, arg := range []struct {
+		given bool
+		name  string
+	}{{local != "", "local"}, {remote != "", "remote"}, {o.reusePort, "WithReusePort"}, {o.broadcast, "WithBroadcast"}} {
+		if arg.given {
+			extra = append(extra, arg.name)
+		}
+	}
+	if extra != nil {
+		return datagramSocket{}, invalid("socket modifier arguments can not be used with WithSocket: %s", strings.Join(extra, ", "))
+	}
+	if err := l.Watched(o.socket); err != nil {
+		return datagramSocket{}, fmt.Errorf("%w: %w", loopnode.ErrInvalidArgument, err)
+	}
+	f, connected, err := sock.AdoptDatagram(o.socket)
+	if err != nil {
+		return datagramSocket{}, invalid("descriptor %d: a datagram socket was expected: %v", o.socket, err)
+	}
+	if network != "" && !slices.Contains(familiesOf[network], f) {
+		return datagramSocket{}, invalid("descriptor %d is not of network %q", o.socket, network)
+	}
+	s := datagramSocket{loop: l, fd: o.socket, family: f, connected: connected}
+	if connected {
+		s.remote = sock.PeerName(o.socket)
+	}
+	return s, nil
+}

@@ -1,0 +1,160 @@
+package transportactors
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"syscall"
+
+	"github.com/loopmesh/loopmesh/internal/sock"
+)
+
+const errTooLong = syscall.EMSGSIZE
+
+// packets is what the kernel has not taken yet: copies, in order.
+type packets struct {
+	list []packet
+	size int // their bytes and headerSize for each, so that empty ones count
+}
+
+type packet struct {
+	data []byte
+	to   sock.Name
+}
+
+const headerSize = 8
+
+func (q *packets) add(p []byte, to sock.Name) {
+	q.list = append(q.list, packet{bytes.Clone(p), to})
+	q.size += len(p) + headerSize
+}
+
+func (q *packets) pop() {
+	q.size -= len(q.list[0].data) + headerSize
+	q.list[0] = packet{}
+	if q.list = q.list[1:]; len(q.list) == 0 {
+		q.list = nil
+	}
+}
+
+func (d *datagram) SendTo(data []byte, to Addr) error {
+	if d.closing {
+		return fmt.Errorf("%w: %s", ErrClosed, d)
+	}
+	name, err := d.destination(to.name)
+	if err != nil {
+		return err
+	}
+	if len(d.queue.list) == 0 {
+		err := d.send(data, name)
+		switch {
+		case err == nil:
+			return nil
+		case !sock.WouldBlock(err):
+			d.refused(err)
+			if d.losing && sock.Lost(err) {
+				return fmt.Errorf("%w: %w", ErrClosed, err)
+			}
+			return nil
+		}
+	}
+	d.queue.add(data, name)
+	d.interest()
+	d.checkHigh()
+	return nil
+}
+
+// destination is where a datagram for to really goes; zero: the kernel knows.
+func (d *datagram) destination(to sock.Name) (sock.Name, error) {
+	switch {
+	case !to.IsZero() && (d.connected || !d.remote.IsZero()) && d.mapped(to) != d.mapped(d.remote):
+		return to, invalid("address must be none or the remote one: the endpoint is connected to %s and cannot send to %s", Addr{d.remote}, Addr{to})
+	case d.connected:
+		return sock.Name{}, nil
+	case to.IsZero():
+		to = d.remote
+	}
+	switch to.Family() {
+	case 0:
+		return to, invalid("SendTo needs an address: %s has no remote one", d)
+	case d.family:
+		return to, d.fits(to)
+	case sock.IPv4:
+		if d.family == sock.IPv6 {
+			return d.mapped(to), nil
+		}
+	}
+	return to, invalid("address %s is of another family than %s", Addr{to}, d)
+}
+
+// fits refuses what the kernel could not even be told.
+func (d *datagram) fits(to sock.Name) error {
+	if d.family == sock.Unix {
+		return checkPath(to.Path)
+	}
+	return nil
+}
+
+// mapped is an IPv4 address in the form that an IPv6 socket talks to.
+func (d *datagram) mapped(n sock.Name) sock.Name {
+	if d.family == sock.IPv6 && n.Family() == sock.IPv4 {
+		n.AddrPort = netip.AddrPortFrom(netip.AddrFrom16(n.AddrPort.Addr().As16()), n.AddrPort.Port())
+	}
+	return n
+}
+
+func (d *datagram) send(p []byte, to sock.Name) error {
+	if to.IsZero() {
+		return sock.Send(d.socket.fd, p)
+	}
+	return d.sender.SendTo(d.socket.fd, p, to)
+}
+
+// onWritable sends what waits. After a datagram that the system refuses the
+// rest waits for the next event.
+func (d *datagram) onWritable() {
+	for range burst {
+		if d.losing || len(d.queue.list) == 0 {
+			break
+		}
+		next := d.queue.list[0]
+		err := d.send(next.data, next.to)
+		if err != nil && sock.WouldBlock(err) {
+			break
+		}
+		d.queue.pop()
+		if err != nil {
+			d.refused(err)
+			break
+		}
+	}
+	d.checkLow()
+	if d.closing && len(d.queue.list) == 0 {
+		d.lose(nil)
+	}
+	d.interest()
+}
+
+func (d *datagram) checkHigh() {
+	if !d.losing && d.flow.pause(d.queue.size) && d.proto.pauser != nil {
+		d.tell("PauseWriting", d.proto.pauser.PauseWriting)
+	}
+}
+
+func (d *datagram) checkLow() {
+	if !d.losing && d.flow.resume(d.queue.size) && d.proto.pauser != nil {
+		d.tell("ResumeWriting", d.proto.pauser.ResumeWriting)
+	}
+}
+
+func (d *datagram) SetWriteBufferLimits(high, low int) error {
+	err := d.limit(high, low)
+	if err == nil {
+		d.checkHigh()
+	}
+	return err
+}
+
+func (d *datagram) WriteBufferLimits() (low, high int) { return d.low, d.high }
+
+func (d *datagram) WriteBufferSize() int { return d.queue.size }
