@@ -114,7 +114,7 @@ func (b *branch) open(fd int) {
 		b.refuse(fd, "The protocol factory of a server returned nil", loopnode.ErrInvalidArgument)
 		return
 	}
-	c, err := newConn(b.loop, fd, p)
+	c, err := newConn(b.loop, fd, b.server.tls.dress(b.loop, p))
 	if err != nil {
 		b.refuse(-1, "Error on transport creation for incoming connection", err)
 		return
@@ -133,10 +133,10 @@ func (b *branch) refuse(fd int, message string, err error) {
 }
 
 // each calls fn for the branch's connections, those on their way included.
-func (b *branch) each(fn func(*conn)) {
+func (b *branch) each(fn func(Transport)) {
 	all := func() {
 		for c := range b.conns {
-			fn(c)
+			fn(c.face())
 		}
 	}
 	if b.home() {

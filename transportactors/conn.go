@@ -11,7 +11,8 @@ import (
 type conn struct {
 	endpoint
 	flow
-	branch *branch // of the server that accepted it; nil for a client
+	branch *branch   // of the server that accepted it; nil for a client
+	top    Transport // TLS upon it, which is what users see; nil without
 
 	queue    output
 	resuming bool // inside ResumeWriting: a closing connection takes last words

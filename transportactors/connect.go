@@ -25,11 +25,19 @@ func CreateConnection[P Protocol](ctx context.Context, factory func() P, network
 	if factory == nil {
 		return nil, p, invalid("CreateConnection needs a factory, not nil")
 	}
-	fd, err := dial(ctx, network, address, opts)
+	o, err := collect(opts)
 	if err != nil {
 		return nil, p, err
 	}
-	t, err := announce(ctx, fd, func() Protocol { p = factory(); return p })
+	secure, err := o.tls.client(hostOf(network, address))
+	if err != nil {
+		return nil, p, err
+	}
+	fd, err := dial(ctx, network, address, o)
+	if err != nil {
+		return nil, p, err
+	}
+	t, err := announce(ctx, fd, secure, func() Protocol { p = factory(); return p })
 	return t, p, err
 }
 
@@ -37,11 +45,19 @@ func CreateConnection[P Protocol](ctx context.Context, factory func() P, network
 // accepted elsewhere, and owns the descriptor from here on, also when it fails
 // — except with loopnode.ErrInvalidArgument and loopnode.ErrWrongGoroutine,
 // when it stays the caller's. It returns after ConnectionMade ran; call it in a
-// task. asyncio: loop.connect_accepted_socket.
-func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd int) (Transport, P, error) {
+// task. With WithTLS it is the server of the handshake. asyncio: loop.connect_accepted_socket.
+func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd int, opts ...Option) (Transport, P, error) {
 	var p P
 	if factory == nil {
 		return nil, p, invalid("ConnectAcceptedSocket needs a factory, not nil")
+	}
+	o, err := collect(opts)
+	if err != nil {
+		return nil, p, err
+	}
+	secure, err := o.tls.server()
+	if err != nil {
+		return nil, p, err
 	}
 	l, err := home(ctx)
 	if err != nil {
@@ -50,7 +66,7 @@ func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd
 	if err := adopt(l, fd); err != nil {
 		return nil, p, err
 	}
-	t, err := announce(ctx, fd, func() Protocol { p = factory(); return p })
+	t, err := announce(ctx, fd, secure, func() Protocol { p = factory(); return p })
 	return t, p, err
 }
 
@@ -65,8 +81,9 @@ func adopt(l *loopnode.Loop, fd int) error {
 	return nil
 }
 
-// announce makes the transport of a connected socket and waits for ConnectionMade.
-func announce(ctx context.Context, fd int, factory func() Protocol) (Transport, error) {
+// announce makes the transport of a connected socket and waits for
+// ConnectionMade, behind the handshake if there is one.
+func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Protocol) (Transport, error) {
 	l, err := home(ctx)
 	if err != nil {
 		return nil, errors.Join(err, sock.Close(fd))
@@ -75,11 +92,16 @@ func announce(ctx context.Context, fd int, factory func() Protocol) (Transport, 
 	if fault := guard.Call(func() { p = factory() }); fault != nil {
 		return nil, errors.Join(fault, sock.Close(fd))
 	}
-	c, err := newConn(l, fd, p)
+	dressed := secure.dress(l, p)
+	c, err := newConn(l, fd, dressed)
 	if err != nil {
 		return nil, err
 	}
-	return c.announced(ctx)
+	t, err := c.announced(ctx)
+	if tt, ok := dressed.(*tlsTransport); ok && secure != nil && err == nil {
+		return tt.announce(ctx)
+	}
+	return t, err
 }
 
 // announced waits until ConnectionMade ran.
@@ -101,11 +123,7 @@ func (c *conn) announced(ctx context.Context) (Transport, error) {
 }
 
 // dial looks up where to connect to and from, and connects.
-func dial(ctx context.Context, network, address string, opts []Option) (int, error) {
-	o, err := collect(opts)
-	if err != nil {
-		return -1, err
-	}
+func dial(ctx context.Context, network, address string, o options) (int, error) {
 	l, err := home(ctx)
 	if err != nil {
 		return -1, err

@@ -20,6 +20,7 @@ type options struct {
 	keepAlive    bool
 	bindOnly     bool
 	limit        int
+	tls          tlsOptions
 	socket       int // -1: none given
 	addresses    []string
 	loops        []*loopnode.Loop

@@ -16,6 +16,7 @@ type Server struct {
 	factory   func() Protocol
 	listeners []*listener
 	backlog   int
+	tls       *tlsSetup // nil without
 	branches  []*branch // the loops that connections live on
 	turn      int       // of the branches: who gets the next connection
 	serving   bool
@@ -40,11 +41,15 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
+	secure, err := o.tls.server()
+	if err != nil {
+		return nil, err
+	}
 	l, err := home(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{loop: l, factory: factory, backlog: o.backlog}
+	s := &Server{loop: l, factory: factory, backlog: o.backlog, tls: secure}
 	if err := s.occupy(ctx, network, address, o); err != nil {
 		return nil, err
 	}
@@ -142,14 +147,14 @@ func (s *Server) loopClosed() {
 // CloseClients closes every connection of this server; see Transport.Close.
 func (s *Server) CloseClients() {
 	for _, b := range s.branches {
-		b.each((*conn).Close)
+		b.each(Transport.Close)
 	}
 }
 
 // AbortClients aborts every connection of this server; see Transport.Abort.
 func (s *Server) AbortClients() {
 	for _, b := range s.branches {
-		b.each((*conn).Abort)
+		b.each(Transport.Abort)
 	}
 }
 

@@ -46,11 +46,11 @@ func (p *streamProtocol) DataReceived(b []byte) {
 	p.wakeReader()
 }
 
-// EOFReceived keeps the connection: the task may still write.
+// EOFReceived keeps the connection where it can: the task may still write.
 func (p *streamProtocol) EOFReceived() bool {
 	p.eof = true
 	p.wakeReader()
-	return true
+	return p.t.CanWriteEOF()
 }
 
 // PauseWriting makes Write wait.

@@ -1,0 +1,200 @@
+package transportactors
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// ErrTruncated is the reason of ConnectionLost when a TLS peer's stream ended
+// without the closing alert: somebody may have cut it. See WithRaggedEOF.
+var ErrTruncated = errors.New("TLS stream ended without close_notify (truncated?)")
+
+// tlsTransport is TLS over another transport, whose protocol it is. crypto/tls
+// does the work, unchanged, over a net.Conn that is no connection (see wire).
+// Owned by the loop goroutine.
+//
+// Why no coroutine waits in Read: crypto/tls takes a temporary net.Error for
+// what it is, nothing yet, and goes on where it was with the next Read. So only
+// the handshake, whose errors are for good, runs in a task; a connection at
+// rest has no stack. Parked in Read it would cost 8 KiB more.
+type tlsTransport struct {
+	flow
+	loop  *loopnode.Loop
+	lower base
+	conn  *tls.Conn
+	setup *tlsSetup
+	proto receiver
+	door  *door // made when somebody asks for a Ref
+
+	phase   tlsPhase
+	told    bool // ConnectionMade was called, by us or before StartTLS
+	reading bool // wanted by the user
+	eof     bool // the peer said goodbye
+	inside  bool // in a call to conn: the protocol must not be called
+	full    bool // lower asks to pause
+
+	room    []byte // what lower reads into
+	in      []byte // cipher text that conn has not seen
+	out     []byte // cipher text that lower has not seen; nil outside of a call to conn
+	backlog []byte // plain text written during the handshake
+
+	shaking *shaking              // during the handshake
+	timer   *loopnode.TimerHandle // of the handshake, then of the shutdown
+	reason  error
+}
+
+// tlsPhase only grows.
+type tlsPhase uint8
+
+const (
+	tlsShaking tlsPhase = iota
+	tlsOpen
+	tlsClosing // our goodbye is sent; input is read and forgotten
+	tlsFailed  // lower ends
+	tlsOver
+)
+
+// base is a transport that TLS can be put upon.
+type base interface {
+	Transport
+	// carry makes t the face of this transport: Refs and the server see t from
+	// here on. It reports whether the protocol is told not to write.
+	carry(t *tlsTransport) (paused bool)
+}
+
+func newTLS(l *loopnode.Loop, setup *tlsSetup, p any) *tlsTransport {
+	t := &tlsTransport{loop: l, setup: setup, proto: receiverOf(p), reading: true, shaking: &shaking{}}
+	_ = t.limit(tlsHigh, tlsHigh/lowShare)
+	return t
+}
+
+// ConnectionMade comes from the lower transport of a new connection.
+func (t *tlsTransport) ConnectionMade(lower Transport) { t.putOn(lower.(base)) }
+
+// putOn begins: the handshake has its time from here on.
+func (t *tlsTransport) putOn(lower base) {
+	t.lower = lower
+	t.paused = lower.carry(t)
+	t.full = t.paused
+	t.limitLower()
+	if t.setup.client {
+		t.conn = tls.Client((*wire)(t), t.setup.config)
+	} else {
+		t.conn = tls.Server((*wire)(t), t.setup.config)
+	}
+	t.timer = t.loop.CallLater(t.setup.shake, t.shakeTimeout)
+}
+
+func (c *conn) carry(t *tlsTransport) bool {
+	c.top = t
+	c.door.move(&c.door, t)
+	return c.paused
+}
+
+func (t *tlsTransport) carry(upon *tlsTransport) bool {
+	t.lower.carry(upon)
+	t.door.move(&t.door, upon)
+	return t.paused
+}
+
+// move makes d the door of t instead of the transport's it was.
+func (d *door) move(from **door, t *tlsTransport) {
+	if d != nil {
+		t.door, *from, d.t = d, nil, t
+	}
+}
+
+// made announces the connection and what came behind the handshake.
+func (t *tlsTransport) made() {
+	if t.phase != tlsOpen {
+		return
+	}
+	t.told = true
+	if t.proto.made != nil {
+		t.call("ConnectionMade", func() { t.proto.made.ConnectionMade(t) })
+	}
+}
+
+// call runs one method of the protocol; false: it panicked and the connection
+// is ending.
+func (t *tlsTransport) call(method string, fn func()) bool {
+	p := guard.Call(fn)
+	if p == nil {
+		return true
+	}
+	t.fail(p)
+	t.reportPanic("Fatal error: protocol."+method+" call failed.", p)
+	return false
+}
+
+// reportPanic tells the loop's exception handler; a fatal one leaves the loop's
+// run, as from any callback.
+func (t *tlsTransport) reportPanic(message string, p *guard.Panic) {
+	t.report(message, p)
+	var fatal *loopnode.FatalError
+	if errors.As(error(p), &fatal) {
+		panic(p)
+	}
+}
+
+func (t *tlsTransport) report(message string, err error) {
+	t.loop.CallExceptionHandler(loopnode.ExceptionContext{
+		Message: message, Exception: err, Transport: t, Protocol: t.proto.value,
+	})
+}
+
+// String names the connection.
+func (t *tlsTransport) String() string {
+	s := "<TLSTransport"
+	if t.lower != nil {
+		if a := t.lower.ExtraInfo("sockname"); a != nil {
+			s += " " + fmt.Sprint(a)
+		}
+		if a := t.lower.ExtraInfo("peername"); a != nil {
+			s += " peer " + fmt.Sprint(a)
+		}
+	}
+	if t.IsClosing() {
+		s += " closing"
+	}
+	return s + ">"
+}
+
+func (t *tlsTransport) SetProtocol(p any)    { t.proto = receiverOf(p) }
+func (t *tlsTransport) Protocol() any        { return t.proto.value }
+func (t *tlsTransport) Loop() *loopnode.Loop { return t.loop }
+
+func (t *tlsTransport) IsClosing() bool {
+	return t.phase >= tlsClosing || t.lower != nil && t.lower.IsClosing()
+}
+
+func (t *tlsTransport) Ref() Ref {
+	if t.door == nil {
+		t.door = openDoor(t)
+		if t.phase == tlsOver {
+			t.door.shut(t.reason)
+		}
+	}
+	return t.door.ref()
+}
+
+// dress is the protocol of a socket's transport: p, with TLS before it when
+// there is a set-up.
+func (s *tlsSetup) dress(l *loopnode.Loop, p Protocol) any {
+	if s == nil {
+		return p
+	}
+	return newTLS(l, s, p)
+}
+
+// face is what users see of the connection.
+func (c *conn) face() Transport {
+	if c.top != nil {
+		return c.top
+	}
+	return c
+}

@@ -1,0 +1,86 @@
+package transportactors
+
+import (
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Close says goodbye behind what is queued and waits for the peer's, within the
+// shutdown timeout. During the handshake it aborts.
+func (t *tlsTransport) Close() {
+	switch t.phase {
+	case tlsShaking:
+		t.breakShake(errShaking)
+		t.fail(nil)
+		return
+	case tlsOpen:
+	default:
+		return
+	}
+	t.phase = tlsClosing
+	t.timer = t.loop.CallLater(t.setup.shutdown, t.shutdownTimeout)
+	t.inside = true
+	err := t.conn.CloseWrite()
+	_ = t.flush() // a lower transport that fails tells it as a loss
+	t.inside = false
+	if err != nil {
+		t.fail(err)
+		return
+	}
+	t.loop.Soon(t.resumed) // the goodbye may be behind input that nobody wants
+}
+
+func (t *tlsTransport) shutdownTimeout() {
+	if t.phase == tlsClosing {
+		t.fail(fmt.Errorf("SSL shutdown %w", loopnode.ErrTimeout))
+	}
+}
+
+// Abort drops what is queued and says nothing.
+func (t *tlsTransport) Abort() { t.fail(nil) }
+
+// fail ends the connection without sending what is queued; the first reason
+// counts.
+func (t *tlsTransport) fail(reason error) {
+	if t.phase >= tlsFailed {
+		return
+	}
+	t.phase, t.reason = tlsFailed, reason
+	t.in, t.backlog = nil, nil
+	if t.lower != nil {
+		t.lower.Abort()
+	}
+}
+
+// ConnectionLost comes from the lower transport, and is the end of this one.
+func (t *tlsTransport) ConnectionLost(reason error) {
+	if t.phase == tlsOver {
+		return
+	}
+	if t.phase != tlsFailed {
+		t.reason = reason
+	}
+	if t.reason != nil {
+		t.breakShake(fmt.Errorf("%w: %w", errShaking, t.reason))
+	}
+	t.breakShake(errShaking)
+	t.phase = tlsOver
+	t.timer.Cancel()
+	t.in, t.backlog, t.room = nil, nil, nil
+	defer t.release()
+	if !t.told || t.proto.lost == nil {
+		return
+	}
+	if p := guard.Call(func() { t.proto.lost.ConnectionLost(t.reason) }); p != nil {
+		t.reportPanic("Exception in protocol.ConnectionLost", p)
+	}
+}
+
+func (t *tlsTransport) release() {
+	t.proto = receiver{}
+	if t.door != nil {
+		t.door.shut(t.reason)
+	}
+}

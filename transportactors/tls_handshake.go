@@ -1,0 +1,174 @@
+package transportactors
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// shaking is what a handshake needs while it lasts.
+type shaking struct {
+	ctx    context.Context // of the task that does it; nil before the first bytes
+	more   *loopnode.Future[struct{}]
+	broken error // why nothing will come any more
+}
+
+// shakeRead is how much is read at a time during a handshake, and so all that a
+// stranger can make us keep besides the message crypto/tls is waiting for.
+const shakeRead = 4 << 10
+
+// serve does the handshake of an accepted connection in a task of its own. It
+// begins with the client's first bytes: a silent client has no task.
+func (t *tlsTransport) serve() {
+	t.shaking.ctx = t.loop.Context(context.Background())
+	loopnode.CreateTask(t.shaking.ctx, "TLS handshake", func(ctx context.Context) (struct{}, error) {
+		if err := t.shake(ctx); err == nil {
+			t.loop.Soon(t.made)
+			t.loop.Soon(t.resumed)
+		} else if t.loop.Debug() && !errors.Is(err, loopnode.ErrLoopClosed) {
+			t.report("Error on transport creation for incoming connection", err)
+		}
+		return struct{}{}, nil
+	})
+}
+
+// shake does the handshake in the calling task. After an error the lower
+// transport is ending.
+func (t *tlsTransport) shake(ctx context.Context) (err error) {
+	if t.lower == nil {
+		return errShaking // ended before it began
+	}
+	err = loopnode.ErrGoexit // should a callback of the configuration leave that way
+	defer func() { err = t.shaken(err) }()
+	t.shaking.ctx = ctx
+	if t.shaking.broken != nil {
+		return t.shaking.broken
+	}
+	// Why WithoutCancel: crypto/tls would close the connection from another
+	// goroutine when ctx ends; the wait for input sees its end already. What
+	// ctx carries stays: a callback of the configuration may wait with it.
+	if p := guard.Call(func() { err = t.conn.HandshakeContext(context.WithoutCancel(ctx)) }); p != nil {
+		return p
+	}
+	return err
+}
+
+// shaken settles the outcome of the handshake.
+func (t *tlsTransport) shaken(err error) error {
+	t.timer.Cancel()
+	broken := t.shaking.broken
+	t.shaking = nil
+	switch {
+	case err == nil && broken == nil && t.phase == tlsShaking:
+		t.phase = tlsOpen
+		t.sendBacklog()
+		return nil
+	case broken != nil:
+		err = broken
+	case err == nil:
+		err = errShaking
+	default:
+		err = t.explain(err)
+	}
+	if ended(err) && t.phase == tlsShaking {
+		t.fail(nil)
+		return err
+	}
+	t.fail(err)
+	return err
+}
+
+var errShaking = fmt.Errorf("%w during the TLS handshake", ErrClosed)
+
+// explain puts words around what crypto/tls says.
+func (t *tlsTransport) explain(err error) error {
+	var header tls.RecordHeaderError
+	switch {
+	case ended(err):
+		return err
+	case errors.As(err, &header) && header.Conn != nil:
+		return fmt.Errorf("TLS handshake: the peer does not speak TLS (it began with %q): %w", header.RecordHeader[:], err)
+	}
+	return fmt.Errorf("TLS handshake: %w", err)
+}
+
+// waitInput suspends the handshake until cipher text has come.
+func (t *tlsTransport) waitInput() error {
+	s := t.shaking
+	if s.broken != nil {
+		return s.broken
+	}
+	_ = t.lower.ResumeReading()
+	s.more = loopnode.NewFuture[struct{}](t.loop)
+	_, err := s.more.Await(s.ctx)
+	s.more = nil
+	if err != nil && s.broken == nil {
+		s.broken = err
+	}
+	return err
+}
+
+// shakeInput takes cipher text during the handshake, one read at a time.
+func (t *tlsTransport) shakeInput(data []byte) {
+	t.room = nil
+	t.in = append(t.in, data...)
+	_ = t.lower.PauseReading()
+	if t.shaking.ctx == nil && !t.setup.client {
+		t.serve()
+	}
+	t.stir()
+}
+
+// stir wakes the handshake.
+func (t *tlsTransport) stir() {
+	if s := t.shaking; s != nil && s.more != nil && !s.more.Done() {
+		_ = s.more.SetResult(struct{}{})
+	}
+}
+
+// breakShake makes the handshake end with err once it has read what is there.
+func (t *tlsTransport) breakShake(err error) {
+	if t.shaking != nil && t.shaking.broken == nil {
+		t.shaking.broken = err
+	}
+	t.stir()
+}
+
+func (t *tlsTransport) shakeTimeout() {
+	if t.phase != tlsShaking {
+		return
+	}
+	err := fmt.Errorf("SSL handshake is taking longer than %v seconds: aborting the connection: %w, %w",
+		t.setup.shake.Seconds(), syscall.ECONNABORTED, loopnode.ErrTimeout)
+	t.in = nil
+	t.breakShake(err)
+	t.fail(err)
+}
+
+// announce does the handshake in the calling task and waits for ConnectionMade.
+func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
+	if err := t.shake(ctx); err != nil {
+		return nil, err
+	}
+	made := loopnode.NewFuture[struct{}](t.loop)
+	t.loop.Soon(t.made)
+	t.loop.Soon(t.resumed)
+	t.loop.Soon(func() {
+		if !made.Done() {
+			_ = made.SetResult(struct{}{})
+		}
+	})
+	if _, err := made.Await(ctx); err != nil {
+		t.Abort()
+		return nil, err
+	}
+	if p, ok := t.reason.(*guard.Panic); ok {
+		return nil, p
+	}
+	return t, nil
+}

@@ -1,0 +1,214 @@
+package transportactors
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
+
+// plainRead is room for the plain text of everything one read can bring.
+const plainRead = 256<<10 + 32<<10
+
+// plains are buffers for plain text on its way to a protocol.
+var plains = sync.Pool{New: func() any { b := make([]byte, plainRead); return &b }}
+
+// nestedRead is how much TLS over TLS reads at a time.
+const nestedRead = 16 << 10
+
+// GetBuffer is where the lower transport reads cipher text into.
+func (t *tlsTransport) GetBuffer(int) []byte {
+	_, nested := t.lower.(*tlsTransport)
+	switch {
+	case t.phase == tlsShaking:
+		t.room = make([]byte, shakeRead)
+	case !nested:
+		t.room = t.loop.ReadBuffer()
+	case len(t.room) < nestedRead: // Why not the loop's: the lower TLS decrypts from it
+		t.room = make([]byte, nestedRead)
+	}
+	return t.room
+}
+
+// BufferUpdated takes cipher text.
+func (t *tlsTransport) BufferUpdated(n int) {
+	if t.phase == tlsShaking {
+		t.shakeInput(t.room[:n])
+		return
+	}
+	kept := len(t.in) > 0
+	if kept {
+		t.in = append(t.in, t.room[:n]...)
+	} else {
+		t.in = t.room[:n]
+	}
+	defer t.keep(kept) // also when the protocol leaves by Goexit
+	t.pump()
+}
+
+// keep takes a copy of what is left: the room is for the next read. kept says
+// that it is one.
+func (t *tlsTransport) keep(kept bool) {
+	switch {
+	case len(t.in) == 0:
+		t.in = nil
+	case !kept:
+		t.in = bytes.Clone(t.in)
+	}
+}
+
+// pump hands on what can be decrypted.
+func (t *tlsTransport) pump() {
+	for t.phase == tlsClosing || t.IsReading() && t.told {
+		if !t.deliver() {
+			return
+		}
+	}
+}
+
+// deliver is one round of pump; false: nothing is left for the moment.
+func (t *tlsTransport) deliver() bool {
+	if to := t.proto.buffer; to != nil && t.phase == tlsOpen {
+		return t.deliverInto(to)
+	}
+	room := plains.Get().(*[]byte)
+	defer plains.Put(room)
+	n, err := t.decrypt(*room)
+	if n > 0 && t.phase == tlsOpen && t.proto.data != nil {
+		t.call("DataReceived", func() { t.proto.data.DataReceived((*room)[:n:n]) })
+	}
+	return t.goOn(n, err)
+}
+
+// deliverInto is deliver into the protocol's own memory.
+func (t *tlsTransport) deliverInto(to BufferedProtocol) bool {
+	var buf []byte
+	if !t.call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !t.IsReading() {
+		return false
+	}
+	if len(buf) == 0 {
+		t.fail(ErrEmptyBuffer)
+		t.report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
+		return false
+	}
+	n, err := t.decrypt(buf)
+	if n > 0 && t.phase == tlsOpen {
+		t.call("BufferUpdated", func() { to.BufferUpdated(n) })
+	}
+	return t.goOn(n, err)
+}
+
+// decrypt fills buf as far as the input goes. An error but errNothingYet comes
+// again with the next call.
+func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
+	t.inside = true
+	p := guard.Call(func() { // a session cache is the user's code
+		for n < len(buf) && err == nil {
+			var m int
+			m, err = t.conn.Read(buf[n:])
+			n += m
+		}
+	})
+	if p != nil {
+		err = p
+	}
+	_ = t.flush() // a lower transport that fails tells it as a loss
+	t.inside = false
+	t.tellFlow()
+	return n, err
+}
+
+// goOn looks at the outcome of a round that brought n bytes; true: there may be
+// more.
+func (t *tlsTransport) goOn(n int, err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case err == errNothingYet:
+		return false
+	case n > 0:
+		return true // the protocol first has the bytes, and may pause
+	case err == io.EOF:
+		t.inputEnded()
+	case t.phase == tlsClosing:
+		t.fail(err)
+	default:
+		t.fail(err)
+		t.report("Fatal error on TLS transport", err)
+	}
+	return false
+}
+
+// EOFReceived is the end of the lower input, which for TLS is none.
+func (t *tlsTransport) EOFReceived() bool {
+	switch t.phase {
+	case tlsShaking:
+		t.breakShake(fmt.Errorf("TLS handshake: the peer closed the connection: %w", syscall.ECONNRESET))
+		if t.shaking.ctx == nil {
+			t.fail(t.shaking.broken)
+		}
+		return true
+	case tlsOpen:
+		if t.setup.ragged {
+			t.inputEnded()
+			return false
+		}
+		t.fail(ErrTruncated)
+	}
+	return false
+}
+
+// inputEnded tells the protocol once, sends the rest and closes.
+func (t *tlsTransport) inputEnded() {
+	first := !t.eof
+	t.eof = true
+	if first && t.told && t.proto.eof != nil {
+		keep := false
+		if !t.call("EOFReceived", func() { keep = t.proto.eof.EOFReceived() }) {
+			return
+		}
+		if keep {
+			t.loop.Logger().Warn("returning true from EOFReceived has no effect on TLS: the connection closes", "transport", t.String())
+		}
+	}
+	t.Close()
+	if t.phase == tlsClosing {
+		t.lower.Close()
+	}
+}
+
+// PauseReading stops delivery at once, also of what is decrypted already.
+func (t *tlsTransport) PauseReading() error {
+	if t.phase <= tlsOpen && t.reading {
+		t.reading = false
+		if t.phase == tlsOpen {
+			return t.lower.PauseReading()
+		}
+	}
+	return nil
+}
+
+// ResumeReading delivers what waits in a later turn.
+func (t *tlsTransport) ResumeReading() error {
+	if t.phase <= tlsOpen && !t.reading {
+		t.reading = true
+		if t.phase == tlsOpen {
+			t.loop.Soon(t.resumed)
+		}
+	}
+	return nil
+}
+
+// resumed hands on what waits, then reads on.
+func (t *tlsTransport) resumed() {
+	t.pump()
+	if t.phase == tlsClosing || t.IsReading() {
+		_ = t.lower.ResumeReading()
+	}
+	t.keep(true)
+}
+
+func (t *tlsTransport) IsReading() bool { return t.reading && t.phase <= tlsOpen && !t.eof }
