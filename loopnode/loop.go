@@ -33,6 +33,7 @@ type Loop struct {
 	slowAt   time.Duration
 	watching int // descriptors registered; with none, a busy turn needs no poll
 	watches  map[int]*fdWatch
+	sockOps  map[side]*sockOp // socket operations that wait
 	handler  ExceptionHandler
 	readBuf  []byte
 	fatal    *FatalError // leaves the run as soon as it is set

@@ -36,7 +36,7 @@ func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
 		}
 		return nil, fmt.Errorf("%w: descriptor %d is watched with AddReader or AddWriter", ErrBusy, fd)
 	}
-	w, err := l.watch(fd, onReadable, onWritable)
+	w, err := l.watch(fd, 0, onReadable, onWritable)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,9 @@ func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
 	return w, nil
 }
 
-func (l *Loop) watch(fd int, onReadable, onWritable func()) (*Watch, error) {
-	w := &Watch{loop: l, fd: fd, onReadable: onReadable, onWritable: onWritable}
-	token, err := l.backend.Add(fd, 0, w)
+func (l *Loop) watch(fd int, want Events, onReadable, onWritable func()) (*Watch, error) {
+	w := &Watch{loop: l, fd: fd, want: want, onReadable: onReadable, onWritable: onWritable}
+	token, err := l.backend.Add(fd, want, w)
 	if err != nil {
 		return nil, err
 	}
@@ -132,15 +132,15 @@ type fdWatch struct {
 // AddReader runs fn every turn while fd is readable, until RemoveReader; a
 // second call replaces the first function. The descriptor stays the caller's.
 // Errors: ErrLoopClosed, ErrInvalidArgument (negative number, nil function),
-// ErrBusy (an open transport owns it), the kernel's EBADF, and EPERM for a
+// ErrBusy (an open transport owns it, a socket operation waits there), the kernel's EBADF, and EPERM for a
 // regular file. Loop goroutine. asyncio: loop.add_reader.
 func (l *Loop) AddReader(fd int, fn func()) error {
-	return l.addFD(fd, fn, func(e *fdWatch) *func() { return &e.reader })
+	return l.addFD(fd, false, fn, func(e *fdWatch) *func() { return &e.reader })
 }
 
 // AddWriter is AddReader for writability. asyncio: loop.add_writer.
 func (l *Loop) AddWriter(fd int, fn func()) error {
-	return l.addFD(fd, fn, func(e *fdWatch) *func() { return &e.writer })
+	return l.addFD(fd, true, fn, func(e *fdWatch) *func() { return &e.writer })
 }
 
 // RemoveReader stops the reader and reports whether there was one. asyncio:
@@ -163,7 +163,7 @@ func (l *Loop) Watched(fd int) error {
 	return nil
 }
 
-func (l *Loop) addFD(fd int, fn func(), side func(*fdWatch) *func()) error {
+func (l *Loop) addFD(fd int, write bool, fn func(), of func(*fdWatch) *func()) error {
 	switch {
 	case l.closed.Load():
 		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
@@ -175,20 +175,23 @@ func (l *Loop) addFD(fd int, fn func(), side func(*fdWatch) *func()) error {
 	if err := l.Watched(fd); err != nil {
 		return err
 	}
+	if err := l.unheld(side{fd, write}); err != nil {
+		return err
+	}
 	e := l.watches[fd]
 	if e == nil || e.w.stale() {
 		if e != nil {
 			e.w.Close()
 		}
 		e = &fdWatch{}
-		w, err := l.watch(fd, func() { e.w.readPos = 0; e.reader() }, func() { e.w.writePos = 0; e.writer() })
+		w, err := l.watch(fd, 0, func() { e.w.readPos = 0; e.reader() }, func() { e.w.writePos = 0; e.writer() })
 		if err != nil {
 			return watchError(fd, err)
 		}
 		e.w = w
 		l.watches[fd] = e
 	}
-	f := side(e)
+	f := of(e)
 	if *f != nil {
 		e.cancelQueued(f) // the first function is replaced, also where it waits
 	}

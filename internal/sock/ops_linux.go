@@ -1,0 +1,118 @@
+package sock
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// NonBlocking reports whether calls on fd answer at once.
+func NonBlocking(fd int) (bool, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return flags&unix.O_NONBLOCK != 0, err
+}
+
+// Duplicate is another descriptor of the same open file.
+func Duplicate(fd int) (int, error) {
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// Same reports whether two descriptors are of the same file.
+func Same(a, b int) bool {
+	var x, y unix.Stat_t
+	return unix.Fstat(a, &x) == nil && unix.Fstat(b, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
+}
+
+// Describe is the family, type and protocol of a socket.
+func Describe(fd int) (family, kind, proto int, err error) {
+	for _, o := range []struct {
+		to   *int
+		name int
+	}{{&family, unix.SO_DOMAIN}, {&kind, unix.SO_TYPE}, {&proto, unix.SO_PROTOCOL}} {
+		if *o.to, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, o.name); err != nil {
+			return 0, 0, 0, err
+		}
+	}
+	return family, kind, proto, nil
+}
+
+// ReadFrom takes one datagram, or what is there of a stream, and tells who sent
+// it; nil when nobody says so.
+func ReadFrom(fd int, p []byte) (int, net.Addr, error) {
+	n, from, err := syscall.Recvfrom(fd, p, 0)
+	if err != nil || from == nil {
+		return n, nil, err
+	}
+	switch from := from.(type) {
+	case *syscall.SockaddrInet4:
+		return n, &net.UDPAddr{IP: net.IP(from.Addr[:]), Port: from.Port}, nil
+	case *syscall.SockaddrInet6:
+		return n, &net.UDPAddr{IP: net.IP(from.Addr[:]), Port: from.Port, Zone: zoneName(from.ZoneId)}, nil
+	case *syscall.SockaddrUnix:
+		if from.Name != "" {
+			return n, &net.UnixAddr{Name: from.Name, Net: "unixgram"}, nil
+		}
+	}
+	return n, nil, nil
+}
+
+func zoneName(index uint32) string {
+	if i, err := net.InterfaceByIndex(int(index)); index != 0 && err == nil {
+		return i.Name
+	}
+	return ""
+}
+
+// WriteTo sends one datagram to a.
+func WriteTo(fd int, p []byte, a net.Addr) error {
+	to, err := destination(a)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(fd, p, unix.MSG_NOSIGNAL, to)
+}
+
+// Connect begins to connect fd to a: EINPROGRESS means that it is decided when
+// fd becomes writable.
+func Connect(fd int, a net.Addr) error {
+	to, err := destination(a)
+	if err != nil {
+		return err
+	}
+	return unix.Connect(fd, to)
+}
+
+// Connected reports whether fd has a peer.
+func Connected(fd int) bool {
+	_, err := unix.Getpeername(fd)
+	return err != unix.ENOTCONN
+}
+
+// AcceptFrom takes one client, non-blocking, and tells where it comes from.
+func AcceptFrom(fd int) (int, net.Addr, error) {
+	n, from, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	if err != nil {
+		return -1, nil, err
+	}
+	return n, netAddr(from), nil
+}
+
+// destination is the kernel's form of any address with a port or a path.
+func destination(a net.Addr) (unix.Sockaddr, error) {
+	switch a := a.(type) {
+	case *net.UnixAddr:
+		return &unix.SockaddrUnix{Name: a.Name}, nil
+	case interface{ AddrPort() netip.AddrPort }:
+		_, to, err := sockaddr(net.TCPAddrFromAddrPort(a.AddrPort()))
+		return to, err
+	}
+	return nil, unix.EAFNOSUPPORT
+}
+
+// Sendfile gives the socket out up to n bytes of file from offset on. The
+// file's own position stays.
+func Sendfile(out, file int, offset int64, n int) (int, error) {
+	return unix.Sendfile(out, file, &offset, n)
+}
