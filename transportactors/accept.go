@@ -18,6 +18,7 @@ type listener struct {
 	server *Server
 	socket *Socket // its fd is -1 exactly when the descriptor is closed
 	addr   net.Addr
+	file   *socketFile // of a path that this listener made
 	watch  *loopnode.Watch
 	retry  *loopnode.TimerHandle // set while it rests
 	accept func(fd int) (int, error)
@@ -52,6 +53,7 @@ func (ln *listener) close() {
 	if ln.retry != nil {
 		ln.retry.Cancel()
 	}
+	ln.file.remove(ln.server.loop) // before the socket: see there
 	_ = sock.Close(ln.socket.fd)
 	ln.socket.fd = -1
 }

@@ -49,10 +49,10 @@ func distinct(all []net.Addr) (out []net.Addr) {
 func (s *Server) bind(at []net.Addr, o options) error {
 	var missing error
 	for _, a := range at {
-		fd, err := sock.Bind(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
+		ln, err := s.listenerAt(a, o)
 		switch {
 		case err == nil:
-			s.listeners = append(s.listeners, newListener(s, fd))
+			s.listeners = append(s.listeners, ln)
 		case sock.Unavailable(err):
 			missing = errors.Join(missing, fmt.Errorf("%s: %w", a, err))
 		default:
@@ -64,4 +64,15 @@ func (s *Server) bind(at []net.Addr, o options) error {
 		return fmt.Errorf("could not bind on any address: %w", missing)
 	}
 	return nil
+}
+
+func (s *Server) listenerAt(a net.Addr, o options) (*listener, error) {
+	if path, ok := a.(*net.UnixAddr); ok {
+		return s.bindUnix(path, o)
+	}
+	fd, err := sock.Bind(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
+	if err != nil {
+		return nil, err
+	}
+	return newListener(s, fd), nil
 }

@@ -17,10 +17,11 @@ type conn struct {
 	queue    output
 	resuming bool // inside ResumeWriting: a closing connection takes last words
 
-	reading  bool // wanted by the user
-	eof      bool // the peer ended its output; told once
-	writeEOF bool // ours ends behind the queue
-	unheard  int  // bytes that had arrived when a send failed; lastReads hands them on
+	reading  bool   // wanted by the user
+	eof      bool   // the peer ended its output; told once
+	writeEOF bool   // ours ends behind the queue
+	control  []byte // for files that arrive; made by the first read that may bring some
+	unheard  int    // bytes that had arrived when a send failed; lastReads hands them on
 }
 
 // newConn makes the transport of fd, which it owns from here on, also when it

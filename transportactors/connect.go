@@ -202,7 +202,7 @@ func family(a net.Addr) string {
 
 // connect makes one attempt. What it opened it closes, unless it returns it.
 func connect(ctx context.Context, l *loopnode.Loop, a, from net.Addr) (int, error) {
-	fd, done, err := sock.Dial(a, from)
+	fd, done, err := dialFull(ctx, a, from)
 	if err == nil && !done {
 		if err = established(ctx, l, fd); err != nil {
 			_ = sock.Close(fd)

@@ -138,8 +138,15 @@ func (d *datagram) Close() {
 	d.interest()
 }
 
-func (d *datagram) drop() { d.queue = packets{} }
-func (d *datagram) gone() { d.file.remove(d.loop) }
+// drop removes the file, too: while the descriptor is open no other file can have
+// its inode's number.
+func (d *datagram) drop() {
+	d.queue = packets{}
+	d.file.remove(d.loop)
+	d.file = nil
+}
+
+func (d *datagram) gone() {}
 
 // String names the endpoint.
 func (d *datagram) String() string { return d.describe("DatagramTransport") }

@@ -69,8 +69,8 @@ type datagramSocket struct {
 
 // close gives up a socket that no endpoint owns yet.
 func (s *datagramSocket) close() {
-	_ = sock.Close(s.fd)
 	s.file.remove(s.loop)
+	_ = sock.Close(s.fd)
 }
 
 func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol) (DatagramTransport, error) {
@@ -222,11 +222,17 @@ func (s *datagramSocket) set(local sock.Name, o options) error {
 }
 
 func (s *datagramSocket) bind(local sock.Name, o options) (err error) {
-	bind := func() error { return sock.BindDatagram(s.fd, local) }
 	if s.family != sock.Unix {
-		return bind()
+		return sock.BindDatagram(s.fd, local)
 	}
-	s.file, err = bindPath(s.loop, s.fd, local.Path, o.file, bind)
+	s.file, err = bindPath(s.loop, local.Path, o.file, func() error {
+		if o.file.mode != nil {
+			if err := sock.SetMode(s.fd, *o.file.mode); err != nil {
+				return err
+			}
+		}
+		return sock.BindDatagram(s.fd, local)
+	})
 	return err
 }
 

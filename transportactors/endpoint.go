@@ -125,6 +125,8 @@ func (e *endpoint) ExtraInfo(name string) any {
 		return e.peer
 	case name == "pipe" && e.socket.pipe != nil && e.socket.pipe.file != nil:
 		return e.socket.pipe.file
+	case name == "peercred":
+		return e.peerCred()
 	}
 	return nil
 }

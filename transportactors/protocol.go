@@ -46,6 +46,7 @@ type receiver struct {
 	buffer BufferedProtocol
 	eof    EOFReceiver
 	pauser WritePauser
+	files  FilesReceiver
 	lost   interface{ ConnectionLost(error) }
 	// Of a datagram protocol.
 	opened  interface{ ConnectionMade(DatagramTransport) }
@@ -60,6 +61,7 @@ func receiverOf(p any) (r receiver) {
 	r.buffer, _ = p.(BufferedProtocol)
 	r.eof, _ = p.(EOFReceiver)
 	r.pauser, _ = p.(WritePauser)
+	r.files, _ = p.(FilesReceiver)
 	r.lost, _ = p.(interface{ ConnectionLost(error) })
 	r.opened, _ = p.(interface{ ConnectionMade(DatagramTransport) })
 	r.packets, _ = p.(interface{ DatagramReceived([]byte, Addr) })

@@ -68,7 +68,7 @@ func (c *conn) receiveInto(to BufferedProtocol) (n int) {
 
 // read reads once; 0: there is nothing for the protocol.
 func (c *conn) read(buf []byte) int {
-	n, err := sock.Read(c.socket.fd, buf)
+	n, err := c.input(buf)
 	switch {
 	case err == nil && n > 0:
 		return n

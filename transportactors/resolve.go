@@ -18,10 +18,10 @@ var families = map[string]int{
 // does: not at all for numbers.
 func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 	if network == "unix" {
-		if address == "" {
-			return nil, invalid("the path of the UNIX socket is empty")
+		if err := checkPath(address); err != nil {
+			return nil, err
 		}
-		return []net.Addr{&net.UnixAddr{Name: address, Net: "unix"}}, nil
+		return []net.Addr{&net.UnixAddr{Name: abstract(address), Net: "unix"}}, nil
 	}
 	family, ok := families[network]
 	if !ok {

@@ -47,7 +47,8 @@ type Transport interface {
 	Protocol() any
 	// ExtraInfo knows "peername" and "sockname" (net.Addr), "socket" (*Socket)
 	// and, for ConnectReadPipe and ConnectWritePipe, "pipe" (*os.File), also
-	// after the end; nil for anything else.
+	// after the end; until then also "peercred" (PeerCred) of a UNIX connection;
+	// nil for anything else.
 	ExtraInfo(name string) any
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop

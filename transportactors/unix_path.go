@@ -62,7 +62,7 @@ func clearPath(l *loopnode.Loop, path string, takeOver bool) error {
 	case !takeOver && !sock.Orphaned(path):
 		return fmt.Errorf("%w: address %q is already in use by a living socket", syscall.EADDRINUSE, path)
 	}
-	if now, err := os.Lstat(path); err != nil || !os.SameFile(before, now) {
+	if now, err := os.Lstat(path); err != nil || !os.SameFile(before, now) || !now.ModTime().Equal(before.ModTime()) {
 		return nil // somebody else was quicker; bind tells
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -71,21 +71,18 @@ func clearPath(l *loopnode.Loop, path string, takeOver bool) error {
 	return nil
 }
 
-// bindPath gives fd the path, with bind, and its file the mode of o.
-func bindPath(l *loopnode.Loop, fd int, path string, o fileOptions, bind func() error) (*socketFile, error) {
+// bindPath makes room at path, calls bind, which has a socket take it with at
+// most the mode of o, and looks after the file.
+func bindPath(l *loopnode.Loop, path string, o fileOptions, bind func() error) (*socketFile, error) {
 	if err := clearPath(l, path, o.takeOver); err != nil {
 		return nil, err
-	}
-	if o.mode != nil { // Why twice: the first leaves no moment with more rights, the second undoes the umask
-		if err := sock.SetMode(fd, uint32(o.mode.Perm())); err != nil {
-			return nil, fmt.Errorf("setting the mode of the socket: %w", err)
-		}
 	}
 	if err := bind(); err != nil || isAbstract(path) {
 		return nil, err
 	}
-	if o.mode != nil {
+	if o.mode != nil { // Why again: bind took the umask's bits away
 		if err := os.Chmod(path, o.mode.Perm()); err != nil {
+			_ = os.Remove(path)
 			return nil, fmt.Errorf("setting the mode of %q: %w", path, err)
 		}
 	}
@@ -96,7 +93,8 @@ func bindPath(l *loopnode.Loop, fd int, path string, o fileOptions, bind func() 
 	return &socketFile{path, info}, nil
 }
 
-// remove removes the file if it is still the same one.
+// remove removes the file if it is still the same one. Call it while the socket
+// is open: a number of an inode that is not in use any more may be another file.
 func (f *socketFile) remove(l *loopnode.Loop) {
 	if f == nil {
 		return

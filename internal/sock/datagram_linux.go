@@ -144,7 +144,7 @@ func ReceiveFrom(fd int, p []byte) (int, Name, error) {
 	case *syscall.SockaddrInet6:
 		return n, Name{AddrPort: netip.AddrPortFrom(zoned(from.Addr, from.ZoneId), uint16(from.Port))}, nil
 	case *syscall.SockaddrUnix:
-		return n, Name{Path: from.Name}, nil
+		return n, Name{Path: pathOf(from.Name)}, nil
 	}
 	return n, Name{}, nil
 }
@@ -182,27 +182,9 @@ func nameOf(sa unix.Sockaddr, err error) Name {
 	case *unix.SockaddrInet6:
 		return Name{AddrPort: netip.AddrPortFrom(zoned(sa.Addr, sa.ZoneId), uint16(sa.Port))}
 	case *unix.SockaddrUnix:
-		return Name{Path: sa.Name}
+		return Name{Path: pathOf(sa.Name)}
 	}
 	return Name{}
 }
 
 func isLost(err error) bool { return err == unix.EBADF || err == unix.ENOTSOCK }
-
-// Orphaned reports whether the socket file at path belongs to no socket any
-// more. When in doubt, it does not.
-//
-// Why a datagram socket: the kernel looks for the owner before it compares the
-// types, so a stream server answers EPROTOTYPE and does not see a client, even
-// when it does not listen yet.
-func Orphaned(path string) bool {
-	fd, err := OpenDatagram(Unix)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
-}
-
-// SetMode gives the file that Bind will make at most these permissions.
-func SetMode(fd int, mode uint32) error { return unix.Fchmod(fd, mode) }

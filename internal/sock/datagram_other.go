@@ -42,9 +42,3 @@ func LocalName(int) Name { return Name{} }
 func PeerName(int) Name { return Name{} }
 
 func isLost(error) bool { return false }
-
-// Orphaned is false.
-func Orphaned(string) bool { return false }
-
-// SetMode answers ErrUnsupported.
-func SetMode(int, uint32) error { return ErrUnsupported }

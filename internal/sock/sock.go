@@ -5,6 +5,7 @@ package sock
 
 import (
 	"errors"
+	"io/fs"
 	"syscall"
 )
 
@@ -19,6 +20,7 @@ type ListenOptions struct {
 	ReuseAddress bool
 	ReusePort    bool
 	KeepAlive    bool
+	Mode         *fs.FileMode // of the file of a UNIX socket, at most; nil: as the umask says
 }
 
 // WouldBlock reports whether err only means: not now.

@@ -85,6 +85,11 @@ func Bind(a net.Addr, o ListenOptions) (int, error) {
 
 func listenOptions(fd, family int, o ListenOptions) error {
 	inet := family != unix.AF_UNIX
+	if !inet && o.Mode != nil {
+		if err := SetMode(fd, *o.Mode); err != nil {
+			return err
+		}
+	}
 	for _, opt := range []struct {
 		on          bool
 		level, name int
@@ -206,7 +211,7 @@ func netAddr(sa unix.Sockaddr) net.Addr {
 		}
 		return a
 	case *unix.SockaddrUnix:
-		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
+		return &net.UnixAddr{Name: pathOf(sa.Name), Net: "unix"}
 	}
 	return nil
 }
