@@ -53,7 +53,7 @@ func (n *Node) connect(ctx context.Context) error {
 	url := n.cfg.urls()
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
-		return fmt.Errorf("connecting to NATS at %s: %w; is it running, and may this node use it?", url, err)
+		return fmt.Errorf("%w: connecting to %s: %w; is it running, and may this node use it?", ErrDisconnected, url, err)
 	}
 	n.nc = nc
 	return n.checkServerLimit()
