@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers
 
 ci: test vet staticcheck cross race foreign conformance
 
@@ -49,3 +49,7 @@ golden: foreign-programs
 
 bench-quick:
 	go test -run '^$$' -bench . -benchmem -benchtime 300ms ./internal/... ./loopnode/...
+
+# Ours beside Go's net, gnet, a C loop and asyncio, in one interleaved run.
+bench-peers:
+	cd bench/peers && go run . -rounds 5

@@ -144,14 +144,14 @@ func Unread(fd int) int {
 // Read reads what is there.
 func Read(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 
-// Write writes what fits.
-func Write(fd int, p []byte) (int, error) {
-	return unix.SendmsgN(fd, p, nil, nil, unix.MSG_NOSIGNAL)
-}
+// Write writes what fits. Why not send with MSG_NOSIGNAL: a write
+// costs less and serves pipes too, and only package os ends the program for a
+// broken standard output; here it is EPIPE.
+func Write(fd int, p []byte) (int, error) { return unix.Write(fd, p) }
 
 // Writev writes what fits of at most MaxPieces pieces.
 func Writev(fd int, pieces [][]byte) (int, error) {
-	return unix.SendmsgBuffers(fd, pieces[:min(len(pieces), MaxPieces)], nil, nil, unix.MSG_NOSIGNAL)
+	return unix.Writev(fd, pieces[:min(len(pieces), MaxPieces)])
 }
 
 // CloseWrite ends the output half.
