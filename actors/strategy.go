@@ -110,16 +110,14 @@ func (b Backoff) Delay(n int, random float64) time.Duration {
 	return time.Duration(d * (1 - min(max(b.Jitter, 0), 1)*random))
 }
 
-func (s Strategy) intensity() int {
-	if s.Intensity == 0 {
-		return 10
+// Limits are Intensity and Period with their defaults.
+func (s Strategy) Limits() (intensity int, period time.Duration) {
+	intensity, period = s.Intensity, s.Period
+	if intensity == 0 {
+		intensity = 10
 	}
-	return s.Intensity
-}
-
-func (s Strategy) period() time.Duration {
-	if s.Period <= 0 {
-		return 10 * time.Second
+	if period <= 0 {
+		period = 10 * time.Second
 	}
-	return s.Period
+	return intensity, period
 }

@@ -8,6 +8,7 @@ import (
 
 	pa "github.com/asynkron/protoactor-go/actor"
 
+	"github.com/loopmesh/loopmesh/internal/budget"
 	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
@@ -16,7 +17,7 @@ import (
 type supervisor struct {
 	sys      *System
 	strategy Strategy
-	restarts []int64 // ns of the restarts within the period
+	restarts budget.Window
 }
 
 func newSupervisor(s *System, st Strategy) *supervisor {
@@ -115,7 +116,8 @@ func (s *supervisor) handle(r *report) {
 	f := Failure{Who: c.ref(), Reason: r.why, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
 	f.Directive = s.directive(c, f)
 	if f.Directive == Restart && !s.admit() {
-		f.Reason = fmt.Errorf("%w: %d within %v: %w", ErrTooManyRestarts, s.strategy.intensity(), s.strategy.period(), r.why)
+		intensity, period := s.strategy.Limits()
+		f.Reason = fmt.Errorf("%w: %d within %v: %w", ErrTooManyRestarts, intensity, period, r.why)
 		f.Directive = s.strategy.Exceeded
 		if f.Directive == Undecided || f.Directive == Restart {
 			f.Directive = Escalate
@@ -129,7 +131,7 @@ func (s *supervisor) handle(r *report) {
 	}
 	if f.Directive == Restart {
 		f.Delay = s.delay(c)
-		f.Restarts = len(s.restarts)
+		f.Restarts = s.restarts.Len()
 	}
 	s.sys.publish(f)
 	s.apply(r, f)
@@ -171,29 +173,13 @@ func ask(decide func(Failure) Directive, f Failure) (d Directive) {
 
 // admit counts a restart, unless the budget is spent.
 func (s *supervisor) admit() bool {
-	now := s.sys.opts.Now().UnixNano()
-	from := now - int64(s.strategy.period())
-	kept := s.restarts[:0]
-	for _, t := range s.restarts {
-		if t > from {
-			kept = append(kept, t)
-		}
-	}
-	s.restarts = kept
-	limit := s.strategy.intensity()
-	if limit < 0 {
-		return true // unlimited: nothing is counted, so nothing grows
-	}
-	if len(kept) >= limit {
-		return false
-	}
-	s.restarts = append(kept, now)
-	return true
+	intensity, period := s.strategy.Limits()
+	return s.restarts.Admit(s.sys.opts.Now().UnixNano(), intensity, period)
 }
 
 // delay is the back-off of the next restart of c, which it counts.
 func (s *supervisor) delay(c *cell) time.Duration {
-	if s.sys.opts.Now().UnixNano()-c.startedAt >= int64(s.strategy.period()) {
+	if _, period := s.strategy.Limits(); s.sys.opts.Now().UnixNano()-c.startedAt >= int64(period) {
 		c.streak = 0 // the last life lasted
 	}
 	d := s.strategy.Backoff.Delay(c.streak, s.sys.opts.Rand())

@@ -48,6 +48,9 @@ type Loop struct {
 	pools    executors
 	signals  map[syscall.Signal]*signalHandler
 	gens     generators
+	// tooMany counts a failed callback and returns why that was one too many; nil
+	// without a supervisor.
+	tooMany func(error) error
 
 	tracing atomic.Bool          // debug, for other goroutines
 	current atomic.Pointer[task] // the task whose step runs

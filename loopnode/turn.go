@@ -119,6 +119,17 @@ func (l *Loop) callbackFailed(p *guard.Panic) {
 		ec.Context, ec.Source = m.ctx, frames(m.source)
 	}
 	l.CallExceptionHandler(ec)
+	l.count(p)
+}
+
+// count takes a failed callback to the supervisor; one too many ends the run.
+func (l *Loop) count(err error) {
+	if l.tooMany == nil || l.fatal != nil {
+		return
+	}
+	if why := l.tooMany(err); why != nil {
+		l.fatal = &FatalError{why}
+	}
 }
 
 // onEvent queues the callbacks of one ready descriptor.
@@ -169,5 +180,6 @@ func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 		l.CallExceptionHandler(ExceptionContext{
 			Message: "Callback " + funcName(it.Run) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
 		})
+		l.count(ErrGoexit)
 	}
 }

@@ -16,7 +16,27 @@ type watchdog struct {
 	quit  chan struct{}
 	over  chan struct{}
 	task  *task // whose step the running callback is; loop goroutine, debug mode
+	// tell is called at limit, 2×limit, 4×limit … while a callback is stuck, and
+	// with nil when it has moved; nil without a supervisor. Set before the run.
+	tell func(*StuckError)
 }
+
+// StuckError is ErrStuck with where the callback is.
+type StuckError struct {
+	// For is how long it has not returned.
+	For time.Duration
+	// Frame is the innermost function that is the user's, with its place.
+	Frame string
+	// Stack is the whole stack.
+	Stack string
+}
+
+func (e *StuckError) Error() string {
+	return fmt.Sprintf("%v for %s: %s", ErrStuck, e.For.Round(time.Millisecond), e.Frame)
+}
+
+// Unwrap makes it ErrStuck.
+func (e *StuckError) Unwrap() error { return ErrStuck }
 
 func (w *watchdog) enter() { w.count.Store(w.count.Load() | 1) }
 
@@ -44,15 +64,15 @@ func (w *watchdog) stop() {
 	w.quit = nil
 }
 
-// watch reports each stuck batch once: a batch that two looks, half the limit
-// apart, found unchanged twice.
+// watch reports each stuck batch: one that looks, half the limit apart, found
+// unchanged for at least the limit.
 func (w *watchdog) watch(l *Loop) {
 	defer close(w.over)
 	tick := time.NewTicker(max(w.limit/2, time.Millisecond))
 	defer tick.Stop()
 	var last uint64
 	var since time.Time
-	reported := false
+	next := w.limit // when to speak again
 	for {
 		select {
 		case <-w.quit:
@@ -60,16 +80,30 @@ func (w *watchdog) watch(l *Loop) {
 		case now := <-tick.C:
 			n := w.count.Load()
 			if n != last || n&1 == 0 {
-				last, since, reported = n, now, false
+				if next > w.limit && w.tell != nil {
+					w.tell(nil)
+				}
+				last, since, next = n, now, w.limit
 				continue
 			}
-			if !reported && now.Sub(since) >= w.limit {
-				reported = true
-				frame, stack := l.stuckAt()
-				l.log.Warn(fmt.Sprintf("Callback has not returned for %s: %s", now.Sub(since).Round(time.Millisecond), frame),
-					"loop", l.name, "stack", stack)
+			if took := now.Sub(since); took >= next {
+				w.stuck(l, took, next == w.limit)
+				next *= 2
 			}
 		}
+	}
+}
+
+// stuck names the callback, in the log once.
+func (w *watchdog) stuck(l *Loop, took time.Duration, first bool) {
+	e := &StuckError{For: took}
+	e.Frame, e.Stack = l.stuckAt()
+	if first {
+		l.log.Warn(fmt.Sprintf("Callback has not returned for %s: %s", took.Round(time.Millisecond), e.Frame),
+			"loop", l.name, "stack", e.Stack)
+	}
+	if w.tell != nil {
+		w.tell(e)
 	}
 }
 

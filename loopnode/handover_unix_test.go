@@ -1,0 +1,85 @@
+//go:build unix
+
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A listening socket is kept by the supervision: clients that come between two
+// lives wait in its queue and are served by the next.
+func TestListenerSurvives(t *testing.T) {
+	gap := make(chan struct{})
+	serve := func(ctx context.Context, life *Life) error {
+		ln, err := Keep(life, "listener", func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") })
+		if err != nil {
+			return err
+		}
+		if life.Number() > 1 {
+			<-gap
+		}
+		fd, err := duplicate(ln)
+		if err != nil {
+			return err
+		}
+		life.Loop().OnClose(func() { _ = syscall.Close(fd) })
+		return life.Loop().AddReader(fd, func() {
+			client, _, err := syscall.Accept(fd)
+			if err != nil {
+				return
+			}
+			_, _ = syscall.Write(client, []byte(strconv.Itoa(life.Number())))
+			_ = syscall.Close(client)
+		})
+	}
+	s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: serve})
+	first := receive(t, lives)
+	ln, err := Keep(first, "listener", func() (net.Listener, error) { return nil, errors.New("lost") })
+	must(t, err)
+	ask := func() string {
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), patience)
+		must(t, err)
+		defer c.Close()
+		must(t, c.SetDeadline(time.Now().Add(patience)))
+		b, err := io.ReadAll(c)
+		must(t, err)
+		return string(b)
+	}
+	if got := ask(); got != "1" {
+		t.Fatal(got)
+	}
+	must(t, first.Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+	for s.Lives() == 1 {
+		<-time.After(time.Millisecond)
+	}
+	answer := make(chan string, 1)
+	go func() { answer <- ask() }()
+	close(gap)
+	receive(t, lives)
+	if got := receive(t, answer); got != "2" {
+		t.Fatal(got)
+	}
+	stopSupervised(t, s)
+	if c, err := net.DialTimeout("tcp", ln.Addr().String(), patience); err == nil {
+		_ = c.Close()
+		t.Fatal("the socket outlived the supervision")
+	}
+}
+
+func duplicate(ln net.Listener) (fd int, err error) {
+	raw, err := ln.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if cerr := raw.Control(func(of uintptr) { fd, err = syscall.Dup(int(of)) }); cerr != nil {
+		return -1, cerr
+	}
+	return fd, err
+}

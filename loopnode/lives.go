@@ -1,0 +1,242 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
+
+// run is the supervisor's goroutine: one life after the other.
+func (s *Supervisor) run(l *Loop) {
+	defer close(s.done)
+	defer s.closeKept()
+	var why error
+	for l != nil {
+		f := s.live(l, why)
+		s.end()
+		if f == nil {
+			return
+		}
+		why = f.Reason
+		l = s.next(f)
+	}
+}
+
+// begin makes l the present life. Before the run of l.
+func (s *Supervisor) begin(l *Loop) {
+	s.panics.Reset()
+	l.tooMany, l.beat.tell = s.tooMany, s.hung
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loop, s.born = l, time.Now()
+	s.life++
+}
+
+func (s *Supervisor) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loop, s.stuck, s.away, s.sentence = nil, nil, false, nil
+	if _, period := s.cfg.Strategy.Limits(); time.Since(s.born) >= period {
+		s.streak = 0 // this life lasted
+	}
+}
+
+// live is one life: nil when it ended as it was asked to. The loop is closed
+// when it returns.
+func (s *Supervisor) live(l *Loop, why error) *Failure {
+	s.setup(l, why)
+	for !s.stopping() {
+		f := s.verdict(l.RunForever())
+		switch {
+		case f == nil || s.stopping():
+		case f.Directive == actors.Resume && !l.IsClosed():
+			s.panics.Reset()
+			s.hung(nil)
+			continue
+		default:
+			_ = l.CloseWith(f.Reason) // descriptors are gone either way
+			return f
+		}
+		break
+	}
+	if err := l.teardown(); err != nil {
+		l.log.Warn("ending the loop failed", "loop", s.name, "error", err)
+	}
+	return nil
+}
+
+// setup queues the first task of the life.
+func (s *Supervisor) setup(l *Loop, why error) {
+	if s.cfg.Setup == nil {
+		return
+	}
+	life := &Life{s: s, loop: l, n: s.Lives(), why: why}
+	k := CreateTask(l.Context(context.Background()), "setup", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.cfg.Setup(ctx, life)
+	})
+	k.onDone(func() {
+		if err := k.Exception(); err != nil && !k.Cancelled() {
+			panic(Fatal(fmt.Errorf("setting up loop %s: %w", s.name, err)))
+		}
+	})
+}
+
+// verdict is what follows from the end of a run; nil: it was asked to end.
+func (s *Supervisor) verdict(err error) *Failure {
+	s.mu.Lock()
+	sentence := s.sentence
+	s.mu.Unlock()
+	switch {
+	case sentence != nil:
+		return sentence
+	case err != nil:
+		return s.decide(err)
+	case s.cfg.Strategy.Restart == actors.Permanent && !s.stopping():
+		return s.decide(actors.ErrStopped)
+	}
+	return nil
+}
+
+// next makes the loop of the next life; nil ends the supervision.
+func (s *Supervisor) next(f *Failure) (l *Loop) {
+	for {
+		if f.Directive != actors.Restart {
+			s.mu.Lock()
+			s.err = f.Reason
+			s.mu.Unlock()
+			return nil
+		}
+		if !s.pause(f.Delay) {
+			return nil
+		}
+		var err error
+		if p := guard.Call(func() { l, err = s.policy.NewLoop(s.name) }); p != nil {
+			err = p
+		}
+		if err == nil {
+			s.begin(l)
+			return l
+		}
+		f = s.decide(fmt.Errorf("making loop %s anew: %w", s.name, err))
+	}
+}
+
+// pause waits out a back-off; false: Stop was called.
+func (s *Supervisor) pause(d time.Duration) bool {
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-s.quit:
+		}
+	}
+	return !s.stopping()
+}
+
+// tooMany counts a failed callback. Loop goroutine.
+func (s *Supervisor) tooMany(last error) error {
+	if s.panics.Admit(int64(time.Since(s.start)), s.cfg.Panics, s.cfg.Period) {
+		return nil
+	}
+	return fmt.Errorf("%w: more than %d within %v, the last one: %w", ErrTooManyPanics, s.cfg.Panics, s.cfg.Period, last)
+}
+
+// hung hears of a stuck callback, and with nil that it has moved. Watchdog's
+// goroutine.
+func (s *Supervisor) hung(e *StuckError) {
+	s.mu.Lock()
+	judged := s.sentence != nil
+	switch {
+	case judged:
+	case e == nil:
+		s.stuck, s.away = nil, false
+	default:
+		s.away = s.stuck != nil // the second time it speaks
+		s.stuck = e
+	}
+	s.mu.Unlock()
+	if judged || e == nil {
+		return
+	}
+	f := s.decide(e)
+	if f.Directive == actors.Resume {
+		return
+	}
+	s.mu.Lock()
+	l := s.loop
+	s.sentence, s.away = f, true
+	s.mu.Unlock()
+	_ = l.Post(func() { panic(Fatal(e)) }) // as soon as it moves
+}
+
+// decide answers a failure and tells who wants to know. Any goroutine.
+func (s *Supervisor) decide(why error) *Failure {
+	f := &Failure{Loop: s.name, Reason: why, At: time.Now()}
+	f.Directive = ask(s.policy.OnFailure, *f)
+	if f.Directive == actors.Undecided {
+		f.Directive = ask(s.cfg.Strategy.Decide, *f)
+	}
+	if f.Directive == actors.Undecided {
+		f.Directive = s.byLifetime(why)
+	}
+	s.budgeted(f)
+	s.log.Warn("supervised loop failed", "loop", s.name, "directive", f.Directive, "error", f.Reason, "restarts", f.Restarts, "delay", f.Delay)
+	tell(s.cfg.OnDecided, *f)
+	if f.Directive == actors.Escalate {
+		tell(s.cfg.OnEscalate, *f)
+	}
+	return f
+}
+
+// byLifetime is the answer of a strategy without an opinion.
+func (s *Supervisor) byLifetime(why error) Directive {
+	switch {
+	case errors.Is(why, ErrStuck):
+		return actors.Resume
+	case s.cfg.Strategy.Restart == actors.Temporary:
+		return actors.Stop
+	}
+	return actors.Restart
+}
+
+// budgeted holds restarts to the strategy's limits.
+func (s *Supervisor) budgeted(f *Failure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f.Directive == actors.Restart {
+		intensity, period := s.cfg.Strategy.Limits()
+		if s.restarts.Admit(int64(time.Since(s.start)), intensity, period) {
+			f.Delay = s.cfg.Strategy.Backoff.Delay(s.streak, rand.Float64())
+			s.streak++
+		} else {
+			f.Reason = fmt.Errorf("%w: %d within %v: %w", actors.ErrTooManyRestarts, intensity, period, f.Reason)
+			if f.Directive = s.cfg.Strategy.Exceeded; f.Directive == actors.Undecided || f.Directive == actors.Restart {
+				f.Directive = actors.Escalate
+			}
+		}
+	}
+	f.Restarts = s.restarts.Len()
+}
+
+// ask calls a user's decision; one that panics is Stop.
+func ask(decide func(Failure) Directive, f Failure) (d Directive) {
+	if decide == nil {
+		return actors.Undecided
+	}
+	if guard.Call(func() { d = decide(f) }) != nil {
+		return actors.Stop
+	}
+	return d
+}
+
+func tell(fn func(Failure), f Failure) {
+	if fn != nil {
+		_ = guard.Call(func() { fn(f) })
+	}
+}

@@ -1,0 +1,178 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/budget"
+)
+
+// ErrTooManyPanics: more callbacks of a supervised loop failed than it may.
+var ErrTooManyPanics = errors.New("too many callbacks of the loop failed")
+
+// Supervision describes a loop that is run, watched and, when it fails, made
+// anew. The zero value works but runs nothing: give it a Setup.
+type Supervision struct {
+	// Name is the loop's in every life; default: what the policy gives the first.
+	Name string
+	// Policy makes the loops and answers failures; nil is EventLoopPolicy.
+	Policy Policy
+	// Strategy answers what the policy leaves Undecided, and bounds restarts:
+	// Intensity within Period, with Backoff; Exceeded (default Escalate) answers
+	// the failure that is one too many. Permanent also restarts a loop that was
+	// stopped by Loop.Stop.
+	Strategy actors.Strategy
+	// Setup makes what lives on the loop, as the first task of each life. An error
+	// is a failure of the loop. What it keeps with Keep outlives the loop.
+	Setup func(ctx context.Context, life *Life) error
+	// Panics is how many callbacks may fail within Period: the next one is a
+	// failure of the loop. Zero is 100, negative no limit.
+	Panics int
+	// Period is the window of Panics; zero is 10 s.
+	Period time.Duration
+	// OnEscalate hears what nobody here could answer, before the loop ends for
+	// good, or while it is stuck for good: a program that exits by policy does it
+	// here. nil: only Err tells. It runs on the supervisor's goroutine or the
+	// watchdog's.
+	OnEscalate func(Failure)
+	// OnDecided hears every failure with what was decided. As OnEscalate.
+	OnDecided func(Failure)
+}
+
+// Supervisor runs one loop under one name, for as many lives as its policy gives
+// it. Its methods: any goroutine.
+//
+//	callback panics           the exception handler; over the budget: a failure
+//	fatal error, failed Setup a failure
+//	callback does not return  logged; from twice Config.Stuck on, and at once when
+//	                          the policy does not say Resume, Ref refuses the loop
+//	                          until it moves. Go cannot kill code: Restart and Stop
+//	                          take effect when it returns
+//	failure                   Resume: the same loop goes on; Restart: it is closed
+//	                          with the reason, so that connections and actors on it
+//	                          are told, and a new one is made and set up; Stop: it
+//	                          is closed; Escalate: OnEscalate is called, then Stop
+type Supervisor struct {
+	cfg    Supervision
+	policy Policy
+	log    hclog.Logger // the first loop's
+
+	panics budget.Window // loop goroutine
+
+	mu       sync.Mutex
+	name     string
+	loop     *Loop // nil between lives and at the end
+	life     int
+	born     time.Time
+	streak   int // restarts in a row, for Backoff
+	restarts budget.Window
+	stuck    *StuckError
+	away     bool     // quarantined
+	sentence *Failure // decided while the loop was stuck; it falls when it moves
+	kept     map[string]io.Closer
+	order    []string // of kept
+	err      error
+
+	start    time.Time
+	quit     chan struct{}
+	quitOnce sync.Once
+	done     chan struct{}
+}
+
+// Supervise makes the first loop and runs it on a goroutine of its own. It does
+// not wait for Setup. The error is the policy's NewLoop's.
+func Supervise(cfg Supervision) (*Supervisor, error) {
+	if cfg.Panics == 0 {
+		cfg.Panics = 100
+	}
+	if cfg.Period <= 0 {
+		cfg.Period = 10 * time.Second
+	}
+	s := &Supervisor{
+		cfg: cfg, policy: cfg.Policy, name: cfg.Name, kept: map[string]io.Closer{},
+		start: time.Now(), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	if s.policy == nil {
+		s.policy = EventLoopPolicy()
+	}
+	l, err := s.policy.NewLoop(s.name)
+	if err != nil {
+		return nil, err
+	}
+	s.name, s.log = l.Name(), l.Logger()
+	s.begin(l)
+	// goroutine: owner: the Supervisor; ends after Stop or the last life, once the loop is closed.
+	go s.run(l)
+	return s, nil
+}
+
+// Name is the loop's name in every life.
+func (s *Supervisor) Name() string { return s.name }
+
+// Ref is the loop of the present life. Errors: ErrLoopClosed between two lives
+// and after the last, ErrStuck while the loop is quarantined.
+func (s *Supervisor) Ref() (Ref, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.loop == nil && s.err != nil:
+		return Ref{}, fmt.Errorf("%w: %s: %w", ErrLoopClosed, s.name, s.err)
+	case s.loop == nil:
+		return Ref{}, fmt.Errorf("%w: %s has no loop at this moment", ErrLoopClosed, s.name)
+	case s.away:
+		return Ref{}, fmt.Errorf("loop %s is quarantined: %w", s.name, s.stuck)
+	}
+	return s.loop.Ref(), nil
+}
+
+// Lives is how many loops there have been.
+func (s *Supervisor) Lives() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.life
+}
+
+// Done is closed when the last life is over and everything is closed.
+func (s *Supervisor) Done() <-chan struct{} { return s.done }
+
+// Err is the failure that ended it; nil while it lives, and after Stop.
+func (s *Supervisor) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Stop ends the loop in the order of Run and waits for that, or for ctx: tasks
+// are cancelled and awaited, the loop is closed, what was kept is closed. A loop
+// that is stuck ends when it moves.
+func (s *Supervisor) Stop(ctx context.Context) error {
+	s.quitOnce.Do(func() { close(s.quit) })
+	s.mu.Lock()
+	l := s.loop
+	s.mu.Unlock()
+	if l != nil {
+		_ = l.Ref().Stop() // closed: it is on its way
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: supervised loop %s has not ended", contextError(ctx), s.name)
+	}
+}
+
+func (s *Supervisor) stopping() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
+}

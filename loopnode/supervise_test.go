@@ -1,0 +1,375 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/loopmesh/loopmesh/actors"
+)
+
+const patience = 20 * time.Second
+
+// verdicts is a policy that answers from a list and keeps what it was asked.
+type verdicts struct {
+	*DefaultPolicy
+	mu     sync.Mutex
+	answer func(Failure) Directive
+	asked  []error
+	fail   error // of NewLoop
+	made   int
+}
+
+func (p *verdicts) OnFailure(f Failure) Directive {
+	p.mu.Lock()
+	p.asked = append(p.asked, f.Reason)
+	p.mu.Unlock()
+	if p.answer == nil {
+		return p.DefaultPolicy.OnFailure(f)
+	}
+	return p.answer(f)
+}
+
+func (p *verdicts) NewLoop(name string) (*Loop, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.made++; p.made > 1 && p.fail != nil {
+		return nil, p.fail
+	}
+	return p.DefaultPolicy.NewLoop(name)
+}
+
+func newVerdicts(answer func(Failure) Directive) *verdicts {
+	return &verdicts{DefaultPolicy: quietPolicy(), answer: answer}
+}
+
+// supervised starts cfg and tells each life's loop; the end of the test stops it.
+func supervised(t *testing.T, cfg Supervision) (*Supervisor, <-chan *Life) {
+	t.Helper()
+	lives := make(chan *Life, 100)
+	setup := cfg.Setup
+	cfg.Setup = func(ctx context.Context, life *Life) error {
+		if setup != nil {
+			if err := setup(ctx, life); err != nil {
+				return err
+			}
+		}
+		lives <- life
+		return nil
+	}
+	s, err := Supervise(cfg)
+	must(t, err)
+	t.Cleanup(func() { stopSupervised(t, s) })
+	return s, lives
+}
+
+func stopSupervised(t *testing.T, s *Supervisor) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	must(t, s.Stop(ctx))
+}
+
+func receive[T any](t *testing.T, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatal("nothing came")
+	}
+	return v
+}
+
+// panics makes n callbacks of the loop of life panic, one a turn.
+func panics(life *Life, n int) {
+	_ = life.Loop().Post(func() {
+		if n > 1 {
+			panics(life, n-1)
+		}
+		panic("a callback fails")
+	})
+}
+
+func TestSupervise(t *testing.T) {
+	t.Run("a budget of failed callbacks: within it the loop goes on, past it comes a new life", func(t *testing.T) {
+		p := newVerdicts(nil)
+		s, lives := supervised(t, Supervision{Name: "gateway", Policy: p, Panics: 5})
+		first := receive(t, lives)
+		panics(first, 5)
+		alive := make(chan struct{})
+		must(t, first.Loop().Post(func() { first.Loop().CallLater(0, func() { close(alive) }) }))
+		receive(t, alive)
+		if ref, err := s.Ref(); err != nil || ref != first.Loop().Ref() || len(p.asked) != 0 {
+			t.Fatal("within the budget:", ref, err, p.asked)
+		}
+		panics(first, 1)
+		second := receive(t, lives)
+		if second.Number() != 2 || second.Loop() == first.Loop() || second.Loop().Name() != "gateway" || s.Lives() != 2 {
+			t.Fatal(second.Number(), second.Loop(), s.Lives())
+		}
+		if why := second.Why(); !errors.Is(why, ErrTooManyPanics) || !errors.Is(first.Loop().CloseReason(), ErrTooManyPanics) {
+			t.Fatal(why, first.Loop().CloseReason())
+		}
+	})
+	t.Run("Resume goes on with the same loop and its queue", func(t *testing.T) {
+		p := newVerdicts(func(Failure) Directive { return actors.Resume })
+		s, lives := supervised(t, Supervision{Policy: p, Panics: 1})
+		life := receive(t, lives)
+		panics(life, 2)
+		ran := make(chan struct{})
+		must(t, life.Loop().Post(func() { panic(Fatal(errors.New("exit"))) }))
+		must(t, life.Loop().Post(func() { close(ran) }))
+		receive(t, ran)
+		if s.Lives() != 1 || life.Loop().IsClosed() {
+			t.Fatal(s.Lives())
+		}
+	})
+	t.Run("a fatal error ends the life; what lives on the loop is told why", func(t *testing.T) {
+		boom := errors.New("the goroutine failed")
+		sys := actors.New(actors.Options{Logger: testLogger(&logBuffer{})})
+		home, _ := newLoop(t)
+		told := make(chan error, 1)
+		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+			if life.Number() > 1 {
+				return nil
+			}
+			life.Loop().OnClose(func() { told <- life.Loop().CloseReason() })
+			_, err := sys.Spawn(life.Loop(), "lodger", func() actors.Actor { return recorder{new([]string)} })
+			return err
+		}})
+		first := receive(t, lives)
+		w := &watcher{of: []actors.Ref{sys.Ref(actors.Address{Path: "lodger"})}}
+		_, err := sys.Spawn(home, "watcher", func() actors.Actor { return w })
+		must(t, err)
+		runTurns(t, home, 5)
+		must(t, first.Loop().Post(func() { panic(Fatal(boom)) }))
+		if err := receive(t, told); !errors.Is(err, boom) || !errors.Is(err, ErrLoopClosed) {
+			t.Fatal(err)
+		}
+		if second := receive(t, lives); !errors.Is(second.Why(), boom) {
+			t.Fatal(second.Why())
+		}
+		for len(w.told) == 0 {
+			must(t, home.RunOnce(patience))
+		}
+		if !errors.Is(w.told[0], actors.ErrLoopDied) || !errors.Is(w.told[0], boom) {
+			t.Fatal(w.told)
+		}
+		stopSupervised(t, s)
+		if s.Err() != nil {
+			t.Fatal(s.Err())
+		}
+	})
+	t.Run("Stop and Escalate end it; Err tells why", func(t *testing.T) {
+		boom := errors.New("boom")
+		for _, d := range []Directive{actors.Stop, actors.Escalate} {
+			escalated := make(chan Failure, 1)
+			s, lives := supervised(t, Supervision{
+				Policy:     newVerdicts(func(Failure) Directive { return d }),
+				OnEscalate: func(f Failure) { escalated <- f },
+			})
+			life := receive(t, lives)
+			must(t, life.Loop().Post(func() { panic(Fatal(boom)) }))
+			receive(t, s.Done())
+			_, err := s.Ref()
+			if !errors.Is(s.Err(), boom) || !errors.Is(err, ErrLoopClosed) || !errors.Is(err, boom) || !life.Loop().IsClosed() {
+				t.Fatal(d, s.Err(), err)
+			}
+			if (len(escalated) == 1) != (d == actors.Escalate) {
+				t.Fatal(d, "escalated:", len(escalated))
+			}
+		}
+	})
+	t.Run("too many restarts escalate", func(t *testing.T) {
+		broken := errors.New("port taken")
+		var decided []Directive
+		s, err := Supervise(Supervision{
+			Policy:     newVerdicts(func(Failure) Directive { return actors.Undecided }),
+			Strategy:   actors.Strategy{Restart: actors.Transient, Intensity: 3, Backoff: actors.Backoff{Min: time.Millisecond}},
+			Setup:      func(context.Context, *Life) error { return broken },
+			OnDecided:  func(f Failure) { decided = append(decided, f.Directive) },
+			OnEscalate: func(f Failure) { panic("escalated") },
+		})
+		must(t, err)
+		receive(t, s.Done())
+		same(t, decided, []Directive{actors.Restart, actors.Restart, actors.Restart, actors.Escalate})
+		if !errors.Is(s.Err(), broken) || !errors.Is(s.Err(), actors.ErrTooManyRestarts) || s.Lives() != 4 {
+			t.Fatal(s.Err(), s.Lives())
+		}
+	})
+	t.Run("a loop that cannot be made anew counts as a failure, a policy that panics as Stop", func(t *testing.T) {
+		none := errors.New("no descriptors")
+		p := newVerdicts(nil)
+		p.fail = none
+		s, lives := supervised(t, Supervision{Policy: p, Strategy: actors.Strategy{Intensity: 2}})
+		must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(errors.New("first"))) }))
+		receive(t, s.Done())
+		if !errors.Is(s.Err(), none) || !errors.Is(s.Err(), actors.ErrTooManyRestarts) {
+			t.Fatal(s.Err())
+		}
+		s, lives = supervised(t, Supervision{Policy: newVerdicts(func(Failure) Directive { panic("no idea") })})
+		must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(none)) }))
+		receive(t, s.Done())
+		if !errors.Is(s.Err(), none) {
+			t.Fatal(s.Err())
+		}
+	})
+	t.Run("a loop that stops itself has ended; a permanent one comes back", func(t *testing.T) {
+		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil)})
+		must(t, receive(t, lives).Loop().Ref().Stop())
+		receive(t, s.Done())
+		must(t, s.Err())
+		_, lives = supervised(t, Supervision{Policy: newVerdicts(nil), Strategy: actors.Strategy{Restart: actors.Permanent}})
+		must(t, receive(t, lives).Loop().Ref().Stop())
+		if second := receive(t, lives); second.Number() != 2 || !errors.Is(second.Why(), actors.ErrStopped) {
+			t.Fatal(second.Number(), second.Why())
+		}
+	})
+	t.Run("Stop cancels and awaits the tasks, also during a back-off", func(t *testing.T) {
+		cleaned := false
+		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+			CreateTask(ctx, "worker", func(ctx context.Context) (int, error) {
+				err := Sleep(ctx, time.Hour)
+				_ = Sleep(ctx, 0)
+				cleaned = true
+				return 0, err
+			})
+			return nil
+		}})
+		receive(t, lives)
+		stopSupervised(t, s)
+		stopSupervised(t, s)
+		if !cleaned || s.Err() != nil {
+			t.Fatal(cleaned, s.Err())
+		}
+		decided := make(chan Failure, 1)
+		s, lives = supervised(t, Supervision{
+			Policy: newVerdicts(nil), Strategy: actors.Strategy{Backoff: actors.Backoff{Min: time.Hour, Max: time.Hour}},
+			OnDecided: func(f Failure) { decided <- f },
+		})
+		must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+		if f := receive(t, decided); f.Delay != time.Hour || f.Restarts != 1 {
+			t.Fatalf("%+v", f)
+		}
+		stopSupervised(t, s)
+	})
+	t.Run("no first loop is an error of Supervise", func(t *testing.T) {
+		p := quietPolicy()
+		p.Config.MaxWorkers = -1
+		if _, err := Supervise(Supervision{Policy: p}); !errors.Is(err, ErrInvalidArgument) {
+			t.Fatal(err)
+		}
+	})
+}
+
+type keptValue struct{ closed *[]string }
+
+func (k keptValue) Close() error { *k.closed = append(*k.closed, "kept"); return nil }
+
+func TestKeep(t *testing.T) {
+	var closed []string
+	opened := 0
+	s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+		_, err := Keep(life, "socket", func() (keptValue, error) { opened++; return keptValue{&closed}, nil })
+		if err != nil {
+			return err
+		}
+		if _, err = Keep(life, "socket", func() (*Runner, error) { return NewRunner(), nil }); !errors.Is(err, ErrInvalidArgument) {
+			t.Errorf("another type: %v", err)
+		}
+		refused := errors.New("refused")
+		if _, err = Keep(life, "other", func() (keptValue, error) { return keptValue{}, refused }); !errors.Is(err, refused) {
+			t.Errorf("open's error: %v", err)
+		}
+		return nil
+	}})
+	must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+	receive(t, lives)
+	if opened != 1 || len(closed) != 0 {
+		t.Fatalf("opened %d times, closed %v", opened, closed)
+	}
+	stopSupervised(t, s)
+	same(t, closed, []string{"kept"})
+}
+
+func TestStuckLoop(t *testing.T) {
+	stuckPolicy := func(answer func(Failure) Directive) *verdicts {
+		p := newVerdicts(answer)
+		p.Config.Stuck = 10 * time.Millisecond
+		return p
+	}
+	// block makes the loop of life stuck until the function it returns is called.
+	block := func(t *testing.T, life *Life) (release func()) {
+		gate := make(chan struct{})
+		must(t, life.Loop().Post(func() { <-gate }))
+		return sync.OnceFunc(func() { close(gate) })
+	}
+	quarantined := func(t *testing.T, s *Supervisor, want bool) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); ; {
+			_, err := s.Ref()
+			if errors.Is(err, ErrStuck) == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("quarantined: want %v, got %v", want, err)
+			}
+			<-time.After(time.Millisecond)
+		}
+	}
+	t.Run("Resume: warned, then quarantined, and back when it moves", func(t *testing.T) {
+		p := stuckPolicy(nil)
+		s, lives := supervised(t, Supervision{Policy: p})
+		release := block(t, receive(t, lives))
+		defer release()
+		quarantined(t, s, true)
+		p.mu.Lock()
+		var e *StuckError
+		if len(p.asked) < 2 || !errors.As(p.asked[0], &e) || e.For < 10*time.Millisecond || !strings.Contains(e.Frame, "TestStuckLoop") || e.Stack == "" {
+			t.Errorf("asked %v", p.asked)
+		}
+		p.mu.Unlock()
+		release()
+		quarantined(t, s, false)
+		if s.Lives() != 1 {
+			t.Fatal(s.Lives())
+		}
+	})
+	t.Run("Restart: no new work at once, a new life when it moves", func(t *testing.T) {
+		s, lives := supervised(t, Supervision{Policy: stuckPolicy(func(Failure) Directive { return actors.Restart })})
+		first := receive(t, lives)
+		release := block(t, first)
+		defer release()
+		quarantined(t, s, true)
+		if s.Lives() != 1 {
+			t.Fatal("a new life beside one that is stuck")
+		}
+		release()
+		if second := receive(t, lives); !errors.Is(second.Why(), ErrStuck) || !errors.Is(first.Loop().CloseReason(), ErrStuck) {
+			t.Fatal(second.Why())
+		}
+		quarantined(t, s, false)
+	})
+	t.Run("Escalate: the program hears of it while the loop is stuck", func(t *testing.T) {
+		escalated := make(chan Failure, 1)
+		s, lives := supervised(t, Supervision{
+			Policy:     stuckPolicy(func(Failure) Directive { return actors.Escalate }),
+			OnEscalate: func(f Failure) { escalated <- f },
+		})
+		release := block(t, receive(t, lives))
+		defer release()
+		if f := receive(t, escalated); !errors.Is(f.Reason, ErrStuck) || f.Loop != s.Name() {
+			t.Fatal(f)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		if err := s.Stop(ctx); !errors.Is(err, ErrTimeout) {
+			t.Fatal("Stop of a stuck loop:", err)
+		}
+		release()
+		receive(t, s.Done())
+	})
+}
