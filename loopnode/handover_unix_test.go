@@ -40,7 +40,7 @@ func TestListenerSurvives(t *testing.T) {
 		})
 	}
 	s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: serve})
-	first := receive(t, lives)
+	first := comes(t, lives)
 	ln, err := Keep(first, "listener", func() (net.Listener, error) { return nil, errors.New("lost") })
 	must(t, err)
 	ask := func() string {
@@ -62,8 +62,8 @@ func TestListenerSurvives(t *testing.T) {
 	answer := make(chan string, 1)
 	go func() { answer <- ask() }()
 	close(gap)
-	receive(t, lives)
-	if got := receive(t, answer); got != "2" {
+	comes(t, lives)
+	if got := comes(t, answer); got != "2" {
 		t.Fatal(got)
 	}
 	stopSupervised(t, s)

@@ -73,7 +73,7 @@ func stopSupervised(t *testing.T, s *Supervisor) {
 	must(t, s.Stop(ctx))
 }
 
-func receive[T any](t *testing.T, c <-chan T) (v T) {
+func comes[T any](t *testing.T, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
@@ -97,16 +97,16 @@ func TestSupervise(t *testing.T) {
 	t.Run("a budget of failed callbacks: within it the loop goes on, past it comes a new life", func(t *testing.T) {
 		p := newVerdicts(nil)
 		s, lives := supervised(t, Supervision{Name: "gateway", Policy: p, Panics: 5})
-		first := receive(t, lives)
+		first := comes(t, lives)
 		panics(first, 5)
 		alive := make(chan struct{})
 		must(t, first.Loop().Post(func() { first.Loop().CallLater(0, func() { close(alive) }) }))
-		receive(t, alive)
+		comes(t, alive)
 		if ref, err := s.Ref(); err != nil || ref != first.Loop().Ref() || len(p.asked) != 0 {
 			t.Fatal("within the budget:", ref, err, p.asked)
 		}
 		panics(first, 1)
-		second := receive(t, lives)
+		second := comes(t, lives)
 		if second.Number() != 2 || second.Loop() == first.Loop() || second.Loop().Name() != "gateway" || s.Lives() != 2 {
 			t.Fatal(second.Number(), second.Loop(), s.Lives())
 		}
@@ -117,12 +117,12 @@ func TestSupervise(t *testing.T) {
 	t.Run("Resume goes on with the same loop and its queue", func(t *testing.T) {
 		p := newVerdicts(func(Failure) Directive { return actors.Resume })
 		s, lives := supervised(t, Supervision{Policy: p, Panics: 1})
-		life := receive(t, lives)
+		life := comes(t, lives)
 		panics(life, 2)
 		ran := make(chan struct{})
 		must(t, life.Loop().Post(func() { panic(Fatal(errors.New("exit"))) }))
 		must(t, life.Loop().Post(func() { close(ran) }))
-		receive(t, ran)
+		comes(t, ran)
 		if s.Lives() != 1 || life.Loop().IsClosed() {
 			t.Fatal(s.Lives())
 		}
@@ -140,16 +140,16 @@ func TestSupervise(t *testing.T) {
 			_, err := sys.Spawn(life.Loop(), "lodger", func() actors.Actor { return recorder{new([]string)} })
 			return err
 		}})
-		first := receive(t, lives)
+		first := comes(t, lives)
 		w := &watcher{of: []actors.Ref{sys.Ref(actors.Address{Path: "lodger"})}}
 		_, err := sys.Spawn(home, "watcher", func() actors.Actor { return w })
 		must(t, err)
 		runTurns(t, home, 5)
 		must(t, first.Loop().Post(func() { panic(Fatal(boom)) }))
-		if err := receive(t, told); !errors.Is(err, boom) || !errors.Is(err, ErrLoopClosed) {
+		if err := comes(t, told); !errors.Is(err, boom) || !errors.Is(err, ErrLoopClosed) {
 			t.Fatal(err)
 		}
-		if second := receive(t, lives); !errors.Is(second.Why(), boom) {
+		if second := comes(t, lives); !errors.Is(second.Why(), boom) {
 			t.Fatal(second.Why())
 		}
 		for len(w.told) == 0 {
@@ -171,9 +171,9 @@ func TestSupervise(t *testing.T) {
 				Policy:     newVerdicts(func(Failure) Directive { return d }),
 				OnEscalate: func(f Failure) { escalated <- f },
 			})
-			life := receive(t, lives)
+			life := comes(t, lives)
 			must(t, life.Loop().Post(func() { panic(Fatal(boom)) }))
-			receive(t, s.Done())
+			comes(t, s.Done())
 			_, err := s.Ref()
 			if !errors.Is(s.Err(), boom) || !errors.Is(err, ErrLoopClosed) || !errors.Is(err, boom) || !life.Loop().IsClosed() {
 				t.Fatal(d, s.Err(), err)
@@ -194,7 +194,7 @@ func TestSupervise(t *testing.T) {
 			OnEscalate: func(f Failure) { panic("escalated") },
 		})
 		must(t, err)
-		receive(t, s.Done())
+		comes(t, s.Done())
 		same(t, decided, []Directive{actors.Restart, actors.Restart, actors.Restart, actors.Escalate})
 		if !errors.Is(s.Err(), broken) || !errors.Is(s.Err(), actors.ErrTooManyRestarts) || s.Lives() != 4 {
 			t.Fatal(s.Err(), s.Lives())
@@ -205,26 +205,26 @@ func TestSupervise(t *testing.T) {
 		p := newVerdicts(nil)
 		p.fail = none
 		s, lives := supervised(t, Supervision{Policy: p, Strategy: actors.Strategy{Intensity: 2}})
-		must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(errors.New("first"))) }))
-		receive(t, s.Done())
+		must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(errors.New("first"))) }))
+		comes(t, s.Done())
 		if !errors.Is(s.Err(), none) || !errors.Is(s.Err(), actors.ErrTooManyRestarts) {
 			t.Fatal(s.Err())
 		}
 		s, lives = supervised(t, Supervision{Policy: newVerdicts(func(Failure) Directive { panic("no idea") })})
-		must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(none)) }))
-		receive(t, s.Done())
+		must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(none)) }))
+		comes(t, s.Done())
 		if !errors.Is(s.Err(), none) {
 			t.Fatal(s.Err())
 		}
 	})
 	t.Run("a loop that stops itself has ended; a permanent one comes back", func(t *testing.T) {
 		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil)})
-		must(t, receive(t, lives).Loop().Ref().Stop())
-		receive(t, s.Done())
+		must(t, comes(t, lives).Loop().Ref().Stop())
+		comes(t, s.Done())
 		must(t, s.Err())
 		_, lives = supervised(t, Supervision{Policy: newVerdicts(nil), Strategy: actors.Strategy{Restart: actors.Permanent}})
-		must(t, receive(t, lives).Loop().Ref().Stop())
-		if second := receive(t, lives); second.Number() != 2 || !errors.Is(second.Why(), actors.ErrStopped) {
+		must(t, comes(t, lives).Loop().Ref().Stop())
+		if second := comes(t, lives); second.Number() != 2 || !errors.Is(second.Why(), actors.ErrStopped) {
 			t.Fatal(second.Number(), second.Why())
 		}
 	})
@@ -239,7 +239,7 @@ func TestSupervise(t *testing.T) {
 			})
 			return nil
 		}})
-		receive(t, lives)
+		comes(t, lives)
 		stopSupervised(t, s)
 		stopSupervised(t, s)
 		if !cleaned || s.Err() != nil {
@@ -250,8 +250,8 @@ func TestSupervise(t *testing.T) {
 			Policy: newVerdicts(nil), Strategy: actors.Strategy{Backoff: actors.Backoff{Min: time.Hour, Max: time.Hour}},
 			OnDecided: func(f Failure) { decided <- f },
 		})
-		must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
-		if f := receive(t, decided); f.Delay != time.Hour || f.Restarts != 1 {
+		must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+		if f := comes(t, decided); f.Delay != time.Hour || f.Restarts != 1 {
 			t.Fatalf("%+v", f)
 		}
 		stopSupervised(t, s)
@@ -286,8 +286,8 @@ func TestKeep(t *testing.T) {
 		}
 		return nil
 	}})
-	must(t, receive(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
-	receive(t, lives)
+	must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+	comes(t, lives)
 	if opened != 1 || len(closed) != 0 {
 		t.Fatalf("opened %d times, closed %v", opened, closed)
 	}
@@ -323,7 +323,7 @@ func TestStuckLoop(t *testing.T) {
 	t.Run("Resume: warned, then quarantined, and back when it moves", func(t *testing.T) {
 		p := stuckPolicy(nil)
 		s, lives := supervised(t, Supervision{Policy: p})
-		release := block(t, receive(t, lives))
+		release := block(t, comes(t, lives))
 		defer release()
 		quarantined(t, s, true)
 		p.mu.Lock()
@@ -340,7 +340,7 @@ func TestStuckLoop(t *testing.T) {
 	})
 	t.Run("Restart: no new work at once, a new life when it moves", func(t *testing.T) {
 		s, lives := supervised(t, Supervision{Policy: stuckPolicy(func(Failure) Directive { return actors.Restart })})
-		first := receive(t, lives)
+		first := comes(t, lives)
 		release := block(t, first)
 		defer release()
 		quarantined(t, s, true)
@@ -348,7 +348,7 @@ func TestStuckLoop(t *testing.T) {
 			t.Fatal("a new life beside one that is stuck")
 		}
 		release()
-		if second := receive(t, lives); !errors.Is(second.Why(), ErrStuck) || !errors.Is(first.Loop().CloseReason(), ErrStuck) {
+		if second := comes(t, lives); !errors.Is(second.Why(), ErrStuck) || !errors.Is(first.Loop().CloseReason(), ErrStuck) {
 			t.Fatal(second.Why())
 		}
 		quarantined(t, s, false)
@@ -359,9 +359,9 @@ func TestStuckLoop(t *testing.T) {
 			Policy:     stuckPolicy(func(Failure) Directive { return actors.Escalate }),
 			OnEscalate: func(f Failure) { escalated <- f },
 		})
-		release := block(t, receive(t, lives))
+		release := block(t, comes(t, lives))
 		defer release()
-		if f := receive(t, escalated); !errors.Is(f.Reason, ErrStuck) || f.Loop != s.Name() {
+		if f := comes(t, escalated); !errors.Is(f.Reason, ErrStuck) || f.Loop != s.Name() {
 			t.Fatal(f)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
@@ -370,6 +370,6 @@ func TestStuckLoop(t *testing.T) {
 			t.Fatal("Stop of a stuck loop:", err)
 		}
 		release()
-		receive(t, s.Done())
+		comes(t, s.Done())
 	})
 }
