@@ -66,7 +66,7 @@ func endedOnce(ctx context.Context, e *env) error {
 		return fmt.Errorf("closing %v, reason %v, told %v", here.t.IsClosing(), here.reason, e.told)
 	}
 	if len(there.data) >= much {
-		return errors.New("Abort sent the queue")
+		return errors.New("aborting sent the queue")
 	}
 	return nil
 }

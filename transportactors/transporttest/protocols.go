@@ -37,7 +37,7 @@ func exchange(ctx context.Context, e *env) error {
 	}
 	second.takeOver(first)
 	if second.t.Protocol() != any(second.self) {
-		return errors.New("Protocol is not the new one")
+		return errors.New("the new protocol is not the transport's")
 	}
 	if err := here.write([]byte("second")); err != nil {
 		return err
