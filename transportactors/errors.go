@@ -17,6 +17,10 @@ var (
 	ErrWriteEOF = errors.New("cannot write after WriteEOF")
 	// ErrEmptyBuffer: GetBuffer returned no room.
 	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
+	// ErrProcessLookup: the child process has ended. ProcessLookupError.
+	ErrProcessLookup = errors.New("no such process")
+	// ErrTooMuchOutput: a child wrote more than WithMaxOutput allows.
+	ErrTooMuchOutput = errors.New("too much output")
 	// ErrNotLocal: the transport is on another node, or was never here.
 	ErrNotLocal = errors.New("transport is not in this process")
 )

@@ -15,7 +15,12 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(counted{m}) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == asChild {
+		childMain(os.Args[2:])
+	}
+	goleak.VerifyTestMain(counted{m})
+}
 
 // counted fails the run when descriptors are left over.
 type counted struct{ m *testing.M }

@@ -50,7 +50,7 @@ func Own(fd int) (own int, restore bool, err error) {
 			return own, false, nil
 		}
 	}
-	if own, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3); err != nil {
+	if own, err = Duplicate(fd); err != nil {
 		return -1, false, os.NewSyscallError("fcntl", err)
 	}
 	if !s.Blocking {

@@ -1,0 +1,124 @@
+package transportactors
+
+import (
+	"context"
+	"syscall"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// SubprocessProtocol is what a child process tells. All methods run on the
+// loop's goroutine and must not block. Per descriptor data comes first, then
+// one PipeConnectionLost; between the pipes and ProcessExited there is no order,
+// because a grandchild may hold a pipe after the child has ended.
+// BaseSubprocessProtocol has them all; WritePauser is told about stdin.
+// asyncio.SubprocessProtocol.
+type SubprocessProtocol interface {
+	// ConnectionMade comes first, once. The child runs.
+	ConnectionMade(t SubprocessTransport)
+	// PipeDataReceived brings output of the child: fd 1 or 2. The bytes are
+	// lent for the call.
+	PipeDataReceived(fd int, data []byte)
+	// PipeConnectionLost says that the pipe of fd is done: nil at its orderly
+	// end, EPIPE when the child took less than was written to its stdin.
+	PipeConnectionLost(fd int, reason error)
+	// ProcessExited says that the child has ended; Returncode is known.
+	ProcessExited()
+	// ConnectionLost comes once and last: the child has ended and its pipes
+	// have, too. reason is nil, or loopnode.ErrLoopClosed.
+	ConnectionLost(reason error)
+}
+
+// BaseSubprocessProtocol does nothing; embed it and write the methods needed.
+type BaseSubprocessProtocol struct{}
+
+// ConnectionMade does nothing.
+func (BaseSubprocessProtocol) ConnectionMade(SubprocessTransport) {}
+
+// PipeDataReceived does nothing.
+func (BaseSubprocessProtocol) PipeDataReceived(int, []byte) {}
+
+// PipeConnectionLost does nothing.
+func (BaseSubprocessProtocol) PipeConnectionLost(int, error) {}
+
+// ProcessExited does nothing.
+func (BaseSubprocessProtocol) ProcessExited() {}
+
+// ConnectionLost does nothing.
+func (BaseSubprocessProtocol) ConnectionLost(error) {}
+
+// SubprocessTransport is a child process. Its methods belong to the loop's
+// goroutine and never wait. asyncio.SubprocessTransport.
+type SubprocessTransport interface {
+	// Pid is the child's number, also after its end, when the number may be
+	// somebody else's: SendSignal is safe then, kill(2) is not.
+	Pid() int
+	// Returncode is the exit code, or -N when signal N killed the child. ended
+	// is false while it runs.
+	Returncode() (code int, ended bool)
+	// PipeTransport is the transport of stdin (0: for writing), stdout (1) or
+	// stderr (2: for reading), also after its end; nil for what is not a pipe.
+	PipeTransport(fd int) Transport
+	// SendSignal sends sig to the child and to nobody else. ErrProcessLookup
+	// once its end was noticed; a child that has ended unnoticed takes it
+	// silently. It never takes the exit code away.
+	SendSignal(sig syscall.Signal) error
+	// Terminate is SendSignal(SIGTERM).
+	Terminate() error
+	// Kill is SendSignal(SIGKILL).
+	Kill() error
+	// Close closes the pipes and kills the child if it runs. The callbacks
+	// still follow, in later turns. Repeating it does nothing.
+	Close()
+	// IsClosing is true from Close on.
+	IsClosing() bool
+	// SetProtocol makes p the receiver of everything that follows.
+	SetProtocol(p SubprocessProtocol)
+	// Protocol is the current receiver.
+	Protocol() SubprocessProtocol
+	// Loop is where the transport lives.
+	Loop() *loopnode.Loop
+}
+
+// SubprocessExec starts the program args[0] with the arguments args, without a
+// shell, and returns after ConnectionMade ran. A name without a slash is looked
+// for in the absolute folders of PATH of the child's environment. stdin, stdout
+// and stderr are pipes unless options say otherwise; no other descriptor of this
+// process reaches the child, except those of WithFiles.
+//
+// It waits, while another goroutine starts the child, so that a slow disk does
+// not hold up the loop; call it in a task. Cancelling the task or ending ctx
+// kills the child, reaps it and closes its pipes before the error is returned.
+// factory is called once, when the child runs. The child lives until it ends, or
+// until Close or the end of the loop kills it.
+//
+// Errors: *os.PathError with ENOENT or EACCES for a program that is missing or
+// cannot be run (no method of the protocol was called), ENOENT for a missing
+// folder of WithDir, loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop,
+// EMFILE and the like, the *guard.Panic of factory or ConnectionMade (the child
+// is killed). asyncio: loop.subprocess_exec.
+func SubprocessExec[P SubprocessProtocol](ctx context.Context, factory func() P, args []string, opts ...ProcessOption) (SubprocessTransport, P, error) {
+	var p P
+	if factory == nil {
+		return nil, p, invalid("SubprocessExec needs a factory, not nil")
+	}
+	o, err := collectProcess(args, opts)
+	if err != nil {
+		return nil, p, err
+	}
+	s, err := startProcess(ctx, o, func() SubprocessProtocol { p = factory(); return p })
+	if err != nil {
+		return nil, p, err
+	}
+	return s, p, nil
+}
+
+// SubprocessShell is SubprocessExec of /bin/sh -c command. A program that the
+// shell does not find is its exit code 127, not an error. Never put text from
+// elsewhere into command: give it as an argument of SubprocessExec.
+// asyncio: loop.subprocess_shell.
+func SubprocessShell[P SubprocessProtocol](ctx context.Context, factory func() P, command string, opts ...ProcessOption) (SubprocessTransport, P, error) {
+	return SubprocessExec(ctx, factory, shell(command), opts...)
+}
+
+func shell(command string) []string { return []string{"/bin/sh", "-c", command} }

@@ -1,0 +1,458 @@
+package transportactors
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// childProbe is a protocol that records what its child tells.
+type childProbe struct {
+	t      SubprocessTransport
+	log    []string
+	out    [3][]byte
+	exited *loopnode.Future[int]
+	lost   *loopnode.Future[error]
+	onMade func(SubprocessTransport)
+}
+
+func newChildProbe(ctx context.Context) *childProbe {
+	l, err := loopnode.Running(ctx)
+	if err != nil {
+		panic(err)
+	}
+	return &childProbe{exited: loopnode.NewFuture[int](l), lost: loopnode.NewFuture[error](l)}
+}
+
+func (p *childProbe) note(format string, args ...any) {
+	p.log = append(p.log, fmt.Sprintf(format, args...))
+}
+
+func (p *childProbe) ConnectionMade(t SubprocessTransport) {
+	p.t = t
+	p.note("made")
+	if p.onMade != nil {
+		p.onMade(t)
+	}
+}
+
+func (p *childProbe) PipeDataReceived(fd int, b []byte) {
+	p.out[fd] = append(p.out[fd], b...)
+	if last := fmt.Sprintf("data %d", fd); p.log[len(p.log)-1] != last {
+		p.note("%s", last)
+	}
+}
+
+func (p *childProbe) PipeConnectionLost(fd int, err error) { p.note("pipe %d %v", fd, err) }
+
+func (p *childProbe) ProcessExited() {
+	code, ended := p.t.Returncode()
+	p.note("exited %d %v", code, ended)
+	_ = p.exited.SetResult(code)
+}
+
+func (p *childProbe) ConnectionLost(err error) {
+	p.note("lost %v", err)
+	_ = p.lost.SetResult(err)
+}
+
+func (p *childProbe) PauseWriting()  { p.note("pause") }
+func (p *childProbe) ResumeWriting() { p.note("resume") }
+
+// wait waits for ConnectionLost.
+func (p *childProbe) wait(ctx context.Context) error {
+	reason, err := p.lost.Await(ctx)
+	return errors.Join(reason, err)
+}
+
+// until waits until fd has brought text.
+func (p *childProbe) until(ctx context.Context, fd int, text string) error {
+	for !bytes.Contains(p.out[fd], []byte(text)) {
+		if err := loopnode.Sleep(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("waiting for %q, have %q: %w", text, p.out[fd], err)
+		}
+	}
+	return nil
+}
+
+func execProbe(ctx context.Context, args []string, opts ...ProcessOption) (SubprocessTransport, *childProbe, error) {
+	return SubprocessExec(ctx, func() *childProbe { return newChildProbe(ctx) }, args, opts...)
+}
+
+// noStdio inherits nothing and pipes nothing.
+func noStdio(o *processOptions) { o.stdio = [3]Stdio{StdioNull, StdioNull, StdioNull} }
+
+// children are the numbers of this process's children, zombies included.
+func children(t testing.TB) (pids []int) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	must(t, err)
+	for _, name := range tasks {
+		b, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // a thread that has ended
+		}
+		must(t, err)
+		for _, f := range strings.Fields(string(b)) {
+			pids = append(pids, number(f))
+		}
+	}
+	return pids
+}
+
+// dead blocks until the child has ended, and leaves it a zombie.
+func dead(t testing.TB, pid int) {
+	t.Helper()
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if err != unix.EINTR {
+			must(t, err)
+			return
+		}
+	}
+}
+
+func TestSubprocessStart(t *testing.T) {
+	t.Run("SUB-01 exec and shell return after ConnectionMade, with a pid and three pipes", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			for _, start := range []func() (SubprocessTransport, *childProbe, error){
+				func() (SubprocessTransport, *childProbe, error) { return execProbe(ctx, program("cat")) },
+				func() (SubprocessTransport, *childProbe, error) {
+					return SubprocessShell(ctx, func() *childProbe { return newChildProbe(ctx) }, "exec \"$PROGRAM\" as-child cat",
+						WithEnv("PROGRAM="+program()[0]))
+				},
+			} {
+				tr, p, err := start()
+				must(t, err)
+				if !reflect.DeepEqual(p.log, []string{"made"}) || p.t != tr || tr.Pid() <= 1 || !slices.Contains(children(t), tr.Pid()) {
+					t.Errorf("%v, pid %d of %v", p.log, tr.Pid(), children(t))
+				}
+				must(t, tr.PipeTransport(0).Write([]byte("hello")))
+				must(t, tr.PipeTransport(0).WriteEOF())
+				must(t, p.wait(ctx))
+				if code, ended := tr.Returncode(); string(p.out[1]) != "hello" || code != 0 || !ended {
+					t.Errorf("%q, %d, %v", p.out[1], code, ended)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("SUB-02 exec takes a program and its arguments as they are; no program is an error", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			hostile := []string{"1:a b", "1:$HOME", "1:'\"\\;|&", "1:*", "1:\xff\xfe", "1:-n"}
+			_, p, err := execProbe(ctx, program(append([]string{"say"}, hostile...)...))
+			must(t, err)
+			must(t, p.wait(ctx))
+			if want := "a b\n$HOME\n'\"\\;|&\n*\n\xff\xfe\n-n\n"; string(p.out[1]) != want {
+				t.Errorf("%q", p.out[1])
+			}
+			for what, args := range map[string][]string{"none": nil, "empty": {""}, "NUL": {"true", "a\x00b"}} {
+				if _, _, err := execProbe(ctx, args); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					t.Error(what, err)
+				}
+			}
+			dir := t.TempDir()
+			must(t, os.Symlink(program()[0], filepath.Join(dir, "prog")))
+			_, p, err = execProbe(ctx, []string{"prog", asChild, "tell", "arg0"}, WithEnv("PATH=relative:"+dir))
+			must(t, err)
+			must(t, p.wait(ctx))
+			if string(p.out[1]) != "prog\n" {
+				t.Errorf("%q", p.out[1])
+			}
+			return nil
+		})
+	})
+	t.Run("SUB-03 shell takes one string; what the shell does not find is its exit code 127", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			for command, want := range map[string]int{"no-such-command-at-all 2>/dev/null": 127, "exit 4": 4, "": 0} {
+				tr, p, err := SubprocessShell(ctx, func() *childProbe { return newChildProbe(ctx) }, command)
+				must(t, err)
+				must(t, p.wait(ctx))
+				if code, _ := tr.Returncode(); code != want {
+					t.Errorf("%q: %d", command, code)
+				}
+			}
+			if _, _, err := SubprocessShell(ctx, func() *childProbe { return newChildProbe(ctx) }, "a\x00b"); !errors.Is(err, loopnode.ErrInvalidArgument) {
+				t.Error(err)
+			}
+			return nil
+		})
+	})
+	t.Run("SUB-05 a program that is missing or cannot be run is an error; nothing is called, nothing stays open", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			plain := filepath.Join(t.TempDir(), "plain")
+			must(t, os.WriteFile(plain, []byte("text"), 0o600))
+			before := descriptors()
+			for _, c := range []struct {
+				args []string
+				opts []ProcessOption
+				want error
+			}{
+				{[]string{"/nonexistent/x"}, nil, os.ErrNotExist},
+				{[]string{"no-such-program-at-all"}, nil, os.ErrNotExist},
+				{[]string{plain}, nil, os.ErrPermission},
+				{[]string{"plain"}, []ProcessOption{WithEnv("PATH=" + filepath.Dir(plain))}, os.ErrPermission},
+				{[]string{filepath.Dir(plain)}, nil, os.ErrPermission},
+				{program("cat"), []ProcessOption{WithDir("/nonexistent")}, os.ErrNotExist},
+				{program("cat"), []ProcessOption{WithDir(plain)}, syscall.ENOTDIR},
+				{program(strings.Repeat("x", 2<<20)), nil, syscall.E2BIG},
+			} {
+				made := false
+				_, _, err := SubprocessExec(ctx, func() *childProbe { made = true; return newChildProbe(ctx) }, c.args, c.opts...)
+				if !errors.Is(err, c.want) || made {
+					t.Errorf("%.40s: %v, factory called %v", c.args, err, made)
+				}
+				var path *os.PathError
+				if !errors.As(err, &path) {
+					t.Errorf("%T", err)
+				}
+			}
+			if after := descriptors(); after != before {
+				t.Errorf("%d descriptors, %d before", after, before)
+			}
+			if left := children(t); len(left) != 0 {
+				t.Error("children:", left)
+			}
+			return nil
+		})
+	})
+}
+
+func TestSubprocessStdio(t *testing.T) {
+	t.Run("SUB-06 pipe, null, inherited, a file, and stderr as stdout", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, program("lines", "400"), WithStderr(StdioStdout))
+			must(t, err)
+			must(t, p.wait(ctx))
+			var want bytes.Buffer
+			for i := range 400 {
+				fmt.Fprintln(&want, i)
+			}
+			if !bytes.Equal(p.out[1], want.Bytes()) || len(p.out[2]) != 0 || tr.PipeTransport(2) != nil {
+				t.Errorf("%d bytes on 1, %d on 2", len(p.out[1]), len(p.out[2]))
+			}
+
+			tr, p, err = execProbe(ctx, program("tell", "null"), WithStdin(StdioNull), WithStderr(StdioNull))
+			must(t, err)
+			must(t, p.wait(ctx))
+			if string(p.out[1]) != "0 EOF\n" || tr.PipeTransport(0) != nil || tr.PipeTransport(2) != nil {
+				t.Errorf("%q", p.out[1])
+			}
+
+			r, w := ends(t)
+			in, err := os.CreateTemp(t.TempDir(), "in")
+			must(t, err)
+			defer in.Close()
+			_, err = in.WriteString("from a file")
+			must(t, err)
+			_, err = in.Seek(0, io.SeekStart)
+			must(t, err)
+			tr, p, err = execProbe(ctx, program("cat"), WithStdin(StdioFile(in)), WithStdout(StdioFile(w)), WithStderr(StdioInherit))
+			must(t, err)
+			must(t, p.wait(ctx))
+			must(t, w.Close())
+			if b, err := io.ReadAll(r); string(b) != "from a file" || err != nil {
+				t.Errorf("%q, %v", b, err)
+			}
+			for fd := -1; fd < 5; fd++ {
+				if tr.PipeTransport(fd) != nil {
+					t.Error("a pipe where none was asked for:", fd)
+				}
+			}
+			if want := []string{"made", "exited 0 true", "lost <nil>"}; !reflect.DeepEqual(p.log, want) {
+				t.Error(p.log)
+			}
+			if _, _, err := execProbe(ctx, program("cat"), WithStdin(StdioFile(w))); !errors.Is(err, os.ErrClosed) {
+				t.Error("a closed file:", err)
+			}
+			for what, opt := range map[string]ProcessOption{
+				"nil": WithStdin(nil), "nil file": WithStdout(StdioFile(nil)), "stdout as stdout": WithStdout(StdioStdout), "unknown": WithStderr(StdioKind(9)),
+			} {
+				if _, _, err := execProbe(ctx, program("cat"), opt); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					t.Error(what, err)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("SUB-07 no sibling holds a pipe: the end of stdin is seen, however many start at once", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			var tasks []loopnode.Awaitable[string]
+			for range 12 {
+				tasks = append(tasks, loopnode.CreateTask(ctx, "", func(ctx context.Context) (string, error) {
+					tr, p, err := execProbe(ctx, program("cat"))
+					if err != nil {
+						return "", err
+					}
+					err = errors.Join(tr.PipeTransport(0).Write([]byte(strconv.Itoa(tr.Pid()))), tr.PipeTransport(0).WriteEOF(), p.wait(ctx))
+					if string(p.out[1]) != strconv.Itoa(tr.Pid()) {
+						t.Errorf("%q is not of %d", p.out[1], tr.Pid())
+					}
+					return "", err
+				}))
+			}
+			sitting, sit, err := execProbe(ctx, program("hang"))
+			must(t, err)
+			must(t, sit.until(ctx, 1, "ready"))
+			_, err = loopnode.Gather(ctx, tasks...)
+			must(t, err)
+			_, p, err := execProbe(ctx, program("tell", "fds"))
+			must(t, err)
+			must(t, p.wait(ctx))
+			if string(p.out[1]) != "[]\n" {
+				t.Errorf("the child got %s", p.out[1])
+			}
+			sitting.Close()
+			return sit.wait(ctx)
+		})
+	})
+	t.Run("SUB-08 passed files keep their numbers, nothing else arrives, and the flags here stay", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			r, w := ends(t)
+			_, other := ends(t)
+			_ = other
+			_, err := w.WriteString("through a passed file")
+			must(t, err)
+			must(t, w.Close())
+			n := fileNumber(t, r)
+			flags := func() int {
+				f, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0)
+				must(t, err)
+				return f
+			}
+			before := flags()
+			_, p, err := execProbe(ctx, program("tell", "fds", strconv.Itoa(n)), WithFiles(r))
+			must(t, err)
+			must(t, p.wait(ctx))
+			if want := fmt.Sprintf("[%d]\nthrough a passed file<nil>\n", n); string(p.out[1]) != want {
+				t.Errorf("%q, want %q", p.out[1], want)
+			}
+			if flags() != before || before&unix.FD_CLOEXEC == 0 {
+				t.Errorf("flags %x, before %x", flags(), before)
+			}
+			for what, opt := range map[string]ProcessOption{"nil": WithFiles(nil), "stdin": WithFiles(os.Stdin)} {
+				if _, _, err := execProbe(ctx, program("cat"), opt); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					t.Error(what, err)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("SUB-08 what this process inherited without the flag is not handed on", func(t *testing.T) {
+		r, w := ends(t)
+		c := command(t, "relay")
+		c.ExtraFiles = []*os.File{r, w} // 3 and 4 there, without the flag
+		out, err := c.CombinedOutput()
+		must(t, err)
+		if string(out) != "[]\n" {
+			t.Errorf("%s", out)
+		}
+	})
+}
+
+func TestSubprocessSurroundings(t *testing.T) {
+	t.Run("SUB-09 environment, folder, executable and session", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			must(t, err)
+			t.Setenv("LOOPMESH_TEST_MARK", "inherited")
+			said := func(args []string, opts ...ProcessOption) string {
+				_, p, err := execProbe(ctx, args, opts...)
+				must(t, err)
+				must(t, p.wait(ctx))
+				return string(p.out[1]) + string(p.out[2])
+			}
+			if s := said(program("tell", "env")); !strings.Contains(s, "LOOPMESH_TEST_MARK=inherited") {
+				t.Error(s)
+			}
+			for want, opt := range map[string]ProcessOption{"A=1 B=two words\n": WithEnv("A=1", "B=two words"), "\n": WithEnv()} {
+				if s := said(program("tell", "env"), opt); s != want {
+					t.Errorf("%q, want %q", s, want)
+				}
+			}
+			if s := said(program("tell", "cwd"), WithDir(dir)); s != dir+"<nil>\n" && s != dir+" <nil>\n" {
+				t.Errorf("%q", s)
+			}
+			if s := said([]string{"another name", asChild, "tell", "arg0"}, WithExecutable(program()[0])); s != "another name\n" {
+				t.Errorf("%q", s)
+			}
+			for what, c := range map[string]struct {
+				opt  ProcessOption
+				want string
+			}{
+				"nothing":       {func(*processOptions) {}, "false\nfalse <nil>\n"},
+				"session":       {WithNewSession(), "true\ntrue <nil>\n"},
+				"process group": {WithProcessGroup(0), "false\ntrue <nil>\n"},
+				"group to kill": {WithGroupKill(), "false\ntrue <nil>\n"},
+			} {
+				if s := said(program("tell", "sid", "pgid"), c.opt); s != c.want {
+					t.Errorf("%s: %q", what, s)
+				}
+			}
+			for what, opts := range map[string][]ProcessOption{
+				"session and group": {WithNewSession(), WithProcessGroup(0)}, "group -1": {WithProcessGroup(-1)},
+				"signal 99": {WithDeathSignal(99)}, "no limit": {WithStreamLimit(0)}, "NUL": {WithEnv("A=\x00")},
+			} {
+				if _, _, err := execProbe(ctx, program("cat"), opts...); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					t.Error(what, err)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("a user of its own, where this process may give one", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			want := fmt.Sprintf("%d %d\n", os.Getuid(), os.Getgid())
+			_, p, err := execProbe(ctx, program("tell", "uid"), WithUser(uint32(os.Getuid()), uint32(os.Getgid())))
+			if errors.Is(err, syscall.EPERM) && os.Getuid() != 0 {
+				return nil // setting groups, even the same, is root's
+			}
+			must(t, err)
+			must(t, p.wait(ctx))
+			if string(p.out[1]) != want {
+				t.Errorf("%q", p.out[1])
+			}
+			return nil
+		})
+	})
+	t.Run("the child of a process that dies gets its death signal", func(t *testing.T) {
+		c := command(t, "mortal")
+		out, err := c.StdoutPipe()
+		must(t, err)
+		must(t, c.Start())
+		pid := number(firstLine(t, out))
+		fd, err := unix.PidfdOpen(pid, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		must(t, c.Process.Kill())
+		_ = c.Wait()
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+		if n != 1 || err != nil {
+			t.Errorf("the grandchild lives: %d, %v", n, err)
+		}
+	})
+}
+
+func fileNumber(t *testing.T, f *os.File) (n int) {
+	t.Helper()
+	raw, err := f.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) { n = int(fd) }))
+	return n
+}

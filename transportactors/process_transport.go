@@ -1,0 +1,351 @@
+package transportactors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/proc"
+	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// subprocess is the transport of a child process. Owned by the loop goroutine.
+type subprocess struct {
+	loop  *loopnode.Loop
+	child *proc.Child // Invariant: reaped exactly when exited
+	pid   int
+	name  string
+	group bool // the rest of its process group ends with it
+	proto SubprocessProtocol
+	watch *loopnode.Watch // of the exit; nil when a goroutine waits for it
+
+	pipes [3]*conn
+	open  int // pipes that have not ended
+
+	started bool // ConnectionMade was called
+	exited  bool
+	code    int
+	closing bool
+	ending  bool // ConnectionLost is queued
+	ended   bool
+	reason  error
+	waiters []*loopnode.Future[int]
+}
+
+// attach makes the transports of the pipes and the watch of the exit.
+func (s *subprocess) attach(e *childEnds) error {
+	for i := range e.ours {
+		if !e.piped[i] {
+			continue
+		}
+		e.piped[i] = false // newPipe owns it
+		file := &pipeFile{writes: i == 0, shape: sock.Shape{Kind: sock.Fifo, Reads: i != 0, Writes: i == 0}}
+		c, err := newPipe(s.loop, &Socket{fd: e.ours[i], pipe: file}, &childPipe{s, i})
+		if err != nil {
+			return err
+		}
+		c.started = true // childPipe has no ConnectionMade: its end is told in any case
+		s.pipes[i] = c
+		s.open++
+	}
+	fd := s.child.FD()
+	if fd == proc.None {
+		return nil
+	}
+	w, err := s.loop.Watch(fd, s.onExit, func() {})
+	s.watch = w
+	return err
+}
+
+// announce queues ConnectionMade, then data and the exit, and waits for it.
+func (s *subprocess) announce(ctx context.Context) error {
+	made := loopnode.NewFuture[*guard.Panic](s.loop)
+	s.loop.Soon(func() {
+		if s.closing {
+			return // given up before it was announced: the protocol hears nothing
+		}
+		s.started = true
+		p := s.call("ConnectionMade", func() { s.proto.ConnectionMade(s) })
+		if p != nil {
+			s.Close()
+		}
+		s.listen()
+		if !made.Done() {
+			_ = made.SetResult(p)
+		}
+	})
+	p, err := made.Await(ctx)
+	if err == nil && p != nil {
+		return p
+	}
+	return err
+}
+
+// listen lets the pipes and the exit be heard.
+func (s *subprocess) listen() {
+	for _, c := range s.pipes {
+		if c != nil {
+			c.interest()
+		}
+	}
+	if s.exited {
+		return
+	}
+	if s.watch != nil {
+		if err := s.watch.Set(true, false); err == nil {
+			return
+		}
+	}
+	s.waitAside()
+}
+
+// waitAside waits for the exit where there is no pidfd to watch.
+func (s *subprocess) waitAside() {
+	child := s.child
+	// goroutine: owner: the transport; ends when the child does.
+	go func() {
+		child.Wait()
+		_ = s.loop.Post(s.onExit) // a closed loop has reaped it
+	}()
+}
+
+// destroy kills the child and waits until it is reaped: what is left of a start
+// that failed or was given up. The protocol hears the rest later, if it heard
+// the beginning.
+func (s *subprocess) destroy(ctx context.Context) {
+	s.Close()
+	if !s.started {
+		s.listen()
+	}
+	_, _ = s.wait(context.WithoutCancel(ctx)) // a second cancellation leaves the rest to the loop
+}
+
+// onExit takes the exit code, tells the protocol and wakes who waits.
+func (s *subprocess) onExit() {
+	if s.exited {
+		return
+	}
+	if s.group {
+		// Why before Reap: until then the number of the group is nobody else's.
+		if ended := s.child.WaitFor(0); ended {
+			_ = s.child.SignalGroup(syscall.SIGKILL) // nobody left is no error
+		}
+	}
+	if s.watch != nil {
+		s.watch.Close() // Reap closes the descriptor
+		s.watch = nil
+	}
+	code, done, err := s.child.Reap()
+	switch {
+	case !done:
+		s.waitAside()
+		return
+	case err != nil:
+		code = lostCode
+		s.loop.Logger().Warn("the exit code of a child is lost, 255 stands for it", "pid", s.pid, "program", s.name, "error", err)
+	}
+	s.exit(code)
+}
+
+// lostCode is asyncio's for a child that somebody else reaped.
+const lostCode = 255
+
+func (s *subprocess) exit(code int) {
+	s.exited, s.code = true, code
+	if s.started {
+		s.call("ProcessExited", s.proto.ProcessExited)
+	}
+	for _, f := range s.waiters {
+		if !f.Done() {
+			_ = f.SetResult(code)
+		}
+	}
+	s.waiters = nil
+	s.maybeEnd()
+}
+
+// childPipe is the protocol of one pipe of a child.
+type childPipe struct {
+	s  *subprocess
+	fd int
+}
+
+func (p *childPipe) DataReceived(b []byte) { p.s.proto.PipeDataReceived(p.fd, b) }
+
+func (p *childPipe) PauseWriting() {
+	if w, ok := p.s.proto.(WritePauser); ok {
+		w.PauseWriting()
+	}
+}
+
+func (p *childPipe) ResumeWriting() {
+	if w, ok := p.s.proto.(WritePauser); ok {
+		w.ResumeWriting()
+	}
+}
+
+func (p *childPipe) ConnectionLost(reason error) {
+	s := p.s
+	if s.started {
+		s.call("PipeConnectionLost", func() { s.proto.PipeConnectionLost(p.fd, reason) })
+	}
+	s.open--
+	s.maybeEnd()
+}
+
+// maybeEnd queues ConnectionLost once nothing else can come.
+func (s *subprocess) maybeEnd() {
+	if s.exited && s.open == 0 && !s.ending {
+		s.ending = true
+		s.loop.Soon(s.end)
+	}
+}
+
+func (s *subprocess) end() {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	leave(s)
+	if s.started {
+		s.call("ConnectionLost", func() { s.proto.ConnectionLost(s.reason) })
+	}
+}
+
+// loopClosed ends everything at once: no turn will come.
+func (s *subprocess) loopClosed() {
+	if s.ended {
+		return
+	}
+	s.closing, s.reason = true, loopnode.ErrLoopClosed
+	for _, c := range s.pipes {
+		if c != nil {
+			c.loopClosed()
+		}
+	}
+	if !s.exited {
+		s.killAndReap()
+	}
+	s.end()
+}
+
+// closePatience is how long closing the loop waits for a child that was killed.
+const closePatience = time.Second
+
+func (s *subprocess) killAndReap() {
+	_ = s.child.Signal(syscall.SIGKILL) // an end of its own is as good
+	if s.child.WaitFor(closePatience) {
+		s.onExit()
+		return
+	}
+	s.loop.Logger().Warn("a killed child does not end; it is reaped when it does", "pid", s.pid, "program", s.name)
+	child := s.child
+	if s.watch != nil {
+		s.watch.Close()
+	}
+	// goroutine: owner: nobody, the loop is closed; ends when the child does.
+	go func() {
+		child.Wait()
+		_, _, _ = child.Reap()
+	}()
+	s.exit(-int(syscall.SIGKILL))
+}
+
+// call runs one method of the protocol. A panic is reported and costs that call.
+func (s *subprocess) call(method string, fn func()) *guard.Panic {
+	p := guard.Call(fn)
+	if p == nil {
+		return nil
+	}
+	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
+		Message: "Exception in protocol." + method, Exception: p, Transport: s, Protocol: s.proto,
+	})
+	var fatal *loopnode.FatalError
+	if errors.As(error(p), &fatal) {
+		panic(p) // leaves the loop's run, as from any callback
+	}
+	return p
+}
+
+// wait waits for the exit code; any number of tasks may.
+func (s *subprocess) wait(ctx context.Context) (int, error) {
+	if s.exited {
+		return s.code, nil
+	}
+	f := loopnode.NewFuture[int](s.loop)
+	s.waiters = append(s.waiters, f)
+	code, err := f.Await(ctx)
+	if err != nil {
+		s.waiters = slices.DeleteFunc(s.waiters, func(w *loopnode.Future[int]) bool { return w == f })
+	}
+	return code, err
+}
+
+func (s *subprocess) Pid() int                         { return s.pid }
+func (s *subprocess) Returncode() (int, bool)          { return s.code, s.exited }
+func (s *subprocess) Loop() *loopnode.Loop             { return s.loop }
+func (s *subprocess) IsClosing() bool                  { return s.closing }
+func (s *subprocess) Protocol() SubprocessProtocol     { return s.proto }
+func (s *subprocess) SetProtocol(p SubprocessProtocol) { s.proto = p }
+func (s *subprocess) Terminate() error                 { return s.SendSignal(syscall.SIGTERM) }
+func (s *subprocess) Kill() error                      { return s.SendSignal(syscall.SIGKILL) }
+
+func (s *subprocess) PipeTransport(fd int) Transport {
+	if fd < 0 || fd >= len(s.pipes) || s.pipes[fd] == nil {
+		return nil
+	}
+	return s.pipes[fd]
+}
+
+func (s *subprocess) SendSignal(sig syscall.Signal) error {
+	if err := validSignal(sig); err != nil {
+		return err
+	}
+	if s.exited {
+		return fmt.Errorf("%w: process %d has ended (%s)", ErrProcessLookup, s.pid, outcome(s.code))
+	}
+	if err := s.child.Signal(sig); err != nil {
+		return fmt.Errorf("sending signal %d to process %d: %w", int(sig), s.pid, err)
+	}
+	return nil
+}
+
+func (s *subprocess) Close() {
+	if s.closing {
+		return
+	}
+	s.closing = true
+	for i, c := range s.pipes {
+		switch {
+		case c == nil:
+		case i == 0:
+			c.Abort() // nobody will take what is queued
+		default:
+			c.Close()
+		}
+	}
+	if !s.exited {
+		_ = s.child.Signal(syscall.SIGKILL) // gone, or not ours to kill: the exit is awaited either way
+	}
+}
+
+// String names the child and its state.
+func (s *subprocess) String() string {
+	state := "running"
+	if s.exited {
+		state = outcome(s.code)
+	}
+	return fmt.Sprintf("<Subprocess %s pid %d %s>", s.name, s.pid, state)
+}
+
+func outcome(code int) string {
+	if code < 0 {
+		return fmt.Sprintf("signal %d", -code)
+	}
+	return fmt.Sprintf("exit %d", code)
+}
