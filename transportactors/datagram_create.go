@@ -28,6 +28,7 @@ import (
 //
 // WithSocket takes a datagram socket instead, and then neither addresses nor
 // WithReusePort nor WithBroadcast; network is empty or that of the socket.
+// SO_REUSEADDR is never set: it would let others share the port.
 func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory func() P, network, local, remote string, opts ...Option) (DatagramTransport, P, error) {
 	var p P
 	if factory == nil {

@@ -14,8 +14,9 @@ import (
 // from its peer. Without this method the kernel closes what a peer sends. asyncio
 // leaves this to socket.recv_fds.
 type FilesReceiver interface {
-	// FilesReceived brings files that came with the first byte of the data that
-	// follows it. They are the protocol's from its return on: it closes them. They
+	// FilesReceived brings files just before the DataReceived that has the first
+	// byte of the data they were sent with; earlier bytes may precede it there, as
+	// always in a stream. They are the protocol's from its return on: it closes them. They
 	// are closed for it when it panics. One call has at most 253.
 	FilesReceived(files []*os.File)
 }
@@ -79,7 +80,7 @@ func withDescriptors(files []*os.File, fds []int, fn func([]int) error) error {
 	var inner error
 	err = raw.Control(func(fd uintptr) { inner = withDescriptors(files[1:], append(fds, int(fd)), fn) })
 	if err != nil {
-		return fmt.Errorf("sending file %s: %w", files[0].Name(), err)
+		return fmt.Errorf("sending file %s: %w", files[0].Name(), os.ErrClosed) // the one reason there is
 	}
 	return inner
 }
