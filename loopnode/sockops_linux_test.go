@@ -37,6 +37,11 @@ func onSockets(t *testing.T, fn func(ctx context.Context, l *Loop, b *counting))
 	pool := NewPool(2)
 	l, _ := newLoop(t, func(c *Config) { c.Backend, c.Executor = b, pool })
 	before := openFiles(t)
+	t.Cleanup(func() { // behind those of fn
+		if after := openFiles(t); after > before {
+			t.Errorf("%d descriptors before, %d after", before, after)
+		}
+	})
 	limit, stop := context.WithTimeout(context.Background(), 30*time.Second)
 	defer stop()
 	_, err = RunUntilComplete(l, CreateTask(l.Context(limit), "test", func(ctx context.Context) (int, error) {
@@ -47,9 +52,6 @@ func onSockets(t *testing.T, fn func(ctx context.Context, l *Loop, b *counting))
 	must(t, pool.Shutdown(context.Background()))
 	if b.adds != b.removes || len(l.sockOps) != 0 || l.watching != 0 {
 		t.Errorf("left behind: %d registrations of %d, %d operations, %d watched", b.adds-b.removes, b.adds, len(l.sockOps), l.watching)
-	}
-	if after := openFiles(t); after > before {
-		t.Errorf("%d descriptors before, %d after", before, after)
 	}
 }
 

@@ -32,7 +32,8 @@ type sockOp struct {
 	loop  *Loop
 	task  *task
 	side  side
-	fd    int // the duplicate, closed by release
+	fd    int  // the caller's until the task gives way for the first time, then the duplicate
+	own   bool // fd is the duplicate: release closes it
 	watch *Watch
 	ready *Future[struct{}] // what the task waits for
 	gone  bool              // released, by its task or by a successor
@@ -50,10 +51,7 @@ func onSocket[T any](ctx context.Context, s side, try func(fd int) (T, error)) (
 		if !sock.WouldBlock(err) {
 			return v, err
 		}
-		op, err := t.loop.hold(t, s)
-		if err != nil {
-			return v, err
-		}
+		op := t.loop.hold(t, s)
 		defer op.release()
 		for {
 			if err := op.wait(ctx); err != nil {
@@ -110,17 +108,26 @@ func (l *Loop) unheld(s side) error {
 }
 
 // hold reserves s until release.
-func (l *Loop) hold(t *task, s side) (*sockOp, error) {
-	fd, err := sock.Duplicate(s.fd)
-	if err != nil {
-		return nil, fmt.Errorf("waiting on %s: no descriptor is left to do so: %w", s, err)
-	}
-	op := &sockOp{loop: l, task: t, side: s, fd: fd}
+func (l *Loop) hold(t *task, s side) *sockOp {
+	op := &sockOp{loop: l, task: t, side: s, fd: s.fd}
 	if l.sockOps == nil {
 		l.sockOps = map[side]*sockOp{}
 	}
 	l.sockOps[s] = op
-	return op, nil
+	return op
+}
+
+// keep makes the duplicate: from here on others run.
+func (o *sockOp) keep() error {
+	if o.own {
+		return nil
+	}
+	fd, err := sock.Duplicate(o.side.fd)
+	if err != nil {
+		return fmt.Errorf("waiting on %s needs a duplicate of it: %w", o.side, err)
+	}
+	o.fd, o.own = fd, true
+	return nil
 }
 
 // leaving reports whether the operation's task was told to end it.
@@ -130,6 +137,9 @@ func (o *sockOp) leaving() bool {
 
 // wait suspends the task until the descriptor may be ready.
 func (o *sockOp) wait(ctx context.Context) error {
+	if err := o.keep(); err != nil {
+		return err
+	}
 	o.ready = NewFuture[struct{}](o.loop)
 	if o.watch == nil {
 		want := Readable
@@ -146,9 +156,13 @@ func (o *sockOp) wait(ctx context.Context) error {
 		return err
 	}
 	if o.gone {
-		return fmt.Errorf("%w: another operation took %s over after this one was cancelled", ErrBusy, o.side)
+		return o.taken()
 	}
 	return nil
+}
+
+func (o *sockOp) taken() error {
+	return fmt.Errorf("%w: another operation took %s over after this one was cancelled", ErrBusy, o.side)
 }
 
 func (o *sockOp) wake() {
@@ -169,7 +183,9 @@ func (o *sockOp) release() {
 	if o.watch != nil {
 		o.watch.Close()
 	}
-	_ = sock.Close(o.fd)
+	if o.own {
+		_ = sock.Close(o.fd)
+	}
 }
 
 // letGo is how long a goroutine whose ctx has ended waits for the loop to take

@@ -38,6 +38,9 @@ func Describe(fd int) (family, kind, proto int, err error) {
 	return family, kind, proto, nil
 }
 
+// Type is the type of a socket alone.
+func Type(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) }
+
 // ReadFrom takes one datagram, or what is there of a stream, and tells who sent
 // it; nil when nobody says so.
 func ReadFrom(fd int, p []byte) (int, net.Addr, error) {

@@ -16,6 +16,9 @@ func Same(int, int) bool { return false }
 // Describe answers ErrUnsupported.
 func Describe(int) (family, kind, proto int, err error) { return 0, 0, 0, ErrUnsupported }
 
+// Type answers ErrUnsupported.
+func Type(int) (int, error) { return 0, ErrUnsupported }
+
 // ReadFrom answers ErrUnsupported.
 func ReadFrom(int, []byte) (int, net.Addr, error) { return 0, nil, ErrUnsupported }
 
