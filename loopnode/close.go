@@ -43,10 +43,9 @@ func (l *Loop) CloseWith(why error) error {
 	l.core.Timers.Clear()
 	l.pools.abandon()
 	l.reportUnretrieved()
-	for _, w := range l.workers {
-		w.co.Close()
-	}
-	l.workers, l.watches, l.readBuf = nil, nil, nil
+	l.dropped.Stop()
+	l.left.release()
+	l.watches, l.readBuf = nil, nil
 	return l.backend.Close()
 }
 

@@ -51,6 +51,10 @@ func taskOf(ctx context.Context) *task {
 	return t
 }
 
+// values is the ctx the task was created with, on its loop. It outlives the task
+// and does not refer to it.
+func (t *task) values() context.Context { return t.loop.Context(t.ctx.parent) }
+
 // taskContext is a task's ctx: it carries loop and task, and it is done when
 // the task is asked to cancel or has ended. Methods: any goroutine.
 type taskContext struct {

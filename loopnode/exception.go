@@ -20,7 +20,7 @@ type ExceptionContext struct {
 	Protocol  any
 	Transport any
 	Generator any
-	Context   context.Context // of the callback or task concerned
+	Context   context.Context // of the callback, task or future concerned; the handler's values come from here
 	Source    string          // where it was created; debug mode
 	Running   string          // where the callback that ran was created; debug mode
 	Extra     map[string]any
@@ -42,6 +42,9 @@ func (l *Loop) ExceptionHandler() ExceptionHandler { return l.handler }
 // by a handler ends the run. Loop goroutine. asyncio: loop.call_exception_handler.
 func (l *Loop) CallExceptionHandler(ec ExceptionContext) {
 	l.runningSource(&ec)
+	if ec.Context == nil {
+		ec.Context = l.ctx
+	}
 	if l.handler == nil {
 		l.callDefault(ec, "Exception in default exception handler")
 		return

@@ -189,7 +189,11 @@ const runShutdownLimit = 5 * time.Minute
 // born failed without a loop in ctx. Loop goroutine. asyncio: loop.run_in_executor.
 func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)) *Future[T] {
 	l := loopOf(ctx)
-	if err := startable(l, fn == nil); err != nil {
+	err := startable(l, false)
+	if fn == nil {
+		err = invalid("RunInExecutor needs a function, not nil")
+	}
+	if err != nil {
 		return &Future[T]{future: future{state: failed, err: err}}
 	}
 	f := NewFuture[T](l)

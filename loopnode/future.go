@@ -1,6 +1,7 @@
 package loopnode
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"sync/atomic"
@@ -244,11 +245,13 @@ type unretrieved struct {
 	what   string
 	source string
 	loop   *Loop
+	ctx    context.Context // of the task; nil for a plain future
 }
 
 func trackUnretrieved(f *future, err error) *unretrieved {
 	u := &unretrieved{err: err, loop: f.loop, what: "Future", source: frames(f.source)}
 	if f.owner != nil {
+		u.ctx = f.owner.values()
 		u.what = "Task " + f.owner.label()
 	}
 	if !f.loop.closed.Load() {
@@ -273,7 +276,7 @@ func (u *unretrieved) report() {
 	}
 	delete(u.loop.lost, u)
 	u.loop.CallExceptionHandler(ExceptionContext{
-		Message: u.what + " exception was never retrieved", Exception: u.err, Future: u.what, Source: u.source,
+		Message: u.what + " exception was never retrieved", Exception: u.err, Future: u.what, Source: u.source, Context: u.ctx,
 	})
 }
 

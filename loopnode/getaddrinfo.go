@@ -78,6 +78,7 @@ func Getaddrinfo(ctx context.Context, host, service string, hints Hints) ([]Addr
 		return q.answers(), nil
 	}
 	q.from = resolverOf(ctx)
+	defer timeLookup(ctx, host, service)()
 	return offLoop(ctx, q.ask)
 }
 

@@ -2,6 +2,7 @@ package loopnode
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -42,7 +43,8 @@ type Loop struct {
 	admit    func(core.Item)   // accept, bound once
 	event    func(any, Events) // onEvent, bound once
 	tasks    taskList
-	workers  []*worker                 // idle coroutines
+	left     *remains // idle coroutines, for Close or the collector
+	dropped  runtime.Cleanup
 	lost     map[*unretrieved]struct{} // failures nobody has looked at
 	ctx      context.Context           // what CallbackContext and Context derive from
 	pools    executors
@@ -96,6 +98,7 @@ func New(cfg Config) (*Loop, error) {
 	l.ctx = context.WithValue(context.Background(), loopKey{}, l)
 	l.beat.limit = cfg.Stuck
 	l.SetDebug(cfg.Debug)
+	l.watchDropped()
 	return l, nil
 }
 

@@ -61,9 +61,9 @@ type worker struct {
 const maxIdleWorkers = 4096
 
 func (l *Loop) takeWorker(t *task) *worker {
-	if n := len(l.workers); n > 0 {
-		w := l.workers[n-1]
-		l.workers = l.workers[:n-1]
+	if n := len(l.left.idle); n > 0 {
+		w := l.left.idle[n-1]
+		l.left.idle = l.left.idle[:n-1]
 		w.t = t
 		return w
 	}
@@ -75,11 +75,11 @@ func (l *Loop) takeWorker(t *task) *worker {
 
 func (l *Loop) giveWorker(w *worker) {
 	w.t = nil
-	if l.closed.Load() || len(l.workers) >= maxIdleWorkers {
+	if l.closed.Load() || len(l.left.idle) >= maxIdleWorkers {
 		w.co.Close()
 		return
 	}
-	l.workers = append(l.workers, w)
+	l.left.idle = append(l.left.idle, w)
 }
 
 var taskCount atomic.Int64
@@ -409,7 +409,7 @@ func AllTasks(l *Loop) []TaskRef {
 func (l *Loop) abandonTasks() {
 	for t := l.tasks.head; t != nil; t = l.tasks.head {
 		l.tasks.remove(t)
-		l.CallExceptionHandler(ExceptionContext{Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source)})
+		l.CallExceptionHandler(ExceptionContext{Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source), Context: t.values()})
 		t.ctx.end()
 		if t.unlink != nil {
 			t.unlink()

@@ -20,7 +20,7 @@ func (l *Loop) teardown() error {
 		if f := t.t.fut; f.state == failed && !l.closed.Load() {
 			f.see()
 			l.CallExceptionHandler(ExceptionContext{
-				Message: "unhandled exception during Run shutdown", Exception: f.err, Task: t.String(),
+				Message: "unhandled exception during Run shutdown", Exception: f.err, Task: t.String(), Context: t.t.values(),
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type Poller struct {
 
 	wakeMu sync.Mutex // guards wakeFD against Close
 	wakeFD int        // Invariant: -1 once closed.
+
+	dropped runtime.Cleanup // closes what is left of a poller nobody closes
 }
 
 // wakeSlot and alarmSlot are slots no registration has.
@@ -52,7 +55,18 @@ func New() (*Poller, error) {
 		p.Close()
 		return nil, err
 	}
+	p.dropped = runtime.AddCleanup(p, closeDropped, [2]int{p.wakeFD, p.alarm.fd})
 	return p, nil
+}
+
+// closeDropped closes what a poller that nobody closed has beside its file,
+// which closes itself.
+func closeDropped(fds [2]int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
 }
 
 // watch registers one of the poller's own descriptors.
@@ -70,6 +84,7 @@ func (p *Poller) Close() error {
 		return nil
 	}
 	p.closed = true
+	p.dropped.Stop()
 	p.wakeMu.Lock()
 	unix.Close(p.wakeFD)
 	p.wakeFD = -1
