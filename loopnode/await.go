@@ -50,7 +50,7 @@ func (t *task) await(ctx context.Context, f *future) error {
 		alarm = t.onContext(ctx, f)
 		defer alarm()
 	}
-	t.waiting, t.waitID = f, f.register(doneCall{task: t})
+	t.waiting, t.waitID = f, f.register(doneCall{by: t.fut})
 	if t.mustCancel && f.Cancel(t.cancelMsg) {
 		t.mustCancel = false
 	}
@@ -63,6 +63,11 @@ func (t *task) suspend() error {
 		return t.refuseWait()
 	}
 	ok := t.w.co.Suspend()
+	for t.report != nil {
+		*t.report = callers()
+		ok = t.w.co.Suspend()
+	}
+	f := t.waiting
 	t.waiting, t.waitID = nil, 0
 	switch {
 	case !ok:
@@ -73,6 +78,9 @@ func (t *task) suspend() error {
 		return err
 	case t.mustCancel:
 		t.mustCancel = false
+		if f != nil && f.state == cancelled {
+			return nil // an earlier request took effect: the future tells it
+		}
 		return t.cancelled()
 	}
 	return nil

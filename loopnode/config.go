@@ -37,6 +37,10 @@ type Config struct {
 	// Actors is the system that the loop, its transports and its children are
 	// actors of; nil is actors.Default().
 	Actors *actors.System
+	// ProfileLabels names the goroutine of each task, and of the loop itself, in
+	// profiles and goroutine dumps (labels "loop" and "task"). It costs about a
+	// microsecond per task, nothing per step.
+	ProfileLabels bool
 	// Backend replaces clock and poller; see package looptest.
 	Backend Backend
 }

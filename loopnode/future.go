@@ -3,6 +3,7 @@ package loopnode
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"runtime"
 	"sync/atomic"
 )
@@ -38,9 +39,10 @@ type CallbackID uint64
 
 // doneCall is one done callback: a function, or a task to wake.
 type doneCall struct {
-	id   CallbackID // 0: no entry
-	fn   func()
-	task *task
+	id CallbackID // 0: no entry
+	fn func()     // nil: wake the task by
+	by *future    // who waits through it, for the call graph; nil for a plain function
+	at uintptr    // the user's function inside fn; 0 when it is fn itself
 }
 
 // Waiter is any future or task, whatever its result type.
@@ -171,7 +173,20 @@ func (f *future) see() {
 // AddDoneCallback makes the loop call fn when the future is done; at once, that
 // is in the next turn, when it is done already. asyncio: add_done_callback.
 func (f *Future[T]) AddDoneCallback(fn func(*Future[T])) CallbackID {
-	return f.onDone(func() { fn(f) })
+	return f.register(doneCall{fn: func() { fn(f) }, at: reflect.ValueOf(fn).Pointer()})
+}
+
+// AddDoneCallbackContext is AddDoneCallback with a context that fn gets and that
+// the exception handler sees; a function without one has the variables it
+// captured. asyncio: add_done_callback(context=…).
+func (f *Future[T]) AddDoneCallbackContext(ctx context.Context, fn func(context.Context, *Future[T])) CallbackID {
+	if f.loop != nil {
+		ctx = f.loop.Context(ctx)
+	}
+	return f.register(doneCall{at: reflect.ValueOf(fn).Pointer(), fn: func() {
+		f.loop.noteContext(ctx)
+		fn(ctx, f)
+	}})
 }
 
 // RemoveDoneCallback takes a callback back and returns how many that were: 1,
@@ -179,6 +194,11 @@ func (f *Future[T]) AddDoneCallback(fn func(*Future[T])) CallbackID {
 func (f *future) RemoveDoneCallback(id CallbackID) int { return f.forget(id) }
 
 func (f *future) onDone(fn func()) CallbackID { return f.register(doneCall{fn: fn}) }
+
+// onDoneFor is onDone for what waits on behalf of by.
+func (f *future) onDoneFor(by *future, fn func()) CallbackID {
+	return f.register(doneCall{fn: fn, by: by})
+}
 
 func (f *future) register(c doneCall) CallbackID {
 	f.lastID++
@@ -230,8 +250,8 @@ func (f *future) settle(s futureState, err error) {
 func (l *Loop) fire(c doneCall) {
 	switch {
 	case l == nil || l.closed.Load():
-	case c.task != nil:
-		c.task.schedule()
+	case c.fn == nil:
+		c.by.owner.schedule()
 	default:
 		l.soon(c.fn)
 	}

@@ -90,7 +90,7 @@ func (g *gathering) start() {
 			done = append(done, c)
 			continue
 		}
-		c.onDone(func() { g.ended(c) })
+		c.onDoneFor(g.outer, func() { g.ended(c) })
 	}
 	for _, c := range done {
 		g.ended(c)

@@ -72,27 +72,25 @@ func WithTaskGroup(ctx context.Context, body func(ctx context.Context, g *TaskGr
 // GroupTask runs fn as a task of g; see CreateTask. On a group that has ended
 // or is ending after a failure the task is born failed with ErrInvalidState and
 // fn never runs. asyncio: TaskGroup.create_task.
-func GroupTask[T any](g *TaskGroup, name string, fn func(context.Context) (T, error)) *Task[T] {
+func GroupTask[T any](g *TaskGroup, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
 	if err := g.open(); err != nil {
-		k := &Task[T]{}
-		k.state, k.err = failed, err
-		return k
+		return refusedTask[T](err)
 	}
-	k := CreateTask(g.ctx, name, fn)
-	if k.loop == nil {
+	k := CreateTask(g.ctx, name, fn, opts...)
+	if k.loop == nil || k.state == finished { // done eagerly: nothing to wait for
 		return k
 	}
 	g.tasks.add(&k.t)
-	k.onDone(func() { g.ended(&k.t) })
+	k.onDoneFor(g.parent.fut, func() { g.ended(&k.t) })
 	return k
 }
 
 // Go is GroupTask for functions without a result.
-func (g *TaskGroup) Go(name string, fn func(context.Context) error) *Task[struct{}] {
+func (g *TaskGroup) Go(name string, fn func(context.Context) error, opts ...TaskOption) *Task[struct{}] {
 	if fn == nil {
-		return GroupTask[struct{}](g, name, nil)
+		return GroupTask[struct{}](g, name, nil, opts...)
 	}
-	return GroupTask(g, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
+	return GroupTask(g, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts...)
 }
 
 func (g *TaskGroup) open() error {

@@ -138,6 +138,15 @@ func (l *Loop) refuse(fn func()) uint64 {
 	return pos
 }
 
+// noteContext gives the callback that runs a context, for its failure's report.
+func (l *Loop) noteContext(ctx context.Context) {
+	m := &callMeta{ctx: ctx}
+	if old, ok := l.run.item.Meta.(*callMeta); ok {
+		m.source = old.source
+	}
+	l.run.item.Meta = m
+}
+
 // TimerHandle is one scheduled timer. asyncio.TimerHandle.
 type TimerHandle struct {
 	loop    *Loop

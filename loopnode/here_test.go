@@ -142,7 +142,7 @@ func TestTasksOnTheirWayWhenTheLoopCloses(t *testing.T) {
 	CreateTask(l.Context(context.Background()), "late", func(context.Context) (int, error) { t.Error("ran"); return 0, nil })
 	must(t, l.Close())
 	for _, name := range []string{"early", "late"} {
-		if !strings.Contains(log.String(), "<Task "+name+" pending>") {
+		if !strings.Contains(log.String(), "<Task "+name+" pending") {
 			t.Errorf("%s is not reported: %s", name, log)
 		}
 	}

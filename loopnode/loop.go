@@ -54,12 +54,14 @@ type Loop struct {
 	// without a supervisor.
 	tooMany func(error) error
 
+	factory atomic.Pointer[TaskFactory]
 	tracing atomic.Bool          // debug, for other goroutines
 	current atomic.Pointer[task] // the task whose step runs
 	running atomic.Bool
 	closed  atomic.Bool
 	gone    chan struct{} // closed by Close: releases goroutines that wait
 	beat    watchdog
+	labels  bool       // Config.ProfileLabels
 	closing sync.Mutex // one Close at a time
 	onClose closers
 	why     error // of the close; written before closed, read after it
@@ -96,7 +98,7 @@ func New(cfg Config) (*Loop, error) {
 	l.batch, l.event = l.runSome, l.onEvent
 	l.admit = l.accept
 	l.ctx = context.WithValue(context.Background(), loopKey{}, l)
-	l.beat.limit = cfg.Stuck
+	l.beat.limit, l.labels = cfg.Stuck, cfg.ProfileLabels
 	l.SetDebug(cfg.Debug)
 	l.watchDropped()
 	return l, nil

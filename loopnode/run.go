@@ -1,6 +1,7 @@
 package loopnode
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -63,7 +64,10 @@ func (l *Loop) leave() {
 // Awaitable is a Future, a Task, or anything else that waits like one.
 type Awaitable[T any] interface {
 	Waiter
+	// Result is the outcome of one that is done; see Future.Result.
 	Result() (T, error)
+	// Await waits for the outcome; see Future.Await.
+	Await(ctx context.Context) (T, error)
 }
 
 // RunUntilComplete runs l until f is done and returns its result. A result that

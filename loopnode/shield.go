@@ -18,7 +18,7 @@ func Shield[T any](ctx context.Context, aw Awaitable[T]) *Future[T] {
 		return refusedFuture[T](err)
 	}
 	outer := NewFuture[T](inner.loop)
-	id := inner.onDone(func() {
+	id := inner.onDoneFor(&outer.future, func() {
 		if outer.state == pending {
 			outer.value = inner.value
 			outer.endLike(&inner.future)

@@ -2,9 +2,7 @@ package loopnode
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"sync/atomic"
 
@@ -34,72 +32,55 @@ type task struct {
 
 	started    bool
 	scheduled  bool // a step is queued
+	asking     bool // what it waits for is being asked to end
 	mustCancel bool // a cancellation waits to be delivered
 	cancelMsg  string
 	cancelling int
 	refusals   int
 	waiting    *future
 	waitID     CallbackID
-	thrown     error // what the next resumption throws
-	unlink     func() bool
+	thrown     error       // what the next resumption throws
+	outer      *task       // the task inside whose step this one's first step runs
+	inner      bool        // such a step runs inside this one's
+	report     *[]uintptr  // where the suspended task writes down its stack
+	unlink     func() bool // takes the watch on the creating ctx back
 	// Invariant: linked into loop.tasks while not done.
 	prev, next *task
 }
 
-// runner runs the body and keeps its value.
-type runner interface{ exec() error }
-
-// worker is a pooled coroutine with its functions bound once.
-type worker struct {
-	co   *coro.Worker
-	t    *task
-	main func()
-	step func()
-	gid  uint64 // the coroutine's goroutine; 0 before its first body
-}
-
-const maxIdleWorkers = 4096
-
-func (l *Loop) takeWorker(t *task) *worker {
-	if n := len(l.left.idle); n > 0 {
-		w := l.left.idle[n-1]
-		l.left.idle = l.left.idle[:n-1]
-		w.t = t
-		return w
-	}
-	w := &worker{co: coro.New(), t: t}
-	w.main = func() { w.t.main() }
-	w.step = func() { w.t.step() }
-	return w
-}
-
-func (l *Loop) giveWorker(w *worker) {
-	w.t = nil
-	if l.closed.Load() || len(l.left.idle) >= maxIdleWorkers {
-		w.co.Close()
-		return
-	}
-	l.left.idle = append(l.left.idle, w)
+// runner runs the body, keeps its value, and knows where its code is.
+type runner interface {
+	exec() error
+	entry() uintptr
 }
 
 var taskCount atomic.Int64
 
 // CreateTask runs fn as a task of ctx's loop; its first step comes in the next
-// turn, never inside CreateTask, in the order of all calls and callbacks. The task sees the values of ctx; it is not
-// cancelled with the task that created it, but it is when ctx has an end of its
-// own (context.WithTimeout and the like). An empty name becomes Task-N. Without
-// a usable loop the task is born failed: ErrNoRunningLoop, ErrLoopClosed.
-// Any goroutine. asyncio: loop.create_task.
-func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error)) *Task[T] {
+// turn, never inside CreateTask, in the order of all calls and callbacks (but
+// see EagerStart). The task sees the values of ctx; it is not cancelled with the
+// task that created it, but it is when ctx has an end of its own
+// (context.WithTimeout and the like). An empty name becomes Task-N. A task that
+// cannot start is born failed: ErrNoRunningLoop, ErrLoopClosed,
+// ErrInvalidArgument (nil function), or what the loop's TaskFactory says.
+// It does not wait. Any goroutine. asyncio: loop.create_task.
+func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
 	l := loopOf(ctx)
-	k := &Task[T]{fn: fn}
-	k.loop = l
 	if err := startable(l, fn == nil); err != nil {
-		k.loop, k.state, k.err = nil, failed, err
-		return k
+		return refusedTask[T](err)
 	}
-	k.owner = &k.t
-	k.t = task{loop: l, fut: &k.future, body: k, name: name}
+	k := &Task[T]{fn: fn}
+	k.loop, k.owner = l, &k.t
+	k.t.loop, k.t.fut, k.t.body = l, &k.future, k
+	start := StartDefault
+	if factory := l.factory.Load(); factory != nil || len(opts) > 0 {
+		spec, err := k.plan(ctx, name, factory, opts)
+		if err != nil {
+			return refusedTask[T](err)
+		}
+		ctx, name, start = spec.Context, spec.Name, spec.Start
+	}
+	k.t.name = name
 	if name == "" {
 		k.t.n = taskCount.Add(1)
 	}
@@ -108,11 +89,24 @@ func CreateTask[T any](ctx context.Context, name string, fn func(context.Context
 	}
 	k.t.ctx.task = &k.t
 	k.t.inherit(ctx)
+	if start == StartEager && l.here() {
+		if k.t.beginNow(); k.state != pending {
+			k.fn = nil
+		}
+		return k
+	}
 	// Why through the inbox, on the loop's own goroutine too: nobody has to know
 	// where this code runs, and the inbox keeps the order.
 	if !l.inbox.Put(core.Item{Meta: &k.t}) {
-		k.state, k.err = failed, startable(l, false)
+		return refusedTask[T](closedError(l))
 	}
+	return k
+}
+
+// refusedTask is born failed and belongs to no loop.
+func refusedTask[T any](err error) *Task[T] {
+	k := &Task[T]{}
+	k.state, k.err = failed, err
 	return k
 }
 
@@ -181,13 +175,13 @@ func (t *task) step() {
 		t.started = true
 		t.w.co.Start(t.w.main)
 	}
-	if l.debug {
+	if l.debug && t.outer == nil {
 		l.beat.task = t
 	}
-	prev := l.current.Load()
 	l.current.Store(t)
 	out := t.w.co.Resume()
-	l.current.Store(prev)
+	l.current.Store(t.outer)
+	t.outer = nil
 	switch out {
 	case coro.Finished:
 		t.complete(t.thrown)
@@ -207,6 +201,10 @@ func (t *task) main() {
 	}
 	t.gid.Store(t.w.gid)
 	t.thrown = nil
+	if t.loop.labels {
+		t.thrown = t.labelled(t.body.exec)
+		return
+	}
 	t.thrown = t.body.exec()
 }
 
@@ -223,10 +221,7 @@ func (t *task) complete(err error) {
 		t.w = nil
 	}
 	l.tasks.remove(t)
-	t.ctx.end()
-	if t.unlink != nil {
-		t.unlink()
-	}
+	t.release()
 	switch fatal := asFatal(err); {
 	case fatal != nil:
 		t.fut.fail(err)
@@ -240,52 +235,16 @@ func (t *task) complete(err error) {
 	default:
 		t.fut.fail(err)
 	}
-	t.body = nil
 }
 
-// endsCancelled: the body let a cancellation through, in this package's words
-// or, once asked to cancel, in the context package's.
-func (t *task) endsCancelled(err error) bool {
-	return errors.Is(err, ErrCancelled) || t.cancelling > 0 && errors.Is(err, context.Canceled)
-}
-
-func (t *task) cancelled() error { return &CancelledError{Msg: t.cancelMsg} }
-
-// cancel asks the task to end; see future.Cancel.
-func (t *task) cancel(msg ...string) bool {
-	if t.fut.state != pending {
-		return false
-	}
-	t.cancelling++
-	if len(msg) > 0 {
-		t.cancelMsg = msg[0]
-	} else {
-		t.cancelMsg = ""
-	}
+// release ends what the task's ctx and the one it was made with have to do with
+// each other and with the task.
+func (t *task) release() {
 	t.ctx.end()
-	if t.waiting != nil && t.waiting.Cancel(msg...) {
-		return true // its end wakes the task
+	if t.unlink != nil {
+		t.unlink()
+		t.unlink = nil
 	}
-	t.mustCancel = true
-	return true
-}
-
-// Cancelling is how many cancel requests are open. asyncio: cancelling.
-func (k *Task[T]) Cancelling() int { return k.t.cancelling }
-
-// Uncancel withdraws one request and returns how many are left; at 0 a
-// cancellation not yet delivered is withdrawn and the ctx is usable again.
-// asyncio: uncancel.
-func (k *Task[T]) Uncancel() int { return k.t.uncancel() }
-
-func (t *task) uncancel() int {
-	if t.cancelling > 0 && t.fut.state == pending {
-		if t.cancelling--; t.cancelling == 0 {
-			t.mustCancel = false
-			t.ctx.reopen()
-		}
-	}
-	return t.cancelling
 }
 
 // Name is the task's name.
@@ -301,6 +260,13 @@ func (t *task) label() string {
 // SetName changes it.
 func (k *Task[T]) SetName(name string) { k.t.name, k.t.n = name, 0 }
 
+// Func is the function the task runs; nil when it completed eagerly.
+// asyncio: Task.get_coro.
+func (k *Task[T]) Func() func(context.Context) (T, error) { return k.fn }
+
+// Context is the ctx the function gets. asyncio: Task.get_context.
+func (k *Task[T]) Context() context.Context { return &k.t.ctx }
+
 // SetResult is refused: only its function gives a task a result.
 func (k *Task[T]) SetResult(T) error {
 	return fmt.Errorf("%w: a task gets its result from its function", ErrInvalidState)
@@ -311,20 +277,6 @@ func (k *Task[T]) SetException(error) error {
 	return fmt.Errorf("%w: a task gets its error from its function", ErrInvalidState)
 }
 
-// String shows name and state.
-func (k *Task[T]) String() string { return k.t.String() }
-
-func (t *task) String() string {
-	state := [...]string{"pending", "finished", "failed", "cancelled"}[t.fut.state]
-	switch {
-	case t.fut.state == pending && t.cancelling > 0:
-		state = "cancelling"
-	case t.fut.state == pending && t.waiting != nil:
-		state = "pending, waiting"
-	}
-	return fmt.Sprintf("<Task %s %s>", t.label(), state)
-}
-
 // yield gives up exactly one turn.
 func (t *task) yield() error {
 	if err := t.owned(); err != nil {
@@ -332,91 +284,4 @@ func (t *task) yield() error {
 	}
 	t.schedule()
 	return t.suspend()
-}
-
-// taskList is the loop's tasks that are not done, oldest first. They are held
-// strongly: a pending task that nobody refers to goes on.
-type taskList struct {
-	head, tail *task
-	count      int
-}
-
-func (l *taskList) add(t *task) {
-	if t.prev = l.tail; t.prev != nil {
-		t.prev.next = t
-	} else {
-		l.head = t
-	}
-	l.tail = t
-	l.count++
-}
-
-func (l *taskList) remove(t *task) {
-	if t.prev == nil && l.head != t {
-		return
-	}
-	if t.prev != nil {
-		t.prev.next = t.next
-	} else {
-		l.head = t.next
-	}
-	if t.next != nil {
-		t.next.prev = t.prev
-	} else {
-		l.tail = t.prev
-	}
-	t.prev, t.next = nil, nil
-	l.count--
-}
-
-// TaskRef is a task whatever its result type.
-type TaskRef struct{ t *task }
-
-// Name is the task's name.
-func (r TaskRef) Name() string { return r.t.label() }
-
-// Cancel asks the task to end; see Future.Cancel.
-func (r TaskRef) Cancel(msg ...string) bool { return r.t.cancel(msg...) }
-
-// Done reports whether the task has ended.
-func (r TaskRef) Done() bool { return r.t.fut.state != pending }
-
-// String shows name and state.
-func (r TaskRef) String() string { return r.t.String() }
-
-// CurrentTask is the task that ctx belongs to and that runs now; false in a
-// callback. asyncio.current_task.
-func CurrentTask(ctx context.Context) (TaskRef, bool) {
-	if t := taskOf(ctx); t != nil && t.loop.current.Load() == t {
-		return TaskRef{t}, true
-	}
-	return TaskRef{}, false
-}
-
-// AllTasks are l's tasks that are not done, oldest first. Loop goroutine.
-// asyncio.all_tasks.
-func AllTasks(l *Loop) []TaskRef {
-	l.inbox.Drain(l.admit) // tasks just created count
-	out := make([]TaskRef, 0, l.tasks.count)
-	for t := l.tasks.head; t != nil; t = t.next {
-		out = append(out, TaskRef{t})
-	}
-	return out
-}
-
-// abandonTasks reports tasks that are pending when the loop closes and unwinds
-// them: their next wait returns ErrLoopClosed, their deferred calls run.
-func (l *Loop) abandonTasks() {
-	for t := l.tasks.head; t != nil; t = l.tasks.head {
-		l.tasks.remove(t)
-		l.CallExceptionHandler(ExceptionContext{Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source), Context: t.values()})
-		t.ctx.end()
-		if t.unlink != nil {
-			t.unlink()
-		}
-		if w := t.w; w != nil {
-			t.w.co.Close()
-			runtime.KeepAlive(w)
-		}
-	}
 }

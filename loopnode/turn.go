@@ -161,6 +161,7 @@ func (l *Loop) contained(what string, fn func()) {
 func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 	body := func() {
 		l.run.gid.Store(goroutineID())
+		l.label()
 		l.drive(once, limit)
 	}
 	for {

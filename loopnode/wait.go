@@ -89,7 +89,7 @@ func waitFor(ctx context.Context, l *Loop, fs []*future, o waitOptions) error {
 	left := len(fs)
 	ids := make([]CallbackID, len(fs))
 	for i, f := range fs {
-		ids[i] = f.onDone(func() {
+		ids[i] = f.onDoneFor(&waiter.future, func() {
 			left--
 			if left == 0 || o.when == FirstCompleted || o.when == FirstException && f.state == failed {
 				waiter.settleOnce()

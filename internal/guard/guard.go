@@ -5,7 +5,9 @@ package guard
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // Panic is what user code threw, with the stack it was thrown from.
@@ -13,6 +15,7 @@ import (
 type Panic struct {
 	Value any
 	Stack []byte
+	Calls []uintptr // the same stack from the panicking call outwards; see runtime.CallersFrames
 }
 
 // Error names the value, not the stack: the stack is for logs.
@@ -43,5 +46,27 @@ func Caught(v any) *Panic {
 	if p, ok := v.(*Panic); ok {
 		return p // rethrown: keep the first stack
 	}
-	return &Panic{Value: v, Stack: debug.Stack()}
+	return &Panic{Value: v, Stack: debug.Stack(), Calls: panicCalls()}
+}
+
+const maxCalls = 128
+
+// panicCalls are the calls below the runtime's own that started the panic.
+func panicCalls() []uintptr {
+	pcs := make([]uintptr, maxCalls)
+	pcs = pcs[:runtime.Callers(2, pcs)]
+	for i, pc := range pcs {
+		if f := runtime.FuncForPC(pc - 1); f != nil && f.Name() == "runtime.gopanic" {
+			pcs = pcs[i+1:]
+			break
+		}
+	}
+	for len(pcs) > 1 { // a fault has the runtime's frames below gopanic too
+		f := runtime.FuncForPC(pcs[0] - 1)
+		if f == nil || !strings.HasPrefix(f.Name(), "runtime.") {
+			break
+		}
+		pcs = pcs[1:]
+	}
+	return pcs
 }

@@ -1,0 +1,90 @@
+package loopnode
+
+import (
+	"context"
+	"runtime"
+)
+
+// taskList is the loop's tasks that are not done, oldest first. They are held
+// strongly: a pending task that nobody refers to goes on.
+type taskList struct {
+	head, tail *task
+	count      int
+}
+
+func (l *taskList) add(t *task) {
+	if t.prev = l.tail; t.prev != nil {
+		t.prev.next = t
+	} else {
+		l.head = t
+	}
+	l.tail = t
+	l.count++
+}
+
+func (l *taskList) remove(t *task) {
+	if t.prev == nil && l.head != t {
+		return
+	}
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		l.head = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	} else {
+		l.tail = t.prev
+	}
+	t.prev, t.next = nil, nil
+	l.count--
+}
+
+// TaskRef is a task whatever its result type.
+type TaskRef struct{ t *task }
+
+// Name is the task's name.
+func (r TaskRef) Name() string { return r.t.label() }
+
+// Cancel asks the task to end; see Future.Cancel.
+func (r TaskRef) Cancel(msg ...string) bool { return r.t.cancel(msg...) }
+
+// Done reports whether the task has ended.
+func (r TaskRef) Done() bool { return r.t.fut.state != pending }
+
+// String shows name and state.
+func (r TaskRef) String() string { return r.t.String() }
+
+// CurrentTask is the task that ctx belongs to and that runs now; false in a
+// callback. asyncio.current_task.
+func CurrentTask(ctx context.Context) (TaskRef, bool) {
+	if t := taskOf(ctx); t != nil && t.loop.current.Load() == t {
+		return TaskRef{t}, true
+	}
+	return TaskRef{}, false
+}
+
+// AllTasks are l's tasks that are not done, oldest first. Loop goroutine.
+// asyncio.all_tasks.
+func AllTasks(l *Loop) []TaskRef {
+	l.inbox.Drain(l.admit) // tasks just created count
+	out := make([]TaskRef, 0, l.tasks.count)
+	for t := l.tasks.head; t != nil; t = t.next {
+		out = append(out, TaskRef{t})
+	}
+	return out
+}
+
+// abandonTasks reports tasks that are pending when the loop closes and unwinds
+// them: their next wait returns ErrLoopClosed, their deferred calls run.
+func (l *Loop) abandonTasks() {
+	for t := l.tasks.head; t != nil; t = l.tasks.head {
+		l.tasks.remove(t)
+		l.CallExceptionHandler(ExceptionContext{Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source), Context: t.values()})
+		t.release()
+		if w := t.w; w != nil {
+			t.w.co.Close()
+			runtime.KeepAlive(w)
+		}
+	}
+}
