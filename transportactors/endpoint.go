@@ -108,11 +108,13 @@ func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
 func (e *endpoint) IsClosing() bool      { return e.closing }
 
 // stray refuses what another goroutine than the loop's does; debug mode only.
-func (e *endpoint) stray(method string) error {
-	if !e.loop.Debug() {
+func (e *endpoint) stray(method string) error { return stray(e.loop, method) }
+
+func stray(l *loopnode.Loop, method string) error {
+	if !l.Debug() {
 		return nil
 	}
-	return e.loop.CheckGoroutine("Transport." + method + "; use Transport.Ref")
+	return l.CheckGoroutine("Transport." + method + "; use Transport.Ref")
 }
 
 func (e *endpoint) ExtraInfo(name string) any {

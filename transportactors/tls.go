@@ -164,7 +164,12 @@ func (t *tlsTransport) String() string {
 	return s + ">"
 }
 
-func (t *tlsTransport) SetProtocol(p any)    { t.proto = receiverOf(p) }
+func (t *tlsTransport) SetProtocol(p any) {
+	if stray(t.loop, "SetProtocol") == nil && t.phase < tlsOver {
+		t.proto = receiverOf(p)
+	}
+}
+
 func (t *tlsTransport) Protocol() any        { return t.proto.value }
 func (t *tlsTransport) Loop() *loopnode.Loop { return t.loop }
 

@@ -10,10 +10,15 @@ import (
 // Close says goodbye behind what is queued and waits for the peer's, within the
 // shutdown timeout. During the handshake it aborts.
 func (t *tlsTransport) Close() {
+	if stray(t.loop, "Close") == nil {
+		t.close()
+	}
+}
+
+func (t *tlsTransport) close() {
 	switch t.phase {
 	case tlsShaking:
-		t.breakShake(errShaking)
-		t.fail(nil)
+		t.Abort()
 		return
 	case tlsOpen:
 	default:
@@ -39,7 +44,12 @@ func (t *tlsTransport) shutdownTimeout() {
 }
 
 // Abort drops what is queued and says nothing.
-func (t *tlsTransport) Abort() { t.fail(nil) }
+func (t *tlsTransport) Abort() {
+	if stray(t.loop, "Abort") == nil {
+		t.breakShake(errShaking)
+		t.fail(nil)
+	}
+}
 
 // fail ends the connection without sending what is queued; the first reason
 // counts.

@@ -174,7 +174,7 @@ func (t *tlsTransport) inputEnded() {
 			t.loop.Logger().Warn("returning true from EOFReceived has no effect on TLS: the connection closes", "transport", t.String())
 		}
 	}
-	t.Close()
+	t.close()
 	if t.phase == tlsClosing {
 		t.lower.Close()
 	}
@@ -182,6 +182,9 @@ func (t *tlsTransport) inputEnded() {
 
 // PauseReading stops delivery at once, also of what is decrypted already.
 func (t *tlsTransport) PauseReading() error {
+	if err := stray(t.loop, "PauseReading"); err != nil {
+		return err
+	}
 	if t.phase <= tlsOpen && t.reading {
 		t.reading = false
 		if t.phase == tlsOpen {
@@ -193,6 +196,9 @@ func (t *tlsTransport) PauseReading() error {
 
 // ResumeReading delivers what waits in a later turn.
 func (t *tlsTransport) ResumeReading() error {
+	if err := stray(t.loop, "ResumeReading"); err != nil {
+		return err
+	}
 	if t.phase <= tlsOpen && !t.reading {
 		t.reading = true
 		if t.phase == tlsOpen {

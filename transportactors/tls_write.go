@@ -14,6 +14,9 @@ const (
 )
 
 func (t *tlsTransport) Write(p []byte) error {
+	if err := stray(t.loop, "Write"); err != nil {
+		return err
+	}
 	switch {
 	case t.IsClosing(), t.lower == nil:
 		return fmt.Errorf("%w: %s", ErrClosed, t)
@@ -92,6 +95,9 @@ func (t *tlsTransport) tellFlow() {
 }
 
 func (t *tlsTransport) SetWriteBufferLimits(high, low int) error {
+	if err := stray(t.loop, "SetWriteBufferLimits"); err != nil {
+		return err
+	}
 	if high < 0 && low < 0 {
 		high = tlsHigh
 	}
