@@ -49,6 +49,9 @@ func (h *held) Write(p []byte) (int, error) {
 	return h.TCPConn.Write(p)
 }
 
+// SetWriteDeadline does nothing: crypto/tls sets one behind its goodbye.
+func (h *held) SetWriteDeadline(time.Time) error { return nil }
+
 // hold keeps what is written from here on.
 func (h *held) hold() {
 	h.mu.Lock()
