@@ -7,13 +7,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -87,19 +83,4 @@ func (w *tlsWorld) serverConfig() *tls.Config {
 
 func (w *tlsWorld) clientConfig() *tls.Config {
 	return &tls.Config{RootCAs: w.pool, Certificates: []tls.Certificate{w.client}}
-}
-
-// files writes the authority's and the server's certificate and the server's
-// key for foreign programs.
-func (w *tlsWorld) files(t *testing.T) (ca, cert, key string) {
-	t.Helper()
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		must(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-		return path
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(w.server.PrivateKey)
-	must(t, err)
-	return write("ca.pem", "CERTIFICATE", w.cert.Raw), write("cert.pem", "CERTIFICATE", w.server.Certificate[0]), write("key.pem", "PRIVATE KEY", der)
 }

@@ -259,7 +259,7 @@ func TestTLSFlow(t *testing.T) {
 			must(t, err)
 			must(t, script(ctx, s, send))
 			_ = there.wait(ctx) // the client hung up
-			if there.asked != 7 || len(there.data) != 100 {
+			if there.asked < 7 || len(there.data) != 100 {
 				t.Errorf("asked %d times for %d bytes", there.asked, len(there.data))
 			}
 			s.Close()
