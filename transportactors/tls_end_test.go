@@ -188,7 +188,7 @@ func TestTLSEnd(t *testing.T) {
 			if !errors.Is(reason, syscall.ECONNRESET) && !errors.Is(reason, syscall.EPIPE) {
 				return fmt.Errorf("the reason is %w", reason)
 			}
-			err := turns(ctx)
+			err := aWhile(ctx)
 			p.log = slices.DeleteFunc(p.log, func(s string) bool { return s == "pause" })
 			return errors.Join(err, logged(p, "made", "lost"))
 		})
@@ -234,7 +234,7 @@ func TestTLSEnd(t *testing.T) {
 				return errors.New("the protocol cannot be changed")
 			}
 			_ = there.t.Write([]byte("to the second"))
-			if err := until(ctx, func() bool { return string(second.data) == "to the second" }); err != nil {
+			if err := eventually(ctx, func() bool { return string(second.data) == "to the second" }); err != nil {
 				return err
 			}
 			here.t.Close()

@@ -166,7 +166,7 @@ func TestTLSFlow(t *testing.T) {
 				return fmt.Errorf("%d bytes queued, log %v", size, here.log)
 			}
 			_ = there.t.ResumeReading()
-			if err := until(ctx, func() bool { return len(there.data) == 8<<20 }); err != nil {
+			if err := eventually(ctx, func() bool { return len(there.data) == 8<<20 }); err != nil {
 				return err
 			}
 			if !bytes.Equal(there.data, pattern(8<<20)) || here.t.WriteBufferSize() != 0 {
@@ -182,7 +182,7 @@ func TestTLSFlow(t *testing.T) {
 			_ = here.t.Writelines([][]byte{pattern(4 << 20), pattern(4 << 20)})
 			_ = there.t.ResumeReading()
 			want := slices.Concat(pattern(4<<20), pattern(4<<20), []byte("inside"))
-			if err := until(ctx, func() bool { return len(there.data) == len(want) }); err != nil {
+			if err := eventually(ctx, func() bool { return len(there.data) == len(want) }); err != nil {
 				return err
 			}
 			if !bytes.Equal(there.data, want) {
@@ -200,8 +200,8 @@ func TestTLSFlow(t *testing.T) {
 			_, err = dialTLS(ctx, here, s.Addrs()[0].String())
 			must(t, err)
 			must(t, here.t.Write(pattern(100)))
-			must(t, until(ctx, func() bool { return len(there.data) > 0 }))
-			must(t, turns(ctx))
+			must(t, eventually(ctx, func() bool { return len(there.data) > 0 }))
+			must(t, aWhile(ctx))
 			if len(there.data) != 16 || there.t.IsReading() {
 				return fmt.Errorf("%d bytes came while paused", len(there.data))
 			}
@@ -209,9 +209,9 @@ func TestTLSFlow(t *testing.T) {
 			if len(there.data) != 16 {
 				return errors.New("delivered inside ResumeReading")
 			}
-			must(t, until(ctx, func() bool { return len(there.data) == 32 }))
+			must(t, eventually(ctx, func() bool { return len(there.data) == 32 }))
 			here.t.Close() // its goodbye waits behind what is not read
-			must(t, turns(ctx))
+			must(t, aWhile(ctx))
 			if slices.Contains(there.log, "eof") {
 				return fmt.Errorf("log %v", there.log)
 			}
@@ -276,7 +276,7 @@ func TestTLSFlow(t *testing.T) {
 			if _, err := aside(ctx, func() (int, error) { return 0, found.Write([]byte("from afar")) }); err != nil {
 				return err
 			}
-			if err := until(ctx, func() bool { return string(there.data) == "from afar" }); err != nil {
+			if err := eventually(ctx, func() bool { return string(there.data) == "from afar" }); err != nil {
 				return err
 			}
 			if _, err := aside(ctx, func() (int, error) { return 0, ref.Close() }); err != nil {

@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -71,7 +69,7 @@ func TestStartTLS(t *testing.T) {
 			must(t, err)
 			ref := plain.Ref()
 			must(t, plain.Write([]byte("STARTTLS")))
-			must(t, until(ctx, func() bool { return string(here.data) == "go" }))
+			must(t, eventually(ctx, func() bool { return string(here.data) == "go" }))
 			secure, err := StartTLS(ctx, plain, here, theTLSWorld().clientConfig(), false, WithServerHostname("localhost"))
 			must(t, err)
 			if secure == plain || secure.Protocol() != here || secure.ExtraInfo("cipher") == nil {
@@ -80,9 +78,9 @@ func TestStartTLS(t *testing.T) {
 			other, err := upgraded.Await(ctx)
 			must(t, err)
 			must(t, secure.Write([]byte("secret")))
-			must(t, until(ctx, func() bool { return string(there.data) == "secret" }))
+			must(t, eventually(ctx, func() bool { return string(there.data) == "secret" }))
 			must(t, ref.Write([]byte(" and by the old address"))) // not in plain
-			must(t, until(ctx, func() bool { return string(there.data) == "secret and by the old address" }))
+			must(t, eventually(ctx, func() bool { return string(there.data) == "secret and by the old address" }))
 			if found, ok := Lookup(ref.Address()); !ok || found != secure.Ref() {
 				return errors.New("the old address does not lead to the new transport")
 			}
@@ -126,7 +124,7 @@ func TestStartTLS(t *testing.T) {
 				if _, err := io.WriteString(s, "go"); err != nil {
 					return err
 				}
-				if err := until(ctx, func() bool { return len(s.unread) > 5 }); err != nil { // the client was faster
+				if err := eventually(ctx, func() bool { return len(s.unread) > 5 }); err != nil { // the client was faster
 					return err
 				}
 				if err := s.StartTLS(theTLSWorld().serverConfig(), true); err != nil {
@@ -164,7 +162,7 @@ func TestStartTLS(t *testing.T) {
 				if _, err := lines.ReadString('\n'); err != nil {
 					return err
 				}
-				if err := until(ctx, func() bool { return len(s.unread) > 0 }); err != nil {
+				if err := eventually(ctx, func() bool { return len(s.unread) > 0 }); err != nil {
 					return err
 				}
 				_ = refused.SetResult(s.StartTLS(theTLSWorld().serverConfig(), true))
@@ -251,7 +249,7 @@ func TestStartTLS(t *testing.T) {
 			}
 			pipe.Abort()
 			_ = here.t.Write([]byte("still plain"))
-			if err := until(ctx, func() bool { return string(there.data) == "still plain" }); err != nil {
+			if err := eventually(ctx, func() bool { return string(there.data) == "still plain" }); err != nil {
 				return err
 			}
 			here.t.Close()
@@ -298,7 +296,7 @@ func TestStartTLS(t *testing.T) {
 			must(t, err)
 			outer, err := dialTLS(ctx, here, s.Addrs()[0].String())
 			must(t, err)
-			must(t, until(ctx, func() bool { return there.t != nil }))
+			must(t, eventually(ctx, func() bool { return there.t != nil }))
 			accepting := loopnode.CreateTask(ctx, "", func(ctx context.Context) (Transport, error) {
 				return StartTLS(ctx, there.t, there, theTLSWorld().serverConfig(), true)
 			})
@@ -308,7 +306,7 @@ func TestStartTLS(t *testing.T) {
 			must(t, err)
 			there.onData = func(b []byte) { _ = there.t.Write(b) }
 			must(t, inner.Write(pattern(1<<20)))
-			must(t, until(ctx, func() bool { return len(here.data) == 1<<20 }))
+			must(t, eventually(ctx, func() bool { return len(here.data) == 1<<20 }))
 			if !bytes.Equal(here.data, pattern(1<<20)) {
 				return errors.New("the bytes changed on the way")
 			}
@@ -333,7 +331,7 @@ func TestStartTLS(t *testing.T) {
 			inner, err := StartTLS(ctx, outer, here, theTLSWorld().clientConfig(), false, WithServerHostname("localhost"))
 			must(t, err)
 			must(t, inner.Write(pattern(100_000)))
-			must(t, until(ctx, func() bool { return len(here.data) == 100_000 }))
+			must(t, eventually(ctx, func() bool { return len(here.data) == 100_000 }))
 			inner.Close()
 			must(t, here.wait(ctx))
 			_, err = aside(ctx, outcome)
@@ -347,7 +345,7 @@ func TestStartTLS(t *testing.T) {
 			task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (Transport, error) {
 				return StartTLS(ctx, here.t, here, cfg, false)
 			})
-			if err := until(ctx, func() bool { return len(there.data) > 0 }); err != nil { // the first flight
+			if err := eventually(ctx, func() bool { return len(there.data) > 0 }); err != nil { // the first flight
 				return err
 			}
 			task.Cancel()
@@ -355,36 +353,6 @@ func TestStartTLS(t *testing.T) {
 				return fmt.Errorf("StartTLS ended with %w", err)
 			}
 			return errors.Join(here.wait(ctx), there.wait(ctx), logged(here, "made", "lost"))
-		})
-	})
-	t.Run("ACC-01 an accepted socket can be the server of a handshake", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			ours, theirs := socketPair(t)
-			f := os.NewFile(uintptr(theirs), "theirs")
-			c, err := net.FileConn(f)
-			must(t, errors.Join(err, f.Close()))
-			defer c.Close()
-			must(t, c.SetDeadline(time.Now().Add(patience)))
-			p := newProbe(ctx)
-			back := loopnode.RunInExecutor(ctx, nil, func() (string, error) {
-				tc := tls.Client(c, &tls.Config{RootCAs: theTLSWorld().pool, ServerName: "localhost"})
-				if _, err := io.WriteString(tc, "hello"); err != nil {
-					return "", err
-				}
-				all, err := io.ReadAll(tc)
-				_ = tc.Close()
-				return string(all), err
-			})
-			p.onData = func(b []byte) { _ = p.t.Write(append([]byte("echo "), b...)); p.t.Close() }
-			tr, _, err := ConnectAcceptedSocket(ctx, func() *probe { return p }, ours, WithTLS(theTLSWorld().serverConfig()))
-			must(t, err)
-			if tr != p.t || p.log[0] != "made" {
-				return fmt.Errorf("returned with %v", p.log)
-			}
-			if got, err := back.Await(ctx); err != nil || got != "echo hello" {
-				return fmt.Errorf("got %q, %w", got, err)
-			}
-			return p.wait(ctx)
 		})
 	})
 }

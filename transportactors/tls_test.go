@@ -41,7 +41,7 @@ func TestTLSHandshake(t *testing.T) {
 				if tr, err := dialTLS(ctx, p, at, bad); err == nil || tr != nil {
 					return fmt.Errorf("connected: %v, %w", tr, err)
 				}
-				if err := turns(ctx); err != nil || len(p.log)+len(there.log) != 0 {
+				if err := aWhile(ctx); err != nil || len(p.log)+len(there.log) != 0 {
 					return fmt.Errorf("after a failed handshake %v and %v, %w", p.log, there.log, err)
 				}
 			}
@@ -52,7 +52,7 @@ func TestTLSHandshake(t *testing.T) {
 			}
 			there.onData = func(b []byte) { _ = there.t.Write(append([]byte("echo "), b...)) }
 			must(t, tr.Write([]byte("hello")))
-			must(t, until(ctx, func() bool { return string(here.data) == "echo hello" }))
+			must(t, eventually(ctx, func() bool { return string(here.data) == "echo hello" }))
 			tr.Close()
 			return errors.Join(here.wait(ctx), there.wait(ctx))
 		})
@@ -101,7 +101,7 @@ func TestTLSHandshake(t *testing.T) {
 			if _, err := dialTLS(ctx, newProbe(ctx), at, WithServerHostname("other.test")); !errors.As(err, &name) {
 				t.Errorf("wrong name: %v", err)
 			}
-			must(t, turns(ctx))
+			must(t, aWhile(ctx))
 			if len(there.log)+len(*told) != 0 {
 				t.Errorf("the server's protocol heard %v, the handler %v", there.log, *told)
 			}
@@ -124,7 +124,7 @@ func TestTLSHandshake(t *testing.T) {
 			here, nobody := newProbe(ctx), newProbe(ctx)
 			_, err = dialTLS(ctx, here, s.Addrs()[0].String())
 			must(t, err)
-			must(t, until(ctx, func() bool { return there.t != nil }))
+			must(t, eventually(ctx, func() bool { return there.t != nil }))
 			if cert, _ := there.t.ExtraInfo("peercert").(*x509.Certificate); cert == nil || cert.Subject.CommonName != "client.test" {
 				t.Errorf("peercert %v", cert)
 			}
@@ -155,7 +155,7 @@ func TestTLSHandshake(t *testing.T) {
 				p := newProbe(ctx)
 				tr, err := dialTLS(ctx, p, s.Addrs()[0].String(), WithTLS(client))
 				must(t, err)
-				must(t, until(ctx, func() bool { return len(p.data) == 1 }))
+				must(t, eventually(ctx, func() bool { return len(p.data) == 1 }))
 				cs := tr.ExtraInfo("ssl_object").(tls.ConnectionState)
 				if cs.NegotiatedProtocol != "loop/1" || cs.DidResume != (i == 1) {
 					t.Errorf("connection %d: %q, resumed %v", i, cs.NegotiatedProtocol, cs.DidResume)
@@ -314,7 +314,7 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 				s, err := serveTLS(ctx, p)
 				must(t, err)
 				_, _ = dialTLS(ctx, newProbe(ctx), s.Addrs()[0].String(), WithTLS(&tls.Config{}))
-				must(t, until(ctx, func() bool { return s.count == 0 }))
+				must(t, eventually(ctx, func() bool { return s.count == 0 }))
 				heard := len(*told) == 1 && (*told)[0].Message == "Error on transport creation for incoming connection"
 				if heard != debug || len(*told) > 1 {
 					t.Errorf("debug %v: told %v", debug, *told)
@@ -353,7 +353,7 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 			s.Close()
 			s.AbortClients()
 			must(t, s.WaitClosed(ctx))
-			return until(ctx, func() bool {
+			return eventually(ctx, func() bool {
 				runtime.GC()
 				return left[0].Value() == nil && gone.Value() == nil
 			})
@@ -444,7 +444,7 @@ func TestTLSArguments(t *testing.T) {
 			_, _, err = CreateConnection(ctx, func() *probe { return here }, "unix", path, withTLS, WithServerHostname("localhost"))
 			must(t, err)
 			must(t, here.t.Write([]byte("over a path")))
-			must(t, until(ctx, func() bool { return string(there.data) == "over a path" }))
+			must(t, eventually(ctx, func() bool { return string(there.data) == "over a path" }))
 			here.t.Close()
 			return errors.Join(here.wait(ctx), there.wait(ctx))
 		})

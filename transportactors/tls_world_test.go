@@ -156,7 +156,7 @@ func withinTLS(t *testing.T, fn func(ctx context.Context, here, there *probe) er
 		if _, err = dialTLS(ctx, here, s.Addrs()[0].String()); err != nil {
 			return err
 		}
-		if err = until(ctx, func() bool { return there.t != nil }); err == nil {
+		if err = eventually(ctx, func() bool { return there.t != nil }); err == nil {
 			err = fn(ctx, here, there)
 		}
 		s.Close()
@@ -166,8 +166,8 @@ func withinTLS(t *testing.T, fn func(ctx context.Context, here, there *probe) er
 	})
 }
 
-// until lets the loop turn until cond holds.
-func until(ctx context.Context, cond func() bool) error {
+// eventually lets the loop turn until cond holds.
+func eventually(ctx context.Context, cond func() bool) error {
 	for !cond() {
 		if err := loopnode.Sleep(ctx, time.Millisecond); err != nil {
 			return err
@@ -176,5 +176,5 @@ func until(ctx context.Context, cond func() bool) error {
 	return nil
 }
 
-// turns lets the loop turn for a while, for what must not happen.
-func turns(ctx context.Context) error { return loopnode.Sleep(ctx, 30*time.Millisecond) }
+// aWhile lets the loop turn for a while, for what must not happen.
+func aWhile(ctx context.Context) error { return loopnode.Sleep(ctx, 30*time.Millisecond) }
