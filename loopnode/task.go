@@ -44,6 +44,7 @@ type task struct {
 	inner      bool        // such a step runs inside this one's
 	report     *[]uintptr  // where the suspended task writes down its stack
 	unlink     func() bool // takes the watch on the creating ctx back
+	atEnd      func()      // see newTask
 	// Invariant: linked into loop.tasks while not done.
 	prev, next *task
 }
@@ -69,6 +70,12 @@ func CreateTask[T any](ctx context.Context, name string, fn func(context.Context
 	if err := startable(l, fn == nil); err != nil {
 		return refusedTask[T](err)
 	}
+	return newTask(l, ctx, name, fn, nil, opts)
+}
+
+// newTask makes the task and hands it to its loop. atEnd, which may be nil, is
+// called on the loop when the task has ended or was abandoned pending.
+func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.Context) (T, error), atEnd func(*Task[T]), opts []TaskOption) *Task[T] {
 	k := &Task[T]{fn: fn}
 	k.loop, k.owner = l, &k.t
 	k.t.loop, k.t.fut, k.t.body = l, &k.future, k
@@ -89,6 +96,9 @@ func CreateTask[T any](ctx context.Context, name string, fn func(context.Context
 	}
 	k.t.ctx.task = &k.t
 	k.t.inherit(ctx)
+	if atEnd != nil {
+		k.t.atEnd = func() { atEnd(k) }
+	}
 	if start == StartEager && l.here() {
 		if k.t.beginNow(); k.state != pending {
 			k.fn = nil
@@ -234,6 +244,15 @@ func (t *task) complete(err error) {
 		t.fut.settle(cancelled, err)
 	default:
 		t.fut.fail(err)
+	}
+	t.told()
+}
+
+// told lets who asked for it know that the task has ended or was abandoned.
+func (t *task) told() {
+	if t.atEnd != nil {
+		t.atEnd()
+		t.atEnd = nil
 	}
 }
 

@@ -86,5 +86,6 @@ func (l *Loop) abandonTasks() {
 			t.w.co.Close()
 			runtime.KeepAlive(w)
 		}
+		t.told()
 	}
 }
