@@ -6,13 +6,13 @@ import (
 	"net"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/examples/internal/trial"
+	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
 )
 
 func TestEcho(t *testing.T) {
-	next := trial.Start(t, func(ctx context.Context, out io.Writer) error { return run(ctx, "127.0.0.1:0", "127.0.0.1:0", out) })
+	next := exampletest.Start(t, func(ctx context.Context, out io.Writer) error { return run(ctx, "127.0.0.1:0", "127.0.0.1:0", out) })
 	for _, address := range []string{next("protocol on "), next("stream on ")} {
-		c := trial.Dial(t, address)
+		c := exampletest.Dial(t, address)
 		if _, err := io.WriteString(c, "hello"); err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/examples/internal/trial"
+	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
 )
 
 func TestCurlThroughTheProxy(t *testing.T) {
@@ -17,7 +17,7 @@ func TestCurlThroughTheProxy(t *testing.T) {
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 	defer site.Close()
 	at := forward(t, strings.TrimPrefix(site.URL, "http://"))
-	if out := trial.Output(t, "", "curl", "-sS", "--fail", "http://"+at+"/"); out != body {
+	if out := exampletest.Output(t, "", "curl", "-sS", "--fail", "http://"+at+"/"); out != body {
 		t.Fatalf("curl got %d of %d bytes", len(out), len(body))
 	}
 }

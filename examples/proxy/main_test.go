@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/examples/internal/trial"
+	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
 )
 
 func forward(t testing.TB, target string) string {
-	next := trial.Start(t, func(ctx context.Context, out io.Writer) error { return run(ctx, "127.0.0.1:0", target, out) })
+	next := exampletest.Start(t, func(ctx context.Context, out io.Writer) error { return run(ctx, "127.0.0.1:0", target, out) })
 	return next("forwarding from ")
 }
 
@@ -41,7 +41,7 @@ func behind(t testing.TB) (address string, conns chan *net.TCPConn) {
 
 func TestForwardsBothWaysAndEachEnd(t *testing.T) {
 	target, conns := behind(t)
-	client := trial.Dial(t, forward(t, target)).(*net.TCPConn)
+	client := exampletest.Dial(t, forward(t, target)).(*net.TCPConn)
 	server := <-conns
 	defer server.Close()
 	question, answer := strings.Repeat("ask", 500_000), strings.Repeat("tell", 500_000)
@@ -72,7 +72,7 @@ func TestForwardsBothWaysAndEachEnd(t *testing.T) {
 
 func TestASlowReaderHoldsTheSenderBack(t *testing.T) {
 	target, conns := behind(t)
-	client := trial.Dial(t, forward(t, target))
+	client := exampletest.Dial(t, forward(t, target))
 	server := <-conns
 	defer server.Close()
 	stuck, pieces := make(chan struct{}), make(chan int, 1)
@@ -110,7 +110,7 @@ func TestATargetThatRefusesEndsTheClient(t *testing.T) {
 	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
-	client := trial.Dial(t, forward(t, target))
+	client := exampletest.Dial(t, forward(t, target))
 	if b, _ := io.ReadAll(client); len(b) > 0 { // a reset or an end
 		t.Fatalf("got %q", b)
 	}

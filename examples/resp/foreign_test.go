@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/examples/internal/trial"
+	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
 )
 
 func TestRedisCLI(t *testing.T) {
@@ -15,7 +15,7 @@ func TestRedisCLI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := trial.Output(t, "set greeting \"hello world\"\nget greeting\nincr n\nnosuch\nmget greeting none\n", "redis-cli", "-p", port)
+	out := exampletest.Output(t, "set greeting \"hello world\"\nget greeting\nincr n\nnosuch\nmget greeting none\n", "redis-cli", "-p", port)
 	want := "OK\nhello world\n1\nERR unknown command 'nosuch'\n\nhello world\n\n"
 	if out != want {
 		t.Fatalf("redis-cli printed %q, want %q", out, want)
@@ -27,7 +27,7 @@ func TestRedisBenchmark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := trial.Output(t, "", "redis-benchmark", "-p", port, "-t", "set,get,incr", "-n", "20000", "-P", "16", "-c", "20", "--csv")
+	out := exampletest.Output(t, "", "redis-benchmark", "-p", port, "-t", "set,get,incr", "-n", "20000", "-P", "16", "-c", "20", "--csv")
 	for _, name := range []string{`"SET"`, `"GET"`, `"INCR"`} {
 		if !strings.Contains(out, name) {
 			t.Errorf("no result for %s in\n%s", name, out)

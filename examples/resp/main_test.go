@@ -8,16 +8,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/examples/internal/trial"
+	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
 )
 
 func serve(t testing.TB) string {
-	next := trial.Start(t, func(ctx context.Context, out io.Writer) error { return run(ctx, "127.0.0.1:0", out) })
+	next := exampletest.Start(t, func(ctx context.Context, out io.Writer) error { return run(ctx, "127.0.0.1:0", out) })
 	return next("listening on ")
 }
 
 func TestCommands(t *testing.T) {
-	c := trial.Dial(t, serve(t))
+	c := exampletest.Dial(t, serve(t))
 	for _, step := range []struct{ send, want string }{
 		{"PING\r\n", "+PONG\r\n"},
 		{"*2\r\n$4\r\nPING\r\n$2\r\nhi\r\n", "$2\r\nhi\r\n"},
@@ -48,7 +48,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestKeysExpire(t *testing.T) {
-	c := trial.Dial(t, serve(t))
+	c := exampletest.Dial(t, serve(t))
 	fmt.Fprint(c, "SET short 1 PX 20\r\n")
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != "+OK\r\n" {
@@ -63,7 +63,7 @@ func TestKeysExpire(t *testing.T) {
 }
 
 func TestACommandMayComeInAnyPieces(t *testing.T) {
-	c := trial.Dial(t, serve(t))
+	c := exampletest.Dial(t, serve(t))
 	value := strings.Repeat("v", 3000)
 	command := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", len(value), value)
 	for piece := range bytes.Lines([]byte(command)) {
@@ -85,7 +85,7 @@ func TestACommandMayComeInAnyPieces(t *testing.T) {
 func TestWhatIsNotTheProtocolEndsTheConnection(t *testing.T) {
 	at := serve(t)
 	for _, bad := range []string{"*x\r\n", "*1\r\n:5\r\n", "*1\r\n$-2\r\n", "*1\r\n$99999999\r\n", "*1\r\n$2\r\nabXX", "*70000\r\n", strings.Repeat("a", maxLine+1)} {
-		c := trial.Dial(t, at)
+		c := exampletest.Dial(t, at)
 		if _, err := io.WriteString(c, bad); err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,5 @@
-// Package trial runs an example's main loop for its tests.
-package trial
+// Package exampletest runs an example's main loop for its tests.
+package exampletest
 
 import (
 	"bufio"
