@@ -107,6 +107,10 @@ var programs = map[string]func(args []string){
 			return err
 		})
 	},
+	// echo-loop, echo-net and exhausted are servers.
+	"echo-loop": func([]string) { sayFault(echoOnLoop()) },
+	"echo-net":  func([]string) { sayFault(echoOnNet()) },
+	"exhausted": func([]string) { sayFault(exhausted()) },
 	// lines writes a line to stdout and stderr in turn.
 	"lines": func(args []string) {
 		for i := range number(args[0]) {

@@ -165,6 +165,20 @@ func serve(ctx context.Context, p *probe, opts ...Option) (*Server, error) {
 	return CreateServer(ctx, func() Protocol { return p }, "tcp", "127.0.0.1:0", opts...)
 }
 
+// serving is inLoop with such a server.
+func serving(t *testing.T, fn func(ctx context.Context, p *probe, s *Server, told *[]loopnode.ExceptionContext) error) {
+	t.Helper()
+	inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+		p := newProbe(ctx)
+		s, err := serve(ctx, p)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return fn(ctx, p, s, told)
+	})
+}
+
 // peer is a client made with package net.
 func peer(s *Server) (*net.TCPConn, error) {
 	c, err := net.DialTimeout("tcp", s.Addrs()[0].String(), patience)
@@ -191,4 +205,24 @@ func talk(s *Server, text string) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(c)
+}
+
+// turns lets n turns pass.
+func turns(ctx context.Context, n int) error {
+	for range n {
+		if err := loopnode.Sleep(ctx, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// until lets turns pass until cond holds.
+func until(ctx context.Context, cond func() bool) error {
+	for !cond() {
+		if err := turns(ctx, 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }

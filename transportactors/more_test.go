@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"syscall"
 	"testing"
 
@@ -14,15 +13,9 @@ import (
 )
 
 func TestSendError(t *testing.T) {
-	t.Run("WRT-08 a send error drops the buffer and is the reason, quietly; WRT-06 later pieces are refused", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
-			p := newProbe(ctx)
+	t.Run("WRT-08 a send error drops the buffer and is the reason, quietly", func(t *testing.T) {
+		serving(t, func(ctx context.Context, p *probe, s *Server, told *[]loopnode.ExceptionContext) error {
 			p.onMade = func(t Transport) { _ = t.PauseReading() }
-			s, err := serve(ctx, p)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
 			client, err := aside(ctx, func() (*net.TCPConn, error) { return peer(s) })
 			if err != nil {
 				return err
@@ -47,43 +40,8 @@ func TestSendError(t *testing.T) {
 	})
 }
 
-func TestPausedFromTheStart(t *testing.T) {
-	t.Run("CON-05 a pause inside ConnectionMade holds", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			p := newProbe(ctx)
-			p.onMade = func(t Transport) { _ = t.PauseReading() }
-			s, err := serve(ctx, p)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			c, err := OpenConnection(ctx, "tcp", s.Addrs()[0].String())
-			if err != nil {
-				return err
-			}
-			if _, err := c.Write([]byte("x")); err != nil {
-				return err
-			}
-			for range 20 {
-				if err := loopnode.Sleep(ctx, 0); err != nil {
-					return err
-				}
-			}
-			if !slices.Equal(p.log, []string{"made"}) {
-				return fmt.Errorf("got %v", p.log)
-			}
-			_ = p.t.ResumeReading()
-			_ = c.Close()
-			if err := p.wait(ctx); err != nil || string(p.data) != "x" {
-				return fmt.Errorf("%q, %w", p.data, err)
-			}
-			return nil
-		})
-	})
-}
-
 func TestEveryInterface(t *testing.T) {
-	t.Run("SRV-05 port 0 is a free one for each socket; SRV-03 an empty host is every interface", func(t *testing.T) {
+	t.Run("SRV-05 port 0 is a free one for each socket", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			s, err := CreateServer(ctx, func() Protocol { return newProbe(ctx) }, "tcp", ":0")
 			if err != nil {
@@ -114,13 +72,7 @@ func TestEveryInterface(t *testing.T) {
 
 func TestAcceptAborted(t *testing.T) {
 	t.Run("SRV-12 a client that left before it was accepted costs nothing", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
-			p := newProbe(ctx)
-			s, err := serve(ctx, p)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		serving(t, func(ctx context.Context, p *probe, s *Server, told *[]loopnode.ExceptionContext) error {
 			tries := 0
 			s.listeners[0].accept = func(fd int) (int, error) {
 				if tries++; tries == 1 {
@@ -165,13 +117,7 @@ func TestNextAddress(t *testing.T) {
 		})
 	})
 	t.Run("CON-12 a client can be bound before it connects", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			p := newProbe(ctx)
-			s, err := serve(ctx, p)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		serving(t, func(ctx context.Context, p *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
 			at := s.Addrs()[0].String()
 			c, err := OpenConnection(ctx, "tcp", at, WithLocalAddress("127.0.0.2:0"))
 			if err != nil {

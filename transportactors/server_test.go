@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 func TestServerCloses(t *testing.T) {
-	t.Run("SRV-15 close refuses new clients and leaves connections alone; SRV-16 waiting ends with the last one", func(t *testing.T) {
+	t.Run("SRV-15 close refuses new clients and leaves connections alone", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			s, here, there, err := pair(ctx)
 			if err != nil {
@@ -64,7 +65,7 @@ func TestServerCloses(t *testing.T) {
 }
 
 func TestStartServing(t *testing.T) {
-	t.Run("SRV-01 bound but not serving refuses; SRV-02 starting is idempotent, on a closed server an error", func(t *testing.T) {
+	t.Run("SRV-01 bound but not serving refuses until it serves", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			s, err := serve(ctx, newProbe(ctx), WithStartServing(false))
 			if err != nil {
@@ -95,11 +96,7 @@ func TestStartServing(t *testing.T) {
 
 func TestServeForever(t *testing.T) {
 	t.Run("SRV-18 cancelling closes the server and comes back", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			s, err := serve(ctx, newProbe(ctx))
-			if err != nil {
-				return err
-			}
+		serving(t, func(ctx context.Context, _ *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
 			task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) { return 0, s.ServeForever(ctx) })
 			if err := loopnode.Sleep(ctx, 0); err != nil {
 				return err
@@ -118,12 +115,7 @@ func TestServeForever(t *testing.T) {
 
 func TestAcceptExhausted(t *testing.T) {
 	t.Run("SRV-13 without descriptors the listener rests, says so and goes on", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
-			p := newProbe(ctx)
-			s, err := serve(ctx, p)
-			if err != nil {
-				return err
-			}
+		serving(t, func(ctx context.Context, p *probe, s *Server, told *[]loopnode.ExceptionContext) error {
 			tries := 0
 			s.listeners[0].accept = func(fd int) (int, error) {
 				if tries++; tries == 1 {
@@ -180,17 +172,25 @@ func TestFactoryPanics(t *testing.T) {
 
 func TestBindFails(t *testing.T) {
 	t.Run("SRV-07 a busy address keeps its errno and names it", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			s, err := serve(ctx, newProbe(ctx))
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		serving(t, func(ctx context.Context, _ *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
 			at := s.Addrs()[0].String()
-			_, err = CreateServer(ctx, func() Protocol { return nil }, "tcp", at)
-			if !errors.Is(err, syscall.EADDRINUSE) {
-				return fmt.Errorf("got %v", err)
+			before := descriptors()
+			_, err := CreateServer(ctx, func() Protocol { return nil }, "tcp", "127.0.0.1:0", WithAddresses(at))
+			if want := "error while attempting to bind on address " + at + ": "; !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), want) {
+				return fmt.Errorf("got %w", err)
 			}
+			if after := descriptors(); after != before {
+				return fmt.Errorf("%d descriptors before, %d after", before, after)
+			}
+			away := "192.0.2.1:0" // TEST-NET: no machine has it
+			if _, err := CreateServer(ctx, func() Protocol { return nil }, "tcp", away); !errors.Is(err, syscall.EADDRNOTAVAIL) || !strings.HasPrefix(err.Error(), "could not bind on any address") {
+				return fmt.Errorf("an address of nobody gave %w", err)
+			}
+			some, err := CreateServer(ctx, func() Protocol { return nil }, "tcp", away, WithAddresses("127.0.0.1:0"))
+			if err != nil || len(some.Addrs()) != 1 {
+				return fmt.Errorf("one of two addresses: %w", err)
+			}
+			some.Close()
 			return nil
 		})
 	})
@@ -198,15 +198,11 @@ func TestBindFails(t *testing.T) {
 
 func TestConnectErrors(t *testing.T) {
 	t.Run("CON-09 one failing address gives its own error", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			s, err := serve(ctx, newProbe(ctx))
-			if err != nil {
-				return err
-			}
+		serving(t, func(ctx context.Context, _ *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
 			at := s.Addrs()[0].String()
 			s.Close()
 			calls := 0
-			_, _, err = CreateConnection(ctx, func() *probe { calls++; return newProbe(ctx) }, "tcp", at)
+			_, _, err := CreateConnection(ctx, func() *probe { calls++; return newProbe(ctx) }, "tcp", at)
 			if want := "connect call failed (" + at + "): connection refused"; err == nil || err.Error() != want || calls != 0 {
 				return fmt.Errorf("got %v after %d calls of the factory", err, calls)
 			}
@@ -224,13 +220,7 @@ func TestConnectErrors(t *testing.T) {
 }
 
 func TestConnectName(t *testing.T) {
-	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-		p := newProbe(ctx)
-		s, err := serve(ctx, p)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
+	serving(t, func(ctx context.Context, p *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
 		_, port, err := net.SplitHostPort(s.Addrs()[0].String())
 		if err != nil {
 			return err

@@ -102,13 +102,7 @@ func TestStreamBackPressure(t *testing.T) {
 }
 
 func TestStreamCancelledRead(t *testing.T) {
-	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-		p := newProbe(ctx)
-		s, err := serve(ctx, p)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
+	serving(t, func(ctx context.Context, p *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
 		c, err := OpenConnection(ctx, "tcp", s.Addrs()[0].String())
 		if err != nil {
 			return err

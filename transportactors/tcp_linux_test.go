@@ -36,26 +36,6 @@ func onPair(t *testing.T, fn func(ctx context.Context, p *probe, theirs int) err
 	})
 }
 
-// turns lets n turns pass.
-func turns(ctx context.Context, n int) error {
-	for range n {
-		if err := loopnode.Sleep(ctx, 0); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// until lets turns pass until cond holds.
-func until(ctx context.Context, cond func() bool) error {
-	for !cond() {
-		if err := turns(ctx, 1); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func TestCreate(t *testing.T) {
 	t.Run("CON-01 the factory is called once, behind the connect, and ConnectionMade ran at the return", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {

@@ -12,12 +12,12 @@ import (
 )
 
 var writeChecks = []check{
-	{"WRT-01 WRT-04 bytes leave in the order of the calls, whole, also when the kernel takes parts", nil, manyWrites},
+	{"WRT-04 bytes leave in the order of the calls, whole, also when the kernel takes parts", nil, manyWrites},
 	{"WRT-03 what waits is a copy: the caller's bytes are its own again", nil, ownBytes},
 	{"WRT-10 WRT-11 pausing comes inside the write above the mark, resuming at the low one, in turn", nil, flowControl},
 	{"WRT-09 marks have defaults, derive from one another and are checked", nil, marks},
-	{"WRT-13 ending the output waits for the queue; the input goes on", halfCloses, halfClose},
-	{"WRT-06 WRT-07 a write after the end is an error of the call, every time", nil, lateWrites},
+	{"WRT-13 PRO-04 ending the output waits for the queue; the input goes on", halfCloses, halfClose},
+	{"TRN-05 WRT-06 WRT-07 a write after the end is an error of the call, every time", nil, lateWrites},
 }
 
 func manyWrites(ctx context.Context, e *env) error {
