@@ -43,6 +43,8 @@ var programs = map[string]func(args []string){
 	},
 	// exit ends with a code.
 	"exit": func(args []string) { quit(number(args[0])) },
+	// both prints its first argument and ends with its second.
+	"both": func(args []string) { fmt.Println(args[0]); quit(number(args[1])) },
 	// cat copies stdin to stdout.
 	"cat": func([]string) { _, _ = io.Copy(os.Stdout, os.Stdin) },
 	// produce writes so many bytes to stdout.
@@ -67,6 +69,14 @@ var programs = map[string]func(args []string){
 		for range c {
 			fmt.Println("usr1")
 		}
+	},
+	// late copies stdin to stdout after SIGUSR1.
+	"late": func([]string) {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1)
+		_, _ = os.Stdout.WriteString("ready")
+		<-c
+		_, _ = io.Copy(os.Stdout, os.Stdin)
 	},
 	// parent starts a grandchild that holds stdout, says its number and exits.
 	"parent": func(args []string) {

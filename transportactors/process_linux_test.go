@@ -94,40 +94,6 @@ func execProbe(ctx context.Context, args []string, opts ...ProcessOption) (Subpr
 	return SubprocessExec(ctx, func() *childProbe { return newChildProbe(ctx) }, args, opts...)
 }
 
-// noStdio inherits nothing and pipes nothing.
-func noStdio(o *processOptions) { o.stdio = [3]Stdio{StdioNull, StdioNull, StdioNull} }
-
-// children are the numbers of this process's children, zombies included.
-func children(t testing.TB) (pids []int) {
-	t.Helper()
-	tasks, err := filepath.Glob("/proc/self/task/*/children")
-	must(t, err)
-	for _, name := range tasks {
-		b, err := os.ReadFile(name)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // a thread that has ended
-		}
-		must(t, err)
-		for _, f := range strings.Fields(string(b)) {
-			pids = append(pids, number(f))
-		}
-	}
-	return pids
-}
-
-// dead blocks until the child has ended, and leaves it a zombie.
-func dead(t testing.TB, pid int) {
-	t.Helper()
-	var info unix.Siginfo
-	for {
-		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
-		if err != unix.EINTR {
-			must(t, err)
-			return
-		}
-	}
-}
-
 func TestSubprocessStart(t *testing.T) {
 	t.Run("SUB-01 exec and shell return after ConnectionMade, with a pid and three pipes", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
