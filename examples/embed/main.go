@@ -104,8 +104,7 @@ func newClerk(ledger actors.Ref, out io.Writer) actors.Actor {
 	})
 }
 
-// run serves until ctx ends. Its requests are goroutines; Ask is their way to
-// an actor, and waits for the answer.
+// run serves until ctx ends. Each request is a goroutine that asks an actor.
 func run(ctx context.Context, at string, out io.Writer) error {
 	system, homes := actors.New(actors.Options{}), [2]*loopnode.Loop{}
 	for i, name := range []string{"front", "books"} {
@@ -129,14 +128,12 @@ func run(ctx context.Context, at string, out io.Writer) error {
 	}
 	handle := func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/")
-		text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64))
-		var msg, answer any = deposit{name, string(text)}, nil
+		text, _ := io.ReadAll(http.MaxBytesReader(w, r.Body, 64)) // what is cut off is no number either
+		var msg any = deposit{name, string(text)}
 		if r.Method == http.MethodDelete {
 			msg = end{name}
 		}
-		if err == nil {
-			answer, err = system.Ask(r.Context(), clerk, msg)
-		}
+		answer, err := system.Ask(r.Context(), clerk, msg)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		} else {

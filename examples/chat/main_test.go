@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// node runs the example and gives where clients and where nodes connect.
+func node(t *testing.T, join string) (clients, nodes string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		err := run(ctx, "127.0.0.1:0", join, w)
+		_ = w.CloseWithError(err)
+		ended <- err
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	in := bufio.NewScanner(r)
+	for _, what := range []struct {
+		prefix string
+		value  *string
+	}{{"clients: ", &clients}, {"nodes: ", &nodes}} {
+		if !in.Scan() || !strings.HasPrefix(in.Text(), what.prefix) {
+			t.Fatalf("said %q, %v", in.Text(), in.Err())
+		}
+		*what.value = strings.TrimPrefix(in.Text(), what.prefix)
+	}
+	return clients, nodes
+}
+
+type client struct {
+	net.Conn
+	in *bufio.Scanner
+}
+
+func connect(t *testing.T, address string) client {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	cl := client{c, bufio.NewScanner(c)}
+	cl.hear(t, "* you are ")
+	return cl
+}
+
+func (c client) hear(t *testing.T, part string) {
+	t.Helper()
+	if !c.in.Scan() || !strings.Contains(c.in.Text(), part) {
+		t.Fatalf("heard %q (%v), want %q", c.in.Text(), c.in.Err(), part)
+	}
+}
+
+func (c client) say(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text+"\n"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChat(t *testing.T) {
+	first, at := node(t, "")
+	second, _ := node(t, at)
+	a, b := connect(t, first), connect(t, second)
+	a.say(t, "hello")
+	a.hear(t, ": hello")
+	b.hear(t, ": hello")
+	if _, err := io.WriteString(b, "two\r\nlines\npart"); err != nil { // the third is not complete
+		t.Fatal(err)
+	}
+	for _, c := range []client{a, b} {
+		c.hear(t, ": two")
+		c.hear(t, ": lines")
+	}
+	b.say(t, "ner")
+	a.hear(t, ": partner")
+}
