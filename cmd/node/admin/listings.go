@@ -18,7 +18,7 @@ func newList[T any](kind string) *List[T] {
 // missing notes that id did not answer.
 func (l *List[T]) missing(id string, err error) {
 	e := *asError(err)
-	if errors.Is(err, cluster.ErrUnknownLoop) && strings.HasSuffix(id, "/"+LoopName) {
+	if errors.Is(err, cluster.ErrUnknownLoop) && !strings.Contains(id, "/") {
 		e = Error{NotFound, "its program does not open the admin API", "call admin.Open there, or start it with this program"}
 	}
 	l.Partial = append(l.Partial, Missing{id, e})

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/loopmesh/loopmesh/cmd/node/admin"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var (
+	noon  = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	nodes = admin.List[admin.Node]{
+		Kind: "NodeList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Node{
+			{
+				ID: "n1", Incarnation: "0123456789abcdef", State: admin.Ready, Self: true, LastSeen: noon, Host: "atlas", PID: 4121,
+				Started: noon.Add(-75 * time.Hour), Version: "v0.1.0", Go: "go1.26.8", URL: "nats://127.0.0.1:4222",
+				Loops: 4, Tasks: 812, Conns: 790, Servers: 2, Served: 10, Calls: 20, CallsFailed: 1,
+			},
+			{ID: "n2", Incarnation: "fedcba9876543210", State: admin.Suspect, LastSeen: noon.Add(-14 * time.Second)},
+		},
+		Partial: []admin.Missing{{ID: "n2", Error: admin.Error{Kind: admin.TimedOut, Message: "deadline passed", Hint: "look at it"}}},
+	}
+	loops = admin.List[admin.Loop]{
+		Kind: "LoopList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Loop{
+			{ID: "n1/chat", Node: "n1", Name: "chat", Tasks: 1, Conns: 2, Servers: []string{"127.0.0.1:7001", "[::1]:7001"}, AnsweredUS: 182},
+			{ID: "n1/io-0", Node: "n1", Name: "io-0", Servers: []string{}, AnsweredUS: 2100000},
+		},
+	}
+	conns = admin.List[admin.Conn]{
+		Kind: "ConnList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Conn{
+			{ID: "n1/chat/transports/3", Node: "n1", Loop: "chat", Peer: "127.0.0.1:50210", Local: "127.0.0.1:7001", Protocol: "*chat.client", Reading: true},
+			{ID: "n1/chat/transports/12", Node: "n1", Loop: "chat", Local: "/tmp/a\nb", Protocol: "*chat.client", WriteBuffer: 65536, Closing: true},
+			{ID: "n1/chat/transports/13", Node: "n1", Loop: "chat", Peer: "\x1b[2Jevil", Protocol: "<nil>"},
+		},
+	}
+	funcs = admin.List[admin.Func]{
+		Kind: "FuncList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Func{
+			{ID: "bank.pay", In: "bank.Order", Out: "int", Nodes: []string{"n1", "n2"}},
+			{ID: "loopmesh.node", In: "struct {}", Out: "admin.nodeReport", Internal: true, Nodes: []string{"n1"}},
+		},
+	}
+	states = admin.List[nodeStatus]{
+		Kind: "StatusList", APIVersion: admin.APIVersion, Time: noon, Partial: nodes.Partial,
+		Items: []nodeStatus{{nodes.Items[0], loops.Items}, {nodes.Items[1], []admin.Loop{}}},
+	}
+)
+
+// TestDocuments: what commands print is an interface. A golden file that changes
+// is a change its users see.
+func TestDocuments(t *testing.T) {
+	for name, print := range map[string]func(*cobra.Command, *output) error{
+		"ls":      func(cmd *cobra.Command, o *output) error { return showNodes(cmd, o, &nodes) },
+		"loop_ls": func(cmd *cobra.Command, o *output) error { return showLoops(cmd, o, &loops) },
+		"conn_ls": func(cmd *cobra.Command, o *output) error { return showConns(cmd, o, &conns) },
+		"func_ls": func(cmd *cobra.Command, o *output) error { return showFuncs(cmd, o, &funcs) },
+		"status":  func(cmd *cobra.Command, o *output) error { return showStatus(cmd, o, &states) },
+		"func_call": func(cmd *cobra.Command, o *output) error {
+			return o.document(cmd, &admin.CallResult{Kind: "CallResult", APIVersion: admin.APIVersion, Function: "demo.add", On: "n2/io-0", TookUS: 321, Result: []byte("3")})
+		},
+		"conn_write": func(cmd *cobra.Command, o *output) error {
+			return o.document(cmd, &admin.Done{Kind: "Done", APIVersion: admin.APIVersion, ID: "n1/chat/transports/3", Bytes: 6})
+		},
+	} {
+		for _, format := range []string{formatTable, formatJSON, formatName} {
+			var out bytes.Buffer
+			cmd := &cobra.Command{}
+			cmd.SetOut(&out)
+			if err := print(cmd, &output{format}); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+"."+format, out.Bytes())
+		}
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is\n%s\nwant\n%s\nIf that is meant: go test ./cmd/node -update", name, got, want)
+	}
+}
