@@ -79,6 +79,23 @@ func TestActorsOfTwoNodesTalk(t *testing.T) {
 	wantIs(t, err, ErrDeadIncarnation)
 }
 
+func TestALoopOfAnotherNodeIsAnActor(t *testing.T) {
+	nodes := group(t, 2)
+	loop := newLoop(t, nodes[1], "io")
+	far := actors.RefOf(actors.Address{Node: "n2", Path: "io"})
+	ends := make(chan actors.Terminated, 2)
+	nodes[0].Actors().Watch(far, func(e actors.Terminated) { ends <- e })
+	if _, err := nodes[0].Actors().Ask(testCtx(t), far, func() {}); !errors.Is(err, ErrUnknownMessage) {
+		t.Fatalf("a closure travelled: %v", err)
+	}
+	if err := loop.CallSoonThreadsafe(func() { panic(loopnode.Fatal(errShut)) }); err != nil {
+		t.Fatal(err)
+	}
+	if e := receive(t, "the death of the loop", ends); e.Who != far || !errors.Is(e.Why, ErrLoopDied) {
+		t.Fatal(e)
+	}
+}
+
 func TestAnActorAnswersThroughAThirdNode(t *testing.T) {
 	nodes := group(t, 3)
 	back := spawnOn(t, nodes[2], newLoop(t, nodes[2], "io"), "parrot", parrot)

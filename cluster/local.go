@@ -87,26 +87,12 @@ func (c *localCall[Out]) cancel() {
 	}
 }
 
-const closedPoll = 50 * time.Millisecond
-
 // watchClosed ends the wait when the loop is closed: what was posted to it is
 // dropped then, without a word.
 func (c *localCall[Out]) watchClosed(w waiter[localReply[Out]]) (stop func()) {
-	var timer atomic.Pointer[time.Timer]
-	look := func() {
-		if c.loop.IsClosed() {
-			w.deliver(localReply[Out]{err: c.remote(wire.Closed, ErrClosed, "the loop was closed while waiting")})
-			return
-		}
-		if t := timer.Load(); t != nil && !c.left.Load() {
-			t.Reset(closedPoll)
-		}
-	}
-	timer.Store(time.AfterFunc(closedPoll, look))
-	return func() {
-		t := timer.Swap(nil)
-		t.Stop()
-	}
+	return c.loop.OnClose(func() {
+		w.deliver(localReply[Out]{err: c.remote(wire.Closed, ErrClosed, "the loop was closed while waiting")})
+	})
 }
 
 // failure turns what the function's task ended with into what a caller on

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
@@ -15,22 +14,19 @@ import (
 
 // hosted is a loop that is addressable under this node.
 type hosted struct {
-	loop   *loopnode.Loop
-	ctx    context.Context // what called functions start from
-	ref    loopnode.Ref
-	own    bool          // made by NewLoop
-	casts  int           // unfinished calls without an answer; guarded by inboundTable.mu
-	over   bool          // casts are not counted any more; guarded by inboundTable.mu
-	gone   chan struct{} // closed when the goroutine of an own loop has ended
-	reason atomic.Pointer[error]
+	loop  *loopnode.Loop
+	ctx   context.Context // what called functions start from
+	ref   loopnode.Ref
+	own   bool          // made by NewLoop
+	casts int           // unfinished calls without an answer; guarded by inboundTable.mu
+	over  bool          // casts are not counted any more; guarded by inboundTable.mu
+	gone  chan struct{} // closed when the goroutine of an own loop has ended
 }
 
-// because notes why the loop ends; the first reason stays.
-func (h *hosted) because(err error) { h.reason.CompareAndSwap(nil, &err) }
-
-func (h *hosted) why() error {
-	if p := h.reason.Load(); p != nil {
-		return *p
+// endOf is why a loop that is closed has ended, for those who watch it.
+func endOf(loop *loopnode.Loop) error {
+	if err := loop.CloseFailure(); err != nil {
+		return fmt.Errorf("%w: %w", ErrLoopDied, err)
 	}
 	return ErrStopped
 }
@@ -128,10 +124,15 @@ func (n *Node) host(h *hosted) error {
 	if err := n.loops.add(name, h); err != nil {
 		return err
 	}
-	hook := func() { h.loop.OnClose(func() { n.unhost(h) }) }
-	if err := h.loop.Post(hook); err != nil {
-		n.unhost(h)
-		return fmt.Errorf("%w: loop %s: %w", ErrClosed, name, err)
+	h.loop.OnClose(func() { n.unhost(h) }) // at once when it is closed
+	if err := h.loop.CloseReason(); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	if h.loop.Actors() == n.actors {
+		if _, err := h.loop.Ref().Actor(); err != nil {
+			n.unhost(h)
+			return fmt.Errorf("loop %s cannot be an actor of node %s: %w", name, n.name, err)
+		}
 	}
 	return nil
 }
@@ -143,21 +144,20 @@ func (n *Node) unhost(h *hosted) {
 		return
 	}
 	n.inbound.abandon(h)
-	n.watchers.end(n, h.loop.Name(), h.why())
+	n.watchers.end(n, h.loop.Name(), endOf(h.loop))
 }
 
 // runLoop is the goroutine of a loop made by NewLoop.
 func (n *Node) runLoop(h *hosted) {
 	defer close(h.gone)
-	if err := h.loop.RunForever(); err != nil {
-		h.because(fmt.Errorf("%w: %w", ErrLoopDied, err))
-		n.log.Error("loop died", "loop", h.loop.Name(), "error", err)
+	died := h.loop.RunForever()
+	if died != nil {
+		n.log.Error("loop died", "loop", h.loop.Name(), "error", died)
 	}
 	wind(h.loop)
-	if err := h.loop.Close(); err != nil {
+	if err := h.loop.CloseWith(died); err != nil {
 		n.log.Error("closing a loop failed", "loop", h.loop.Name(), "error", err)
 	}
-	n.unhost(h) // when the loop closed before it could take the hook
 }
 
 const (
@@ -187,7 +187,6 @@ func (t *loopTable) closeAll(n *Node) {
 	t.mu.Unlock()
 	all := t.all()
 	for _, h := range all {
-		h.because(ErrStopped)
 		n.inbound.abandon(h)
 		if h.own {
 			_ = h.ref.Stop() // a closed loop needs no stop

@@ -26,9 +26,8 @@ type watch struct {
 	fn     func(Terminated)
 	acked  bool
 	sent   time.Time
-	local  *hosted // watched in this process; then loop is set
-	loop   *loopnode.Loop
-	unhook func() // loop goroutine
+	loop   *loopnode.Loop // of this process; nil when it is elsewhere
+	unhook func()         // takes back the hook in loop
 }
 
 // watchTable are the watches of this node that have not ended. Taking one out
@@ -68,19 +67,11 @@ func (n *Node) Watch(ref loopnode.Ref, fn func(Terminated)) (stop func(), err er
 }
 
 func (n *Node) watchLocal(w *watch) {
-	w.local = n.loops.find(w.loop.Name())
-	hook := func() { w.unhook = w.loop.OnClose(func() { n.localEnded(w) }) }
-	if err := w.loop.Post(hook); err != nil {
-		n.localEnded(w)
-	}
+	w.unhook = w.loop.OnClose(func() { n.localEnded(w) })
 }
 
 func (n *Node) localEnded(w *watch) {
-	reason := ErrStopped
-	if w.local != nil && w.local.loop == w.loop {
-		reason = w.local.why()
-	}
-	n.endWatch(w.id, reason)
+	n.endWatch(w.id, endOf(w.loop))
 }
 
 func (n *Node) watchRemote(w *watch, node string) {
@@ -134,11 +125,7 @@ func (n *Node) unwatch(w *watch) {
 	switch {
 	case !live:
 	case w.loop != nil:
-		_ = w.loop.Post(func() { // a closed loop has run its hooks
-			if w.unhook != nil {
-				w.unhook()
-			}
-		})
+		w.unhook()
 	default:
 		n.sendUnwatch(w.ref.Address().Node, w.id)
 	}
@@ -219,16 +206,11 @@ func (t *watchTable) nodes() []string {
 	return out
 }
 
-// resend repeats what was not acknowledged, and looks after loops of this
-// process that closed before they could take the hook.
+// resend repeats what was not acknowledged.
 func (t *watchTable) resend(n *Node, now time.Time) {
 	for _, w := range t.where(func(w *watch) bool {
-		return w.loop != nil && w.loop.IsClosed() || w.loop == nil && !w.acked && now.Sub(w.sent) >= n.cfg.Heartbeat
+		return w.loop == nil && !w.acked && now.Sub(w.sent) >= n.cfg.Heartbeat
 	}) {
-		if w.loop != nil {
-			n.localEnded(w)
-			continue
-		}
 		n.sendWatch(w, now)
 	}
 }

@@ -49,6 +49,15 @@ func (l *Loop) CloseWith(why error) error {
 	return l.backend.Close()
 }
 
+// CloseFailure is what CloseWith was given; nil on a loop that is open, or was
+// closed in good order. Any goroutine.
+func (l *Loop) CloseFailure() error {
+	if !l.closed.Load() {
+		return nil
+	}
+	return l.why
+}
+
 // CloseReason is why the loop is closed: ErrLoopClosed, and with it the failure
 // given to CloseWith. It is nil while the loop is open. Any goroutine.
 func (l *Loop) CloseReason() error {

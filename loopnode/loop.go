@@ -22,6 +22,7 @@ type Loop struct {
 	name    string
 	log     hclog.Logger
 	actors  *actors.System // nil: the process's
+	self    selfActor
 	backend Backend
 	inbox   *inbox.Inbox[core.Item]
 

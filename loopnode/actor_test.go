@@ -1,0 +1,62 @@
+package loopnode
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/loopmesh/loopmesh/actors"
+)
+
+func TestALoopIsAnActor(t *testing.T) {
+	sys := actors.New(actors.Options{})
+	l, _ := newLoop(t, quiet, func(c *Config) { c.Name, c.Actors = "self", sys })
+	self, err := l.Ref().Actor()
+	must(t, err)
+	if a := self.Address(); a != l.Ref().Address() {
+		t.Fatalf("the actor is at %s, the loop at %s", a, l.Ref().Address())
+	}
+	if again, err := l.Ref().Actor(); err != nil || again != self {
+		t.Fatalf("another actor: %s, %v", again, err)
+	}
+	ends := make(chan actors.Terminated, 2)
+	sys.Watch(self, func(e actors.Terminated) { ends <- e })
+	ran, answered := false, make(chan error, 1)
+	// goroutine: owner: the test; ends when the loop has answered
+	go func() {
+		v, err := sys.Ask(context.Background(), self, func() { ran = true })
+		if err == nil && v != any(Called{}) {
+			err = errors.New("another answer")
+		}
+		sys.Stop(self)
+		answered <- err
+	}()
+	must(t, l.RunForever()) // until Stop
+	must(t, <-answered)
+	if !ran {
+		t.Fatal("the function did not run")
+	}
+	if e := <-ends; e.Who != self || !errors.Is(e.Why, actors.ErrStopped) {
+		t.Fatal(e)
+	}
+	must(t, l.Close())
+	must(t, sys.Shutdown(context.Background()))
+}
+
+func TestWhoWatchesALoopHearsWhyItClosed(t *testing.T) {
+	sys := actors.New(actors.Options{})
+	l, _ := newLoop(t, quiet, func(c *Config) { c.Name, c.Actors = "self", sys })
+	self, err := l.Ref().Actor()
+	must(t, err)
+	ends := make(chan actors.Terminated, 1)
+	sys.Watch(self, func(e actors.Terminated) { ends <- e })
+	runTurns(t, l, 3)
+	why := errors.New("the lights went out")
+	must(t, l.CloseWith(why))
+	if e := <-ends; !errors.Is(e.Why, why) || !errors.Is(e.Why, actors.ErrLoopDied) {
+		t.Fatal(e)
+	}
+	if _, err := sys.Ask(context.Background(), self, func() {}); !errors.Is(err, actors.ErrLoopDied) {
+		t.Fatal(err)
+	}
+}
