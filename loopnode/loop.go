@@ -47,6 +47,7 @@ type Loop struct {
 	left     *remains // idle coroutines, for Close or the collector
 	dropped  runtime.Cleanup
 	lost     map[*unretrieved]struct{} // failures nobody has looked at
+	attached map[any]any               // see Attach
 	ctx      context.Context           // what CallbackContext and Context derive from
 	pools    executors
 	signals  map[syscall.Signal]*signalHandler

@@ -3,6 +3,7 @@ package transportactors
 import (
 	"errors"
 	"net"
+	"runtime"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -25,6 +26,7 @@ type endpoint struct {
 	losing  bool // the loss is queued: the queue is empty and nothing is watched
 	ended   bool
 	reason  error
+	dropped runtime.Cleanup
 }
 
 // whole is the transport around an endpoint.
@@ -44,6 +46,7 @@ func (e *endpoint) open(onReadable, onWritable func()) error {
 	}
 	e.watch = w
 	enter(e.self)
+	e.watchDropped()
 	return nil
 }
 
@@ -166,6 +169,7 @@ func (e *endpoint) end() {
 }
 
 func (e *endpoint) release() {
+	e.dropped.Stop()
 	e.socket.close()
 	leave(e.self)
 	e.proto = receiver{}
@@ -177,6 +181,7 @@ func (e *endpoint) release() {
 
 // loopClosed ends the transport at once: no turn will come.
 func (e *endpoint) loopClosed() {
+	e.reportUnclosed()
 	e.closing = true
 	if !e.losing {
 		e.losing, e.reason = true, loopnode.ErrLoopClosed

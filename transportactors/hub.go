@@ -1,10 +1,6 @@
 package transportactors
 
-import (
-	"sync"
-
-	"github.com/loopmesh/loopmesh/loopnode"
-)
+import "github.com/loopmesh/loopmesh/loopnode"
 
 // ender is what a loop that closes must end: a connection or a server.
 type ender interface {
@@ -12,31 +8,30 @@ type ender interface {
 	loopClosed()
 }
 
-// hub is what lives on one loop, with one hook in the loop for all of it.
+// hub is what lives on one loop, with one hook in the loop for all of it. The
+// loop keeps it. Owned by the loop goroutine.
 type hub struct {
-	members map[ender]struct{} // owned by the loop goroutine
+	members map[ender]struct{}
 	remove  func()
 	closing bool // the loop closes: it walks its hooks, so none is taken back
 }
 
-// hubs finds the hub of a loop. It is process-wide because a loop knows nothing
-// of transports. Invariant: a hub is in it while it has members.
-var hubs = struct {
-	sync.Mutex
-	of map[*loopnode.Loop]*hub
-}{of: map[*loopnode.Loop]*hub{}}
+// hubKey is where a loop keeps its hub. Invariant: it does while the hub has members.
+type hubKey struct{}
+
+// hubOf is the hub of l, nil when it has none. Loop goroutine.
+func hubOf(l *loopnode.Loop) *hub {
+	h, _ := l.Attached(hubKey{}).(*hub)
+	return h
+}
 
 // enter puts m under the care of its loop. Loop goroutine.
 func enter(m ender) {
 	l := m.Loop()
-	hubs.Lock()
-	h := hubs.of[l]
+	h := hubOf(l)
 	if h == nil {
 		h = &hub{members: map[ender]struct{}{}}
-		hubs.of[l] = h
-	}
-	hubs.Unlock()
-	if h.remove == nil {
+		l.Attach(hubKey{}, h)
 		h.remove = l.OnClose(h.close)
 	}
 	h.members[m] = struct{}{}
@@ -45,9 +40,7 @@ func enter(m ender) {
 // leave takes m out. Loop goroutine.
 func leave(m ender) {
 	l := m.Loop()
-	hubs.Lock()
-	h := hubs.of[l]
-	hubs.Unlock()
+	h := hubOf(l)
 	if h == nil {
 		return
 	}
@@ -56,9 +49,7 @@ func leave(m ender) {
 		if !h.closing {
 			h.remove()
 		}
-		hubs.Lock()
-		delete(hubs.of, l)
-		hubs.Unlock()
+		l.Attach(hubKey{}, nil)
 	}
 }
 

@@ -15,9 +15,7 @@ func Servers(l *loopnode.Loop) []*Server {
 
 // living are the members of one kind of l's hub.
 func living[T any](l *loopnode.Loop) []T {
-	hubs.Lock()
-	h := hubs.of[l]
-	hubs.Unlock()
+	h := hubOf(l)
 	if h == nil {
 		return nil
 	}

@@ -61,9 +61,7 @@ func TestLoopCloses(t *testing.T) {
 			t.Fatalf("descriptor %d is open", fd)
 		}
 	}
-	hubs.Lock()
-	defer hubs.Unlock()
-	if len(hubs.of) != 0 {
-		t.Fatalf("%d loops are still known", len(hubs.of))
+	if hubOf(here.t.Loop()) != nil {
+		t.Fatal("the loop still keeps a hub")
 	}
 }

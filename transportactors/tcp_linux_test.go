@@ -382,6 +382,49 @@ func TestReads(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("BUF-05 the kind of a protocol is what its type can do, asked again with each SetProtocol", func(t *testing.T) {
+		onPair(t, func(ctx context.Context, p *probe, theirs int) error {
+			b := &bufferedProbe{probe: *newProbe(ctx)}
+			for i, to := range []any{b, p, b, p} {
+				p.t.SetProtocol(to)
+				before := b.asks
+				if _, err := unix.Write(theirs, []byte("abc")); err != nil {
+					return err
+				}
+				if err := until(ctx, func() bool { return len(p.data)+len(b.data) == 3*(i+1) }); err != nil {
+					return err
+				}
+				if buffered := b.asks > before; buffered != (to == any(b)) || slices.Contains(b.log, "data") {
+					return fmt.Errorf("protocol %d: room was asked for: %v", i, buffered)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("BUF-06 bytes that are there already fill a small buffer in rounds; no room for the rest is an error", func(t *testing.T) {
+		withinTLS(t, func(ctx context.Context, here, there *probe) error {
+			b := &sips{probe: newProbe(ctx), rooms: []int{7, 7, 7, 4}}
+			there.t.SetProtocol(b)
+			if err := here.t.Write(pattern(20)); err != nil { // one record
+				return err
+			}
+			if err := until(ctx, func() bool { return len(b.data) == 20 }); err != nil {
+				return err
+			}
+			if !slices.Equal(b.got, []int{7, 7, 6}) || !slices.Equal(b.data, pattern(20)) {
+				return fmt.Errorf("rounds of %v", b.got)
+			}
+			b.rooms = append(b.rooms, 5, 0)
+			if err := here.t.Write(pattern(20)); err != nil {
+				return err
+			}
+			if reason := b.wait(ctx); !errors.Is(reason, ErrEmptyBuffer) {
+				return fmt.Errorf("the reason is %w", reason)
+			}
+			there.lost = b.lost
+			return nil
+		})
+	})
 	t.Run("BUF-03 a panic in BufferUpdated ends the connection with it", func(t *testing.T) {
 		onPair(t, func(ctx context.Context, p *probe, theirs int) error {
 			p.t.SetProtocol(&explodes{probe: p})
@@ -395,6 +438,24 @@ func TestReads(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// sips is a buffered protocol with another room in each round.
+type sips struct {
+	*probe
+	rooms, got []int
+	room       []byte
+}
+
+func (s *sips) GetBuffer(int) []byte {
+	s.room = make([]byte, s.rooms[0])
+	s.rooms = s.rooms[1:]
+	return s.room
+}
+
+func (s *sips) BufferUpdated(n int) {
+	s.got = append(s.got, n)
+	s.data = append(s.data, s.room[:n]...)
 }
 
 // explodes is a buffered protocol that panics.
