@@ -29,6 +29,9 @@ type Kind struct {
 	OneWay bool
 	// HalfClose: one direction can end while the other goes on.
 	HalfClose bool
+	// Goodbye: the end is a conversation, as in TLS. Who closes hears the end of
+	// the input, too, and cannot say last words.
+	Goodbye bool
 }
 
 // patience bounds one check.
@@ -46,6 +49,8 @@ type check struct {
 
 func bothWays(k Kind) bool   { return !k.OneWay }
 func halfCloses(k Kind) bool { return k.HalfClose && !k.OneWay }
+func hasTheWord(k Kind) bool { return !k.Goodbye }
+func endsOutput(k Kind) bool { return k.HalfClose || k.OneWay }
 
 // Run runs every check that applies to k as a subtest.
 func Run(t *testing.T, k Kind) {

@@ -69,10 +69,14 @@ func strayCalls(ctx context.Context, e *env) error {
 		here.t.Close()
 		here.t.Abort()
 		here.t.SetProtocol(nil)
-		return []error{
-			here.t.Write([]byte("x")), here.t.Writelines(nil), here.t.WriteEOF(),
+		calls := []error{
+			here.t.Write([]byte("x")), here.t.Writelines(nil),
 			here.t.PauseReading(), here.t.ResumeReading(), here.t.SetWriteBufferLimits(1, 1),
-		}, nil
+		}
+		if endsOutput(e.kind) {
+			calls = append(calls, here.t.WriteEOF())
+		}
+		return calls, nil
 	}).Await(ctx)
 	if err != nil {
 		return err

@@ -127,8 +127,12 @@ func marks(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	low, high := here.t.WriteBufferLimits()
+	if high < 16<<10 || low != high/4 {
+		return fmt.Errorf("at first low is %d and high %d", low, high)
+	}
 	for _, c := range []struct{ high, low, wantLow, wantHigh int }{
-		{-1, -1, 16 << 10, 64 << 10}, {400, -1, 100, 400}, {-1, 25, 25, 100}, {0, -1, 0, 0}, {7, 7, 7, 7},
+		{64 << 10, -1, 16 << 10, 64 << 10}, {400, -1, 100, 400}, {-1, 25, 25, 100}, {0, -1, 0, 0}, {7, 7, 7, 7},
 	} {
 		if err := here.t.SetWriteBufferLimits(c.high, c.low); err != nil {
 			return err
