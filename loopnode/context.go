@@ -42,6 +42,34 @@ func (l *Loop) Context(parent context.Context) context.Context {
 	return context.WithValue(parent, loopKey{}, l)
 }
 
+// Detach is the values of ctx on this loop, without the task of ctx and without
+// its end: for what outlives whoever made it. Any goroutine.
+func (l *Loop) Detach(ctx context.Context) context.Context {
+	if c, ok := ctx.(*taskContext); ok {
+		ctx = c.parent // keeps no task alive
+	}
+	if d, ok := ctx.(*detached); ok {
+		ctx = d.Context
+	}
+	return &detached{context.WithoutCancel(ctx), l}
+}
+
+type detached struct {
+	context.Context
+	loop *Loop
+}
+
+// Value finds the loop and the values, not the task.
+func (c *detached) Value(key any) any {
+	switch key.(type) {
+	case loopKey:
+		return c.loop
+	case taskKey:
+		return nil
+	}
+	return c.Context.Value(key)
+}
+
 // taskOf is the task ctx belongs to, nil when it belongs to none.
 func taskOf(ctx context.Context) *task {
 	if c, ok := ctx.(*taskContext); ok {

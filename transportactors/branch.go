@@ -2,6 +2,7 @@ package transportactors
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
@@ -107,30 +108,39 @@ func (b *branch) openNext() {
 func (b *branch) open(fd int) {
 	var p Protocol
 	if fault := guard.Call(func() { p = b.server.factory() }); fault != nil {
-		b.refuse(fd, "Exception in the protocol factory of a server", fault)
+		b.refuse(fd, fault)
 		return
 	}
 	if p == nil {
-		b.refuse(fd, "The protocol factory of a server returned nil", loopnode.ErrInvalidArgument)
+		b.refuse(fd, fmt.Errorf("%w: the protocol factory returned nil", loopnode.ErrInvalidArgument))
 		return
 	}
 	c, err := newConn(b.loop, fd, b.server.tls.dress(b.loop, p))
 	if err != nil {
-		b.refuse(-1, "Error on transport creation for incoming connection", err)
+		b.refuse(-1, err)
 		return
 	}
+	c.bear(b.loop, b.server.ctx)
 	c.branch = b
 	b.conns[c] = struct{}{}
 	c.start(nil)
 }
 
-func (b *branch) refuse(fd int, message string, err error) {
+// refuse gives up an accepted socket. A stranger can make this happen as often as
+// they like, so without debug mode it is only counted.
+func (b *branch) refuse(fd int, err error) {
 	if fd >= 0 {
 		_ = sock.Close(fd)
 	}
+	b.server.failed.Add(1)
 	b.ended(1)
-	b.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: message, Exception: err})
+	if b.loop.Debug() {
+		b.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: creationError, Exception: err, Context: b.server.ctx})
+	}
 }
+
+// creationError is asyncio's text.
+const creationError = "Error on transport creation for incoming connection"
 
 // each calls fn for the branch's connections, those on their way included.
 func (b *branch) each(fn func(Transport)) {
@@ -149,6 +159,9 @@ func (b *branch) each(fn func(Transport)) {
 // left counts down a connection that has ended.
 func (b *branch) left(c *conn) {
 	delete(b.conns, c)
+	if t, ok := c.top.(*tlsTransport); ok && !t.told {
+		b.server.failed.Add(1) // its handshake came to nothing
+	}
 	b.ended(1)
 }
 

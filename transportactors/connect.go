@@ -97,6 +97,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Prot
 	if err != nil {
 		return nil, err
 	}
+	c.bear(l, ctx)
 	t, err := c.announced(ctx)
 	if tt, ok := dressed.(*tlsTransport); ok && secure != nil && err == nil {
 		return tt.announce(ctx)

@@ -79,6 +79,7 @@ func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol)
 	if err != nil {
 		return nil, err
 	}
+	d.bear(s.loop, ctx)
 	made := loopnode.NewFuture[struct{}](s.loop)
 	d.start(func() {
 		if !made.Done() {

@@ -35,9 +35,6 @@ func (c *conn) sendFailed(reason error) {
 	if waiting > 0 {
 		c.loop.Soon(c.lastReads) // goes before the loss
 	}
-	if c.loop.Debug() {
-		c.loop.Logger().Debug("sending failed", "transport", c.String(), "error", reason)
-	}
 	c.fail(reason)
 	c.unheard = waiting
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"runtime"
+	"syscall"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -12,6 +13,7 @@ import (
 // endpoint is what every transport of a socket is made of: a descriptor, a
 // protocol that is called with care, and one end. Owned by the loop goroutine.
 type endpoint struct {
+	origin
 	self   whole
 	loop   *loopnode.Loop
 	watch  *loopnode.Watch
@@ -74,7 +76,7 @@ func (e *endpoint) reportPanic(message string, p *guard.Panic) {
 
 func (e *endpoint) report(message string, err error) {
 	e.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: e.self, Protocol: e.proto.value,
+		Message: message, Exception: err, Transport: e.self, Protocol: e.proto.value, Context: e.ctx,
 	})
 }
 
@@ -136,8 +138,12 @@ func (e *endpoint) ExtraInfo(name string) any {
 	return nil
 }
 
-// fail ends the transport without sending what is queued.
+// fail ends the transport without sending what is queued. What the network did
+// is logged in debug mode; anything else has been reported by who found it.
 func (e *endpoint) fail(reason error) {
+	if errno := syscall.Errno(0); !e.losing && errors.As(reason, &errno) && e.loop.Debug() {
+		e.loop.Logger().Debug("Fatal error on transport", "transport", e.self.String(), "error", reason)
+	}
 	e.closing = true
 	e.lose(reason)
 }
@@ -184,7 +190,7 @@ func (e *endpoint) loopClosed() {
 	e.reportUnclosed()
 	e.closing = true
 	if !e.losing {
-		e.losing, e.reason = true, loopnode.ErrLoopClosed
+		e.losing, e.reason = true, e.loop.CloseReason()
 		e.self.drop()
 		e.watch.Close()
 	}

@@ -62,6 +62,7 @@ func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.Fil
 	if err != nil {
 		return nil, p, fmt.Errorf("%s: %w", file.Name(), err)
 	}
+	c.bear(l, ctx)
 	t, err := c.announced(ctx)
 	return t, p, err
 }

@@ -25,7 +25,7 @@ type SubprocessProtocol interface {
 	// ProcessExited says that the child has ended; Returncode is known.
 	ProcessExited()
 	// ConnectionLost comes once and last: the child has ended and its pipes
-	// have, too. reason is nil, or loopnode.ErrLoopClosed.
+	// have, too. reason is nil, or loopnode.ErrLoopClosed with why the loop was closed.
 	ConnectionLost(reason error)
 }
 

@@ -27,6 +27,7 @@ func startProcess(ctx context.Context, o *processOptions, factory func() Subproc
 		return nil, err
 	}
 	s := &subprocess{loop: l, child: child, pid: child.Pid(), name: o.args[0], group: o.group}
+	s.bear(l, ctx)
 	enter(s)
 	if err == nil {
 		err = s.attach(&e)

@@ -16,6 +16,7 @@ import (
 
 // subprocess is the transport of a child process. Owned by the loop goroutine.
 type subprocess struct {
+	origin
 	loop  *loopnode.Loop
 	child *proc.Child // Invariant: reaped exactly when exited
 	pid   int
@@ -49,6 +50,7 @@ func (s *subprocess) attach(e *childEnds) error {
 		if err != nil {
 			return err
 		}
+		c.ctx = s.ctx
 		c.started = true // childPipe has no ConnectionMade: its end is told in any case
 		s.pipes[i] = c
 		s.open++
@@ -222,7 +224,7 @@ func (s *subprocess) loopClosed() {
 	if s.ended {
 		return
 	}
-	s.closing, s.reason = true, loopnode.ErrLoopClosed
+	s.closing, s.reason = true, s.loop.CloseReason()
 	for _, c := range s.pipes {
 		if c != nil {
 			c.loopClosed()
@@ -263,7 +265,7 @@ func (s *subprocess) call(method string, fn func()) *guard.Panic {
 		return nil
 	}
 	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: "Exception in protocol." + method, Exception: p, Transport: s, Protocol: s.proto,
+		Message: "Exception in protocol." + method, Exception: p, Transport: s, Protocol: s.proto, Context: s.ctx,
 	})
 	var fatal *loopnode.FatalError
 	if errors.As(error(p), &fatal) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -13,6 +14,7 @@ import (
 // goroutine, as are all its methods. asyncio.Server.
 type Server struct {
 	loop      *loopnode.Loop
+	ctx       context.Context // of its connections
 	factory   func() Protocol
 	listeners []*listener
 	backlog   int
@@ -24,6 +26,7 @@ type Server struct {
 	count     int // connections on all loops, and on their way to them
 	waiters   []*loopnode.Future[struct{}]
 	forever   *loopnode.Future[struct{}] // ServeForever waits for it
+	failed    atomic.Uint64
 }
 
 // CreateServer listens on address ("host:port", an empty host for every
@@ -49,7 +52,7 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{loop: l, factory: factory, backlog: o.backlog, tls: secure}
+	s := &Server{loop: l, ctx: l.Detach(ctx), factory: factory, backlog: o.backlog, tls: secure}
 	if err := s.occupy(ctx, network, address, o); err != nil {
 		return nil, err
 	}
@@ -61,6 +64,11 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	}
 	return s, nil
 }
+
+// Failed is how many accepted connections never came to be: the factory failed,
+// the transport could not be made, or the TLS handshake failed. Debug mode
+// reports each. Any goroutine.
+func (s *Server) Failed() uint64 { return s.failed.Load() }
 
 // begin finds the connections' loops and lets clients in.
 func (s *Server) begin(ctx context.Context, o options) error {

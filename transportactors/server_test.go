@@ -162,7 +162,7 @@ func TestFactoryPanics(t *testing.T) {
 					return err
 				}
 			}
-			if err := good.wait(ctx); err != nil || string(good.data) != "x" || len(*told) != 1 {
+			if err := good.wait(ctx); err != nil || string(good.data) != "x" || s.Failed() != 1 || len(*told) != 0 {
 				return fmt.Errorf("%q, %w, %v", good.data, err, *told)
 			}
 			return nil

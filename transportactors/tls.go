@@ -23,6 +23,7 @@ var ErrTruncated = errors.New("TLS stream ended without close_notify (truncated?
 // rest has no stack. Parked in Read it would cost 8 KiB more.
 type tlsTransport struct {
 	flow
+	origin
 	loop  *loopnode.Loop
 	lower base
 	conn  *tls.Conn
@@ -77,7 +78,7 @@ func (t *tlsTransport) ConnectionMade(lower Transport) { t.putOn(lower.(base)) }
 
 // putOn begins: the handshake has its time from here on.
 func (t *tlsTransport) putOn(lower base) {
-	t.lower = lower
+	t.lower, t.ctx = lower, bornOf(lower)
 	t.paused = lower.carry(t)
 	t.full = t.paused
 	t.limitLower()
@@ -143,7 +144,7 @@ func (t *tlsTransport) reportPanic(message string, p *guard.Panic) {
 
 func (t *tlsTransport) report(message string, err error) {
 	t.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: t, Protocol: t.proto.value,
+		Message: message, Exception: err, Transport: t, Protocol: t.proto.value, Context: t.ctx,
 	})
 }
 
