@@ -65,7 +65,7 @@ func (l *Loop) CloseReason() error {
 	case !l.closed.Load():
 		return nil
 	case l.why == nil:
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return ErrLoopClosed
 	}
 	return fmt.Errorf("%w: %s: %w", ErrLoopClosed, l.name, l.why)
 }
