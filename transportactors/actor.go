@@ -62,11 +62,11 @@ func (d *door) dismiss(reason error) {
 func (d doorman) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case WriteRequest:
-		d.answer(ctx, d.do(func(t Transport) error { return t.Write(m.Data) }))
+		answer(ctx, d.do(func(t Transport) error { return t.Write(m.Data) }))
 	case CloseRequest:
-		d.answer(ctx, d.do(func(t Transport) error { t.Close(); return nil }))
+		answer(ctx, d.do(func(t Transport) error { t.Close(); return nil }))
 	case AbortRequest:
-		d.answer(ctx, d.do(func(t Transport) error { t.Abort(); return nil }))
+		answer(ctx, d.do(func(t Transport) error { t.Abort(); return nil }))
 	case lost:
 		ctx.End(m.reason)
 	case actors.Stopping:
@@ -82,7 +82,7 @@ func (d doorman) do(fn func(Transport) error) error {
 }
 
 // answer replies to an Ask; a plain message expects nothing.
-func (d doorman) answer(ctx *actors.Context, err error) {
+func answer(ctx *actors.Context, err error) {
 	switch {
 	case !ctx.Asked():
 	case err != nil:

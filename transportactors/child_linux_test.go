@@ -70,6 +70,12 @@ var programs = map[string]func(args []string){
 			fmt.Println("usr1")
 		}
 	},
+	// loop-cat is cat on a loop.
+	"loop-cat": func([]string) {
+		if err := loopCat(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	},
 	// late copies stdin to stdout after SIGUSR1.
 	"late": func([]string) {
 		c := make(chan os.Signal, 1)

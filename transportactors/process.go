@@ -4,6 +4,7 @@ import (
 	"context"
 	"syscall"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -76,6 +77,12 @@ type SubprocessTransport interface {
 	SetProtocol(p SubprocessProtocol)
 	// Protocol is the current receiver.
 	Protocol() SubprocessProtocol
+	// Actor is the child as an actor of its loop's system: send it SignalRequest,
+	// WriteRequest (for its stdin) or CloseRequest, watch it to hear its end
+	// (Terminated.Why is an *ExitError, actors.ErrStopped for code 0), stop it to
+	// close the transport. So do other nodes; for SignalRequest they register it
+	// with cluster.Message.
+	Actor() actors.Ref
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop
 }

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/internal/sock"
@@ -36,6 +37,9 @@ type subprocess struct {
 	ended   bool
 	reason  error
 	waiters []*loopnode.Future[int]
+
+	sys   *actors.System // nil until somebody asks for the actor
+	actor actors.Ref
 }
 
 // attach makes the transports of the pipes and the watch of the exit.
@@ -168,6 +172,7 @@ func (s *subprocess) exit(code int) {
 		}
 	}
 	s.waiters = nil
+	s.dismiss()
 	s.maybeEnd()
 }
 
