@@ -10,7 +10,7 @@ import (
 )
 
 func TestContractOfPipes(t *testing.T) {
-	transporttest.Run(t, transporttest.Kind{OneWay: true, Pair: func(ctx context.Context, here, there transportactors.Protocol) error {
+	transporttest.Run(t, transporttest.Kind{OneWay: true, Room: 1 << 20, Pair: func(ctx context.Context, here, there transportactors.Protocol) error {
 		r, w, err := os.Pipe()
 		if err != nil {
 			return err

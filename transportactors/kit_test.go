@@ -18,7 +18,7 @@ func TestContract(t *testing.T) {
 	})
 	t.Run("unix", func(t *testing.T) {
 		dir, n := t.TempDir(), 0
-		transporttest.Run(t, transporttest.Kind{HalfClose: true, Pair: func(ctx context.Context, here, there transportactors.Protocol) error {
+		transporttest.Run(t, transporttest.Kind{HalfClose: true, Room: 2 << 20, Pair: func(ctx context.Context, here, there transportactors.Protocol) error {
 			n++
 			return connected(ctx, "unix", fmt.Sprintf("%s/%d", dir, n), here, there)
 		}})

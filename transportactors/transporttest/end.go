@@ -42,7 +42,7 @@ func endedOnce(ctx context.Context, e *env) error {
 	if here.t.IsClosing() {
 		return errors.New("closing from the start")
 	}
-	if err := here.write(make([]byte, much)); err != nil {
+	if err := here.write(make([]byte, e.much)); err != nil {
 		return err
 	}
 	here.close()
@@ -67,7 +67,7 @@ func endedOnce(ctx context.Context, e *env) error {
 	if !here.t.IsClosing() || here.reason != nil || len(e.told) != 0 {
 		return fmt.Errorf("closing %v, reason %v, told %v", here.t.IsClosing(), here.reason, e.told)
 	}
-	if len(there.data) >= much {
+	if len(there.data) >= e.much {
 		return errors.New("aborting sent the queue")
 	}
 	return nil
@@ -109,14 +109,14 @@ func lastWords(ctx context.Context, e *env) error {
 			here.blame("writing inside ResumeWriting of a closing transport: %v", err)
 		}
 	}
-	if err := here.write(pattern(0, much)); err != nil {
+	if err := here.write(pattern(0, e.much)); err != nil {
 		return err
 	}
 	here.close()
 	if err := until(ctx, "both losses", func() bool { return here.ended && there.ended }); err != nil {
 		return err
 	}
-	return errors.Join(here.heard("made", "pause", "resume", "lost"), there.got(append(pattern(0, much), "last"...)))
+	return errors.Join(here.heard("made", "pause", "resume", "lost"), there.got(append(pattern(0, e.much), "last"...)))
 }
 
 func abortTells(ctx context.Context, e *env) error {
@@ -162,7 +162,7 @@ func closingInside(ctx context.Context, e *env) error {
 			return err
 		}
 		if !here.t.IsClosing() {
-			_ = here.write(make([]byte, much)) // the other end may be gone
+			_ = here.write(make([]byte, e.much)) // the other end may be gone
 			here.close()
 		}
 		if err := until(ctx, "both losses", func() bool { return here.ended && there.ended }); err != nil {

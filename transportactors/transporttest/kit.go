@@ -8,6 +8,7 @@
 package transporttest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,13 +33,13 @@ type Kind struct {
 	// Goodbye: the end is a conversation, as in TLS. Who closes hears the end of
 	// the input, too, and cannot say last words.
 	Goodbye bool
+	// Room is more bytes than the system keeps of a connection between its
+	// ends, so that the rest waits in the transport. 0 is 16 MiB, enough for TCP.
+	Room int
 }
 
 // patience bounds one check.
 const patience = 30 * time.Second
-
-// much is more than any kernel keeps of a connection.
-const much = 16 << 20
 
 // check is one thing that must hold.
 type check struct {
@@ -66,6 +67,7 @@ func Run(t *testing.T, k Kind) {
 // env is one check at work. Owned by the loop goroutine.
 type env struct {
 	kind   Kind
+	much   int // bytes that do not fit into the kernel
 	loop   *loopnode.Loop
 	probes []*probe
 	told   []loopnode.ExceptionContext // what the exception handler heard
@@ -73,7 +75,7 @@ type env struct {
 
 func inLoop(t *testing.T, k Kind, run func(context.Context, *env) error) {
 	t.Helper()
-	e := &env{kind: k}
+	e := &env{kind: k, much: cmp.Or(k.Room, 16<<20)}
 	pool := loopnode.NewPool(2)
 	l, err := loopnode.New(loopnode.Config{
 		Logger: hclog.NewNullLogger(), Executor: pool,

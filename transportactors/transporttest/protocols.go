@@ -145,7 +145,7 @@ func (e *env) failing(ctx context.Context, here, there, bad *probe, call string)
 		return err
 	}
 	if here.t != nil && !here.t.IsClosing() {
-		_ = here.write(make([]byte, much)) // the other end may be gone
+		_ = here.write(make([]byte, e.much)) // the other end may be gone
 		here.act(func() { here.t.Close() })
 	}
 	if err := until(ctx, "the losses", func() bool { return (here.t == nil || here.ended) && there.ended }); err != nil {
@@ -185,14 +185,14 @@ func bare(ctx context.Context, e *env) error {
 	if err := until(ctx, "ConnectionMade", func() bool { return here.t != nil && there.t != nil }); err != nil {
 		return err
 	}
-	if err := here.t.Write(pattern(0, much)); err != nil { // no PauseWriting
+	if err := here.t.Write(pattern(0, e.much)); err != nil { // no PauseWriting
 		return err
 	}
 	here.t.Close()
 	if err := until(ctx, "both losses", func() bool { return here.lost && there.lost }); err != nil { // no EOFReceived
 		return err
 	}
-	if len(there.data) != much || len(e.told) != 0 {
+	if len(there.data) != e.much || len(e.told) != 0 {
 		return fmt.Errorf("%d bytes, %v", len(there.data), e.told)
 	}
 	return e.deafMute(ctx)

@@ -26,7 +26,7 @@ func pauseAndResume(ctx context.Context, e *env) error {
 	if there.t.IsReading() {
 		return errors.New("reading after a pause")
 	}
-	if err := here.write(pattern(0, much)); err != nil {
+	if err := here.write(pattern(0, e.much)); err != nil {
 		return err
 	}
 	if err := turns(ctx, 50); err != nil {
@@ -55,7 +55,7 @@ func pauseAndResume(ctx context.Context, e *env) error {
 	}
 	there.read(false) // after the end neither does anything
 	there.read(true)
-	return there.got(pattern(0, much))
+	return there.got(pattern(0, e.much))
 }
 
 func pausedFromTheStart(ctx context.Context, e *env) error {
@@ -132,7 +132,7 @@ type reader struct {
 	before func()
 }
 
-// newReader makes the probe a buffered protocol with this much room.
+// newReader makes the probe a buffered protocol with so much room.
 func newReader(p *probe, room int) *reader {
 	r := &reader{probe: p, room: make([]byte, room)}
 	p.self = r

@@ -27,7 +27,7 @@ func manyWrites(ctx context.Context, e *env) error {
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	sent := 0
-	for round := 0; sent < much; round++ {
+	for round := 0; sent < e.much; round++ {
 		n := 1 + r.IntN(1<<(1+r.IntN(20)))
 		b := pattern(sent, n)
 		if round%2 == 0 {
@@ -59,7 +59,7 @@ func ownBytes(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	b := pattern(0, much)
+	b := pattern(0, e.much)
 	if err := here.write(b); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func ownBytes(ctx context.Context, e *env) error {
 	if here.t.WriteBufferSize() == 0 {
 		return errors.New("the kernel took everything: nothing is proven")
 	}
-	pieces := [][]byte{pattern(much, 10), pattern(much+10, 10)}
+	pieces := [][]byte{pattern(e.much, 10), pattern(e.much+10, 10)}
 	if err := here.writelines(pieces); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func ownBytes(ctx context.Context, e *env) error {
 	if err := until(ctx, "the end", func() bool { return there.ended }); err != nil {
 		return err
 	}
-	return there.got(pattern(0, much+20))
+	return there.got(pattern(0, e.much+20))
 }
 
 func flowControl(ctx context.Context, e *env) error {
@@ -91,7 +91,7 @@ func flowControl(ctx context.Context, e *env) error {
 	const step = 16 << 10
 	sent, most := 0, 0
 	pump := func() {
-		for !here.full && sent < much {
+		for !here.full && sent < e.much {
 			if err := here.t.Write(pattern(sent, step)); err != nil {
 				here.blame("writing: %v", err)
 				return
@@ -102,7 +102,7 @@ func flowControl(ctx context.Context, e *env) error {
 				here.blame("%d bytes wait and nobody was told", size)
 			}
 		}
-		if sent == much {
+		if sent == e.much {
 			here.t.Close()
 		}
 	}
@@ -119,7 +119,7 @@ func flowControl(ctx context.Context, e *env) error {
 	if most > high+step || !here.logged("pause") || !here.logged("resume") {
 		return fmt.Errorf("up to %d bytes waited; %v", most, tail(here.log))
 	}
-	return there.got(pattern(0, much))
+	return there.got(pattern(0, e.much))
 }
 
 func marks(ctx context.Context, e *env) error {
@@ -148,7 +148,7 @@ func marks(ctx context.Context, e *env) error {
 		return err
 	}
 	there.read(false)
-	if err := here.write(make([]byte, much)); err != nil {
+	if err := here.write(make([]byte, e.much)); err != nil {
 		return err
 	}
 	if here.logged("pause") {
@@ -171,7 +171,7 @@ func halfClose(ctx context.Context, e *env) error {
 		return err
 	}
 	there.onEOF = func() bool { return true }
-	if err := here.write(pattern(0, much)); err != nil {
+	if err := here.write(pattern(0, e.much)); err != nil {
 		return err
 	}
 	for range 2 { // the second does nothing
@@ -188,13 +188,13 @@ func halfClose(ctx context.Context, e *env) error {
 	if err := until(ctx, "the end of the input", func() bool { return there.logged("eof") }); err != nil {
 		return err
 	}
-	if err := there.got(pattern(0, much)); err != nil {
+	if err := there.got(pattern(0, e.much)); err != nil {
 		return err
 	}
 	if there.t.IsReading() || there.t.IsClosing() || here.t.IsClosing() {
 		return errors.New("the kept connection reads, or is closing")
 	}
-	if err := there.write(pattern(7, much)); err != nil {
+	if err := there.write(pattern(7, e.much)); err != nil {
 		return err
 	}
 	there.close()
@@ -204,11 +204,11 @@ func halfClose(ctx context.Context, e *env) error {
 	if err := here.t.WriteEOF(); err != nil {
 		return fmt.Errorf("WriteEOF after the end: %w", err)
 	}
-	return errors.Join(here.got(pattern(7, much)), here.reason, there.reason)
+	return errors.Join(here.got(pattern(7, e.much)), here.reason, there.reason)
 }
 
 func lateWrites(ctx context.Context, e *env) error {
-	for _, waiting := range []int{0, much} {
+	for _, waiting := range []int{0, e.much} {
 		here, _, err := e.pair(ctx)
 		if err != nil {
 			return err
