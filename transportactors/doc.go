@@ -9,5 +9,9 @@
 // A method of a protocol that panics ends its own connection, with the panic as
 // the reason, and is reported to the loop's exception handler.
 //
+// TLS is an option (WithTLS), or comes later (StartTLS). crypto/tls does the
+// work, on the loop: a handshake is a task, a connection at rest costs no stack.
+// Config's callbacks run on the loop; those with a ctx may wait with it.
+//
 // A Stream is the same connection for code that waits: an io.ReadWriter in a task.
 package transportactors

@@ -13,6 +13,7 @@ type ender interface {
 type hub struct {
 	members map[ender]struct{}
 	remove  func()
+	shakes  turnstile
 	closing bool // the loop closes: it walks its hooks, so none is taken back
 }
 

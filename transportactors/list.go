@@ -5,7 +5,13 @@ import "github.com/loopmesh/loopmesh/loopnode"
 // Transports are the connections that live on l and have not ended, in no order:
 // for those who show what a program holds. Loop goroutine of l.
 func Transports(l *loopnode.Loop) []Transport {
-	return living[Transport](l)
+	list := living[Transport](l)
+	for i, t := range list {
+		if c, ok := t.(*conn); ok {
+			list[i] = c.face()
+		}
+	}
+	return list
 }
 
 // Servers are the servers on l that have not ended, in no order. Loop goroutine of l.

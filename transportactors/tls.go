@@ -29,7 +29,8 @@ type tlsTransport struct {
 	conn  *tls.Conn
 	setup *tlsSetup
 	proto receiver
-	door  *door // made when somebody asks for a Ref
+	door  *door         // made when somebody asks for a Ref
+	top   *tlsTransport // TLS upon this one
 
 	phase   tlsPhase
 	told    bool // ConnectionMade was called, by us or before StartTLS
@@ -65,6 +66,8 @@ type base interface {
 	// carry makes t the face of this transport: Refs and the server see t from
 	// here on. It reports whether the protocol is told not to write.
 	carry(t *tlsTransport) (paused bool)
+	// startable is why TLS cannot be put upon it now; nil when it can.
+	startable() error
 }
 
 func newTLS(l *loopnode.Loop, setup *tlsSetup, p any) *tlsTransport {
@@ -97,6 +100,7 @@ func (c *conn) carry(t *tlsTransport) bool {
 }
 
 func (t *tlsTransport) carry(upon *tlsTransport) bool {
+	t.top = upon
 	t.lower.carry(upon)
 	t.door.move(&t.door, upon)
 	return t.paused

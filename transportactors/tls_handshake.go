@@ -25,12 +25,14 @@ const shakeRead = 4 << 10
 // serve does the handshake of an accepted connection in a task of its own. It
 // begins with the client's first bytes: a silent client has no task.
 func (t *tlsTransport) serve() {
-	t.shaking.ctx = t.loop.Context(context.Background())
+	if t.phase != tlsShaking {
+		return
+	}
 	loopnode.CreateTask(t.shaking.ctx, "TLS handshake", func(ctx context.Context) (struct{}, error) {
 		if err := t.shake(ctx); err == nil {
 			t.loop.Soon(t.made)
 			t.loop.Soon(t.resumed)
-		} else if t.loop.Debug() && !errors.Is(err, loopnode.ErrLoopClosed) {
+		} else if t.loop.Debug() && !ended(err) {
 			t.report("Error on transport creation for incoming connection", err)
 		}
 		return struct{}{}, nil
@@ -118,10 +120,12 @@ func (t *tlsTransport) shakeInput(data []byte) {
 	t.room = nil
 	t.in = append(t.in, data...)
 	_ = t.lower.PauseReading()
+	next := t.stir
 	if t.shaking.ctx == nil && !t.setup.client {
-		t.serve()
+		t.shaking.ctx = t.loop.Context(context.Background())
+		next = t.serve
 	}
-	t.stir()
+	turnstileOf(t.loop).pass(t.loop, next)
 }
 
 // stir wakes the handshake.

@@ -9,10 +9,8 @@ type Cipher struct {
 	Bits     int    // of the key
 }
 
-// ExtraInfo adds to the lower transport's: "sslcontext" (the *tls.Config in
-// use), and after the handshake, also behind the end, "ssl_object"
-// (tls.ConnectionState), "peercert" (*x509.Certificate, nil unless verified)
-// and "cipher" (Cipher). "compression" is always nil: crypto/tls has none.
+// ExtraInfo adds to what the lower transport knows. "compression" is always nil:
+// crypto/tls has none.
 func (t *tlsTransport) ExtraInfo(name string) any {
 	switch name {
 	case "sslcontext":

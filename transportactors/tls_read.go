@@ -112,11 +112,13 @@ func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 			n += m
 		}
 	})
-	if p != nil {
-		err = p
-	}
 	_ = t.flush() // a lower transport that fails tells it as a loss
 	t.inside = false
+	if p != nil {
+		t.fail(p)
+		t.reportPanic("Fatal error on TLS transport", p)
+		return 0, errNothingYet
+	}
 	t.tellFlow()
 	return n, err
 }

@@ -24,9 +24,6 @@ func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, 
 		return nil, err
 	}
 	lower, ok := t.(base)
-	if c, is := t.(*conn); is && c.socket.pipe != nil {
-		ok = false
-	}
 	switch {
 	case !ok:
 		return nil, invalid("StartTLS needs the transport of a stream socket or of TLS, not %T", t)
@@ -36,6 +33,9 @@ func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, 
 		return nil, invalid("StartTLS: %v belongs to loop %s", t, lower.Loop().Name())
 	case lower.IsClosing():
 		return nil, fmt.Errorf("%w: %v", ErrClosed, t)
+	}
+	if err := lower.startable(); err != nil {
+		return nil, err
 	}
 	setup, err := startSetup(config, serverSide, opts)
 	if err != nil {
@@ -104,3 +104,24 @@ func (s *Stream) StartTLS(config *tls.Config, serverSide bool, opts ...Option) e
 	}
 	return err
 }
+
+func (c *conn) startable() error {
+	switch {
+	case c.socket.pipe != nil:
+		return invalid("StartTLS needs the transport of a stream socket, not that of a pipe")
+	case c.top != nil:
+		return errStarted
+	case c.eof:
+		return fmt.Errorf("%w: the peer of %v has ended its output", ErrClosed, c)
+	}
+	return nil
+}
+
+func (t *tlsTransport) startable() error {
+	if t.top != nil {
+		return errStarted
+	}
+	return nil
+}
+
+var errStarted = invalid("the transport is already under TLS: use the one that StartTLS returned")

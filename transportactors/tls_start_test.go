@@ -84,6 +84,9 @@ func TestStartTLS(t *testing.T) {
 			if found, ok := Lookup(ref.Address()); !ok || found != secure.Ref() {
 				return errors.New("the old address does not lead to the new transport")
 			}
+			if tr, err := StartTLS(ctx, plain, here, theTLSWorld().clientConfig(), false, WithServerHostname("localhost")); tr != nil || !errors.Is(err, loopnode.ErrInvalidArgument) {
+				return fmt.Errorf("the old transport was taken again: %v, %w", tr, err)
+			}
 			there.t = other
 			s.CloseClients() // says goodbye: the server knows the new transport
 			s.Close()

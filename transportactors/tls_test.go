@@ -291,6 +291,42 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 			return nil
 		})
 	})
+	t.Run("handshakes that arrive together take turns, and the loop has turns between them", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			hello := firstFlight(t)
+			l, turn, over := mustLoop(ctx), 0, false
+			var tick func()
+			tick = func() {
+				if turn++; !over {
+					l.Soon(tick)
+				}
+			}
+			tick()
+			var at []int
+			cfg := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				at = append(at, turn)
+				return &theTLSWorld().server, nil
+			}}
+			s, err := serveTLS(ctx, newProbe(ctx), WithTLS(cfg))
+			must(t, err)
+			const clients = 12
+			for range clients { // nothing is read before all have written
+				c, err := peer(s)
+				must(t, err)
+				defer c.Close()
+				_, err = c.Write(hello)
+				must(t, err)
+			}
+			must(t, eventually(ctx, func() bool { return len(at) == clients }))
+			over = true
+			if len(slices.Compact(slices.Clone(at))) != clients {
+				t.Errorf("the handshakes ran in turns %v", at)
+			}
+			s.Close()
+			s.AbortClients()
+			return s.WaitClosed(ctx)
+		})
+	})
 	t.Run("a peer that speaks something else is named as such", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			address, outcome := listenOnce(t, func(c *net.TCPConn) error {

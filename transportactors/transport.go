@@ -14,7 +14,8 @@ type Transport interface {
 	// Writelines is Write of all pieces with one call to the kernel.
 	Writelines(pieces [][]byte) error
 	// WriteEOF ends the output once the queue is sent; the input goes on.
-	// Repeating it, also after Close, does nothing.
+	// Repeating it, also after Close, does nothing. ErrNoWriteEOF where
+	// CanWriteEOF is false: TLS ends in both directions at once.
 	WriteEOF() error
 	CanWriteEOF() bool
 	// Close stops reading, sends what is queued, and ends the connection with
@@ -48,7 +49,9 @@ type Transport interface {
 	// ExtraInfo knows "peername" and "sockname" (net.Addr), "socket" (*Socket)
 	// and, for ConnectReadPipe and ConnectWritePipe, "pipe" (*os.File), also
 	// after the end; until then also "peercred" (PeerCred) of a UNIX connection;
-	// nil for anything else.
+	// nil for anything else. TLS adds "sslcontext" (*tls.Config), and behind the
+	// handshake, also after the end, "ssl_object" (tls.ConnectionState),
+	// "peercert" (*x509.Certificate, nil unless verified) and "cipher" (Cipher).
 	ExtraInfo(name string) any
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop
