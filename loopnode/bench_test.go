@@ -43,13 +43,46 @@ func BenchmarkCallSoonThreadsafe(b *testing.B) {
 	must(b, l.RunForever())
 }
 
-func BenchmarkTaskSwitch(b *testing.B) {
+// benchSwitch has tasks give up their turn, b.N times in all.
+func benchSwitch(b *testing.B, tasks int) {
+	l, _ := newLoop(b, quiet)
+	n := b.N/tasks + 1
+	b.ReportAllocs()
+	_, err := RunUntilComplete(l, CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+		all := make([]Awaitable[int], tasks)
+		for i := range all {
+			all[i] = CreateTask(ctx, "", func(ctx context.Context) (int, error) {
+				for range n {
+					_ = Sleep(ctx, 0)
+				}
+				return 0, nil
+			})
+		}
+		_, err := Gather(ctx, all...)
+		return 0, err
+	}))
+	must(b, err)
+}
+
+// A task that is alone need not be suspended to give up its turn.
+func BenchmarkTaskYieldAlone(b *testing.B) { benchSwitch(b, 1) }
+
+// Half a turn of the loop for each switch.
+func BenchmarkTaskSwitch(b *testing.B) { benchSwitch(b, 2) }
+
+func BenchmarkTaskSwitch100(b *testing.B) { benchSwitch(b, 100) }
+
+// A whole turn for each switch: without the short way of a task that is alone.
+func BenchmarkTaskSwitchTurn(b *testing.B) {
 	l, _ := newLoop(b, quiet)
 	n := b.N
 	b.ReportAllocs()
 	_, err := RunUntilComplete(l, CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+		t := taskOf(ctx)
 		for range n {
-			_ = Sleep(ctx, 0)
+			_ = t.owned()
+			t.schedule()
+			_ = t.suspend()
 		}
 		return 0, nil
 	}))

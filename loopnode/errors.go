@@ -82,8 +82,11 @@ func (e *FatalError) Unwrap() error { return e.Err }
 var ErrInterrupted = errors.New("interrupted")
 
 func asFatal(err error) *FatalError {
+	if err == nil {
+		return nil // without the allocation below
+	}
 	var f *FatalError
-	if err != nil && errors.As(err, &f) {
+	if errors.As(err, &f) {
 		return f
 	}
 	return nil

@@ -93,6 +93,18 @@ func (l *Loop) soon(fn func()) uint64 {
 	return l.core.Ready.Push(core.Item{Run: fn})
 }
 
+// queue is soon for the step of a task.
+func (l *Loop) queue(t *task) {
+	if l.strict {
+		l.push(t.w.step, nil)
+		return
+	}
+	if l.inbox.Pending() {
+		l.inbox.Drain(l.admit)
+	}
+	l.core.Ready.Push(core.Item{Run: t.w.step, Meta: t})
+}
+
 // callMeta is what a callback carries when somebody may ask: always in debug
 // mode, and when it was given a context.
 type callMeta struct {

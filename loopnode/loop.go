@@ -58,6 +58,7 @@ type Loop struct {
 
 	factory atomic.Pointer[TaskFactory]
 	tracing atomic.Bool          // debug, for other goroutines
+	shown   *task                // what current is; loop goroutine
 	current atomic.Pointer[task] // the task whose step runs
 	running atomic.Bool
 	closed  atomic.Bool
@@ -73,6 +74,7 @@ type Loop struct {
 type runState struct {
 	item core.Item // the callback that runs
 	left int       // of the batch
+	once bool      // the run is one turn long
 	gid  atomic.Uint64
 }
 

@@ -54,6 +54,8 @@ func (l *Loop) enter() error {
 }
 
 func (l *Loop) leave() {
+	l.beat.leave()
+	l.setCurrent(nil)
 	l.beat.stop()
 	l.fatal = nil
 	l.run.left = 0

@@ -160,7 +160,7 @@ func (l *Loop) accept(it core.Item) {
 	if !l.closed.Load() {
 		t.w = l.takeWorker(t)
 		t.scheduled = true
-		l.core.Ready.Push(core.Item{Run: t.w.step})
+		l.core.Ready.Push(core.Item{Run: t.w.step, Meta: t})
 	}
 }
 
@@ -168,7 +168,7 @@ func (l *Loop) accept(it core.Item) {
 func (t *task) schedule() {
 	if !t.scheduled && t.w != nil {
 		t.scheduled = true
-		t.loop.soon(t.w.step)
+		t.loop.queue(t)
 	}
 }
 
@@ -188,10 +188,12 @@ func (t *task) step() {
 	if l.debug && t.outer == nil {
 		l.beat.task = t
 	}
-	l.current.Store(t)
+	l.setCurrent(t)
 	out := t.w.co.Resume()
-	l.current.Store(t.outer)
-	t.outer = nil
+	if out != coro.Suspended || t.outer != nil {
+		l.setCurrent(t.outer)
+		t.outer = nil
+	}
 	switch out {
 	case coro.Finished:
 		t.complete(t.thrown)
@@ -300,6 +302,10 @@ func (k *Task[T]) SetException(error) error {
 func (t *task) yield() error {
 	if err := t.owned(); err != nil {
 		return err
+	}
+	if t.loop.alone(t) {
+		t.loop.beat.enter()
+		return nil
 	}
 	t.schedule()
 	return t.suspend()

@@ -54,6 +54,10 @@ func (l *Loop) prepare(limit time.Duration) time.Duration {
 // work asks the kernel nothing: posts from elsewhere show in the inbox.
 func (l *Loop) wait(d time.Duration) (err error) {
 	asleep := d != 0 && l.inbox.Sleep()
+	if asleep {
+		l.beat.leave()
+		l.setCurrent(nil)
+	}
 	if asleep || l.watching > 0 {
 		if !asleep {
 			d = 0
@@ -79,9 +83,7 @@ func (l *Loop) digest() int {
 func (l *Loop) runBatch() {
 	for l.run.left > 0 && l.fatal == nil {
 		l.beat.enter()
-		p := guard.Call(l.batch)
-		l.beat.leave()
-		if p != nil {
+		if p := guard.Call(l.batch); p != nil {
 			l.callbackFailed(p)
 		}
 	}
@@ -98,12 +100,37 @@ func (l *Loop) runSome() {
 			continue // cancelled
 		}
 		l.run.item = it
-		if l.debug {
-			l.runTimed(it)
-			continue
+		t, isStep := it.Meta.(*task)
+		if !isStep {
+			l.setCurrent(nil)
 		}
-		it.Run()
+		switch {
+		case l.debug:
+			l.runTimed(it)
+		case isStep:
+			t.step()
+		default:
+			it.Run()
+		}
 	}
+}
+
+// setCurrent says which task runs, nil for a callback. Why so late after a step:
+// telling others costs as much as ten calls, and a task that runs again and
+// again need not be told each time.
+func (l *Loop) setCurrent(t *task) {
+	if l.shown != t {
+		l.shown = t
+		l.current.Store(t)
+	}
+}
+
+// alone reports whether the next turn would run nothing but the task that asks,
+// and nobody could tell whether it was a turn.
+func (l *Loop) alone(t *task) bool {
+	return l.run.left == 0 && !l.run.once && l.core.Ready.Len() == 0 && !l.inbox.Pending() &&
+		l.core.Timers.Len() == 0 && l.watching == 0 && !l.core.Stopping() &&
+		l.fatal == nil && !l.strict && !t.mustCancel && t.outer == nil
 }
 
 // callbackFailed reports what a callback threw; a FatalError ends the run.
@@ -159,6 +186,7 @@ func (l *Loop) contained(what string, fn func()) {
 
 // resumeDrive runs drive in a coroutine, and again in a new one after Goexit.
 func (l *Loop) resumeDrive(once bool, limit time.Duration) {
+	l.run.once = once
 	body := func() {
 		l.run.gid.Store(goroutineID())
 		l.label()

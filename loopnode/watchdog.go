@@ -12,7 +12,8 @@ import (
 // callback that does not return, while it is stuck: the loop itself cannot.
 type watchdog struct {
 	limit time.Duration
-	count atomic.Uint64 // odd while a batch runs
+	turn  uint64        // loop goroutine: what count shows
+	count atomic.Uint64 // odd while batches run, another number for each
 	quit  chan struct{}
 	over  chan struct{}
 	task  *task // whose step the running callback is; loop goroutine, debug mode
@@ -38,11 +39,19 @@ func (e *StuckError) Error() string {
 // Unwrap makes it ErrStuck.
 func (e *StuckError) Unwrap() error { return ErrStuck }
 
-func (w *watchdog) enter() { w.count.Store(w.count.Load() | 1) }
+// enter tells that another batch runs.
+func (w *watchdog) enter() {
+	if w.limit > 0 {
+		w.turn = (w.turn + 2) | 1
+		w.count.Store(w.turn)
+	}
+}
 
+// leave tells that the loop sleeps or has ended.
 func (w *watchdog) leave() {
-	if n := w.count.Load(); n&1 == 1 {
-		w.count.Store(n + 1)
+	if w.turn&1 == 1 {
+		w.turn++
+		w.count.Store(w.turn)
 	}
 }
 
