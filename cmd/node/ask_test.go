@@ -175,7 +175,7 @@ func TestAskingACluster(t *testing.T) {
 		}
 	})
 	t.Run("a second node of a name is refused", func(t *testing.T) {
-		if s := loopmesh("start", "--name", "n1"); s.code != exitRefused || !strings.Contains(s.errs, "choose another --name") {
+		if s := loopmesh("start", "--name", "n1"); s.code != exitRefused || !strings.Contains(s.errs, "choose another name with --name") {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -202,7 +202,7 @@ func TestNobodyToAsk(t *testing.T) {
 		}
 		l.SetUnlinkOnClose(false)
 		_ = l.Close()
-		if s := loopmesh("ls"); s.code != exitUnreachable || !strings.Contains(s.errs, "dead.sock") {
+		if s := loopmesh("ls"); s.code != exitUnreachable || !strings.Contains(s.errs, "have ended: dead") {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -80,7 +80,7 @@ func sorted(cmd *cobra.Command, err error) (*admin.Error, int) {
 	case errors.Is(err, cluster.ErrConfig):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitConfig
 	case errors.Is(err, admin.ErrInUse), errors.Is(err, cluster.ErrNameTaken):
-		return &admin.Error{Kind: admin.Refused, Message: err.Error()}, exitRefused
+		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "choose another name with --name, or stop the node that has it"}, exitRefused
 	case errors.Is(err, cluster.ErrDisconnected):
 		return &admin.Error{Kind: admin.Unreachable, Message: err.Error()}, exitUnreachable
 	case errors.Is(err, context.Canceled):

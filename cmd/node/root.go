@@ -46,7 +46,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 func unknownCommand(cmd *cobra.Command, word string) error {
 	text := fmt.Sprintf("there is no command %q in %q", word, cmd.CommandPath())
 	if like := cmd.SuggestionsFor(word); len(like) > 0 {
-		text += fmt.Sprintf("; did you mean %q?", like[0])
+		text += fmt.Sprintf("; did you mean %s?", strings.Join(like, " or "))
 	}
 	return usageError{fmt.Errorf("%s", text)}
 }

@@ -144,8 +144,11 @@ func statusPage(b *strings.Builder, n nodeStatus, list *admin.List[nodeStatus]) 
 		row("calls", "%d served, %d made, %d of these failed", n.Served, n.Calls, n.CallsFailed)
 	}
 	for _, l := range n.Detail {
-		row("loop", "%s: %d tasks, %d conns, answered in %v %s", l.Name, l.Tasks, l.Conns,
-			time.Duration(l.AnsweredUS)*time.Microsecond, printable(strings.Join(l.Servers, " ")))
+		serves := ""
+		if len(l.Servers) > 0 {
+			serves = ", serves " + printable(strings.Join(l.Servers, " "))
+		}
+		row("loop", "%s: %d tasks, %d conns, answered in %v%s", l.Name, l.Tasks, l.Conns, time.Duration(l.AnsweredUS)*time.Microsecond, serves)
 	}
 	for _, m := range list.Partial {
 		if node, _, _ := strings.Cut(m.ID, "/"); node == n.ID {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -96,29 +97,36 @@ type found struct {
 
 // living asks every node on this machine who it is. At least one answers, or
 // there is an error.
-func living(ctx context.Context, sockets []string) (all []found, last error) {
+func living(ctx context.Context, sockets []string) (all []found, err error) {
+	var hung error // one that is there and does not answer tells more than those that are gone
 	for _, name := range sockets {
 		look, cancel := context.WithTimeout(ctx, lookLimit)
 		client := admin.NewClient(admin.Path(name))
 		self, err := client.Self(look)
 		client.Close()
 		cancel()
-		if err != nil {
-			last = err
-			continue
+		var e *admin.Error
+		switch {
+		case err == nil:
+			all = append(all, found{name, self})
+		case errors.As(err, &e) && e.Kind != admin.Unreachable:
+			hung = err
 		}
-		all = append(all, found{name, self})
 	}
-	if len(all) > 0 {
+	switch {
+	case len(all) > 0:
 		return all, nil
+	case hung != nil:
+		return nil, hung
 	}
-	if last == nil {
-		last = &admin.Error{
-			Kind: admin.Unreachable, Message: "no node of yours runs on this machine: there is no socket in " + admin.Dir(),
-			Hint: `start one with "loopmesh start" or "loopmesh dev", or point at one with --socket`,
-		}
+	why := "there is no socket in " + admin.Dir()
+	if len(sockets) > 0 {
+		why = "those with a socket in " + admin.Dir() + " have ended: " + strings.Join(sockets, ", ")
 	}
-	return nil, last
+	return nil, &admin.Error{
+		Kind: admin.Unreachable, Message: "no node of yours runs on this machine: " + why,
+		Hint: `start one with "loopmesh start" or "loopmesh dev", or point at one with --socket`,
+	}
 }
 
 // partial is the error of a list that lacks somebody.

@@ -205,7 +205,7 @@ func TestCommandLinesOfAProcess(t *testing.T) {
 	}{
 		{"start --nmae n1", 2, "unknown flag: --nmae"},
 		{"start n1", 2, "takes no argument"},
-		{"strat", 2, `did you mean "start"?`},
+		{"strat", 2, "did you mean start"},
 		{"func typo", 2, `no command "typo" in "loopmesh func"`},
 		{"start --name n.1", 8, "letters, digits"},
 		{"start --loops -1", 2, "--loops is -1"},

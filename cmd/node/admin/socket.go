@@ -66,7 +66,7 @@ func listen(path string) (*socket, error) {
 	}
 	if err := filelock.Take(s.lock); err != nil {
 		_ = s.lock.Close()
-		return nil, fmt.Errorf("%w: a node that runs has %s; choose another --name or --socket", ErrInUse, path)
+		return nil, fmt.Errorf("%w: a node that runs has %s", ErrInUse, path)
 	}
 	if s.listener, err = bind(path); err != nil {
 		_ = s.lock.Close()
