@@ -56,9 +56,10 @@ func (p *Pool) Submit(fn func()) error {
 		return ErrShutdown
 	}
 	p.queue = append(p.queue, fn)
-	if p.idle > 0 {
+	// Why the length: who was told of an earlier function is idle until it wakes.
+	if len(p.queue) <= p.idle || p.workers == p.max {
 		p.work.Signal()
-	} else if p.workers < p.max {
+	} else {
 		p.workers++
 		// goroutine: owner: the pool; ends at Shutdown once the queue is empty.
 		go p.serve()

@@ -173,3 +173,20 @@ func TestExecutors(t *testing.T) {
 		}
 	})
 }
+
+func TestPoolGrows(t *testing.T) {
+	t.Run("a function does not wait behind a long one while the pool may grow", func(t *testing.T) {
+		for range 100 {
+			p := NewPool(2)
+			rest := make(chan struct{})
+			must(t, p.Submit(func() { close(rest) }))
+			<-rest // its goroutine is idle, or about to be
+			long, short := make(chan struct{}), make(chan struct{})
+			must(t, p.Submit(func() { <-long }))
+			must(t, p.Submit(func() { close(short) }))
+			<-short
+			close(long)
+			must(t, p.Shutdown(context.Background()))
+		}
+	})
+}
