@@ -93,19 +93,17 @@ func holdStream(t *task, fd int) (*sockOp, error) {
 
 // sendNative lets the kernel send, in each turn at most a piece.
 func (o *sockOp) sendNative(ctx context.Context, job *sendfile.Job) error {
-	turn := 0 // bytes sent in this one
 	for {
-		n, err := job.Push(o.fd, sendfile.MaxPiece-turn)
-		turn += n
+		done, err := job.Turn(o.fd)
 		switch {
 		case sock.WouldBlock(err):
-			err, turn = o.wait(ctx), 0
+			err = o.wait(ctx)
 		case err != nil:
 			return sockError("sending a file to", o.side.fd, err)
-		case n == 0 || job.Done():
+		case done:
 			return nil
-		case turn == sendfile.MaxPiece:
-			err, turn = o.pass(ctx), 0
+		default:
+			err = o.pass(ctx)
 		}
 		if err != nil {
 			return err

@@ -15,7 +15,8 @@ type conn struct {
 	top    Transport // TLS upon it, which is what users see; nil without
 
 	queue    output
-	resuming bool // inside ResumeWriting: a closing connection takes last words
+	file     *sending // a file on its way behind the queue; nil otherwise
+	resuming bool     // inside ResumeWriting: a closing connection takes last words
 
 	reading  bool   // wanted by the user
 	eof      bool   // the peer ended its output; told once
@@ -63,8 +64,8 @@ func (c *conn) interest() {
 	if c.losing {
 		return
 	}
-	read := c.started && c.reading && !c.closing && !c.eof || c.watchesReader()
-	if err := c.watch.Set(read, c.queue.size > 0); err != nil {
+	read := c.started && c.IsReading() || c.watchesReader()
+	if err := c.watch.Set(read, c.queue.size > 0 || c.file != nil); err != nil {
 		c.fail(err)
 	}
 }

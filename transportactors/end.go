@@ -50,7 +50,10 @@ func (c *conn) lastReads() {
 	}
 }
 
-func (c *conn) drop() { c.queue.drop() }
+func (c *conn) drop() {
+	c.queue.drop()
+	c.fileLost()
+}
 
 func (c *conn) gone() {
 	if c.branch != nil {

@@ -15,6 +15,9 @@ var (
 	// ErrWriteEOF: WriteEOF was called; nothing can be written after it.
 	// RuntimeError("Cannot call write() after write_eof()").
 	ErrWriteEOF = errors.New("cannot write after WriteEOF")
+	// ErrSendfile: a file is being sent, and nothing else until it has gone.
+	// RuntimeError("unable to write; sendfile is in progress").
+	ErrSendfile = errors.New("unable to write; sendfile is in progress")
 	// ErrEmptyBuffer: GetBuffer returned no room.
 	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
 	// ErrProcessLookup: the child process has ended. ProcessLookupError.

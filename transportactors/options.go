@@ -30,6 +30,7 @@ type options struct {
 	allErrors    bool
 	broadcast    bool
 	file         fileOptions
+	noFallback   bool
 }
 
 func collect(opts []Option) (options, error) {

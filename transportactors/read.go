@@ -22,7 +22,7 @@ func (c *conn) setReading(method string, on bool) error {
 	return nil
 }
 
-func (c *conn) IsReading() bool { return c.reading && !c.closing && !c.eof }
+func (c *conn) IsReading() bool { return c.reading && !c.closing && !c.eof && c.file == nil }
 
 // onReadable reads once and hands on what came.
 func (c *conn) onReadable() {

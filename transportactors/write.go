@@ -64,6 +64,8 @@ func (c *conn) writable(method string) error {
 		return fmt.Errorf("%w: %s", ErrClosed, c)
 	case c.readOnly():
 		return fmt.Errorf("%w: %s only reads", loopnode.ErrInvalidState, c)
+	case c.file != nil:
+		return fmt.Errorf("%w: %s", ErrSendfile, c)
 	}
 	return nil
 }
@@ -82,6 +84,9 @@ func (c *conn) checkHigh() {
 }
 
 func (c *conn) checkLow() {
+	if c.file != nil {
+		return // nothing may be written: fileEnded looks again
+	}
 	if c.flow.resume(c.queue.size) && c.proto.pauser != nil {
 		c.resuming = true
 		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
@@ -92,7 +97,11 @@ func (c *conn) checkLow() {
 // onWritable sends once, then lets the protocol write, then ends what waited
 // for an empty queue.
 func (c *conn) onWritable() {
-	if c.losing || c.queue.size == 0 {
+	if c.losing {
+		return
+	}
+	if c.queue.size == 0 {
+		c.sendFile()
 		return
 	}
 	if err := c.queue.send(c.socket); err != nil {
@@ -121,6 +130,9 @@ func (c *conn) WriteEOF() error {
 	}
 	if c.closing || c.writeEOF {
 		return nil
+	}
+	if c.file != nil {
+		return fmt.Errorf("%w: %s", ErrSendfile, c)
 	}
 	if c.socket.pipe != nil {
 		return c.writePipeEOF()

@@ -80,14 +80,31 @@ func kind(m fs.FileMode) string {
 // Sent is how many bytes have gone.
 func (j *Job) Sent() int64 { return j.sent }
 
+// Native reports whether the kernel may be able to send it.
+func (j *Job) Native() bool { return j.raw != nil }
+
 // Done reports whether everything asked for has gone; the file may end sooner.
 func (j *Job) Done() bool { return j.left == 0 }
 
-// Push hands the next piece of at most that many bytes to the kernel for the
-// socket out; 0 and nil is the end of the file. ErrNotAvailable, with the cause,
-// when the file has no descriptor or the very first call fails; otherwise the
-// kernel's error, of which would-block is one.
-func (j *Job) Push(out, most int) (n int, err error) {
+// Turn hands to the kernel, for the socket out, what one turn may spend: up to
+// MaxPiece bytes. done: all has gone that was asked for or is there. Errors:
+// ErrNotAvailable, with the cause, when the file has no descriptor or the very
+// first call fails; otherwise the kernel's, of which would-block is one.
+func (j *Job) Turn(out int) (done bool, err error) {
+	for spent := 0; spent < MaxPiece; {
+		n, err := j.push(out, MaxPiece-spent)
+		if err != nil {
+			return false, err
+		}
+		if n == 0 || j.left == 0 {
+			return true, nil
+		}
+		spent += n
+	}
+	return false, nil
+}
+
+func (j *Job) push(out, most int) (n int, err error) {
 	if j.raw == nil {
 		return 0, fmt.Errorf("%w: not a regular file", ErrNotAvailable)
 	}
