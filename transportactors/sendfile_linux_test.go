@@ -190,12 +190,20 @@ func count(log []string, what string) (n int) {
 	return n
 }
 
+// stuckSize is more than the kernel holds for a peer that does not read.
+const stuckSize = 12 << 20
+
 // stuck begins to send a file that the peer does not read.
 func (s sender) stuck(t *testing.T, ctx context.Context, p *probe) (Transport, net.Conn, loopnode.File, *loopnode.Task[int64]) {
 	t.Helper()
 	tr, c, err := s.connect(ctx, p)
 	must(t, err)
-	f := s.source(t, sendPattern(32<<20))
+	under := c
+	if tc, ok := c.(*tls.Conn); ok {
+		under = tc.NetConn()
+	}
+	must(t, under.(*net.TCPConn).SetReadBuffer(64<<10))
+	f := s.source(t, sendPattern(stuckSize))
 	k := loopnode.CreateTask(ctx, "send", func(ctx context.Context) (int64, error) {
 		n, err := Sendfile(ctx, tr, f, 3, loopnode.ToEnd)
 		if err != nil {
@@ -308,7 +316,7 @@ func TestSendfileEnds(t *testing.T) {
 			var err error
 			tr, c, err = s.connect(ctx, newProbe(ctx))
 			must(t, err)
-			f := s.source(t, sendPattern(32<<20))
+			f := s.source(t, sendPattern(stuckSize))
 			loopnode.CreateTask(ctx, "send", func(ctx context.Context) (int64, error) {
 				_, outcome = Sendfile(ctx, tr, f, 0, loopnode.ToEnd)
 				return 0, outcome
@@ -349,7 +357,7 @@ func TestSendfileRefuses(t *testing.T) {
 			}
 			got := readAll(ctx, c)
 			n, err := k.Await(ctx)
-			if n != 32<<20-3 || err != nil {
+			if n != stuckSize-3 || err != nil {
 				t.Error(n, err)
 			}
 			for string(p.data) != "input" {
