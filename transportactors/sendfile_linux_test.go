@@ -66,10 +66,14 @@ func (s sender) connect(ctx context.Context, p *probe) (Transport, net.Conn, err
 	made := loopnode.NewFuture[Transport](server.Loop())
 	p.onMade = func(t Transport) { _ = made.SetResult(t) }
 	c, err := aside(ctx, func() (net.Conn, error) {
-		if s.secure {
-			return tlsPeer(server)
+		c, err := peer(server)
+		if err != nil || !s.secure {
+			return c, err
 		}
-		return peer(server)
+		cfg := theTLSWorld().clientConfig()
+		cfg.ServerName = "localhost"
+		secure := tls.Client(c, cfg)
+		return secure, secure.Handshake()
 	})
 	if err != nil {
 		return nil, nil, err
