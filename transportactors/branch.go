@@ -106,18 +106,24 @@ func (b *branch) openNext() {
 
 // open makes the connection of an accepted socket.
 func (b *branch) open(fd int) {
+	refused := loopnode.ErrGoexit // should the factory leave that way
+	defer func() {
+		if refused != nil {
+			b.refuse(fd, refused)
+		}
+	}()
 	var p Protocol
 	if fault := guard.Call(func() { p = b.server.factory() }); fault != nil {
-		b.refuse(fd, fault)
+		refused = fault
 		return
 	}
 	if p == nil {
-		b.refuse(fd, fmt.Errorf("%w: the protocol factory returned nil", loopnode.ErrInvalidArgument))
+		refused = fmt.Errorf("%w: the protocol factory returned nil", loopnode.ErrInvalidArgument)
 		return
 	}
 	c, err := newConn(b.loop, fd, b.server.tls.dress(b.loop, p))
-	if err != nil {
-		b.refuse(-1, err)
+	if refused = err; err != nil {
+		fd = -1 // newConn has closed it
 		return
 	}
 	c.bear(b.loop, b.server.ctx)

@@ -88,10 +88,17 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Prot
 	if err != nil {
 		return nil, errors.Join(err, sock.Close(fd))
 	}
+	handed := false // to newConn
+	defer func() {  // also when the factory leaves by Goexit
+		if !handed {
+			_ = sock.Close(fd)
+		}
+	}()
 	var p Protocol
 	if fault := guard.Call(func() { p = factory() }); fault != nil {
-		return nil, errors.Join(fault, sock.Close(fd))
+		return nil, fault
 	}
+	handed = true
 	dressed := secure.dress(l, p)
 	c, err := newConn(l, fd, dressed)
 	if err != nil {

@@ -174,6 +174,43 @@ func TestLoops(t *testing.T) {
 			return err
 		})
 	})
+	t.Run("TLS connections live on their loops, too", func(t *testing.T) {
+		refs, _ := elsewhere(t, 2)
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			var mu sync.Mutex
+			var total atomic.Int64
+			alive := map[*loopnode.Loop]int{}
+			s, err := CreateServer(ctx, func() Protocol { return &census{mu: &mu, alive: alive, total: &total} },
+				"tcp", "127.0.0.1:0", WithLoops(refs...), WithTLS(theTLSWorld().serverConfig()))
+			if err != nil {
+				return err
+			}
+			var clients []*probe
+			for range 4 {
+				p := newProbe(ctx)
+				if _, err := dialTLS(ctx, p, s.Addrs()[0].String()); err != nil {
+					return err
+				}
+				clients = append(clients, p)
+				_ = p.t.Write([]byte("secret"))
+				if err := until(ctx, func() bool { return string(p.data) == "secret" }); err != nil {
+					return err
+				}
+			}
+			s.Close()
+			s.CloseClients()
+			err = s.WaitClosed(ctx)
+			for _, p := range clients {
+				err = errors.Join(err, p.wait(ctx))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if total.Load() != 4 || len(alive) != 2 {
+				return fmt.Errorf("%d connections on %d loops: %w", total.Load(), len(alive), err)
+			}
+			return err
+		})
+	})
 	t.Run("loops that cannot have connections are refused", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			far := loopnode.RemoteRef(actors.Address{Node: "n", Path: "main"})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -167,6 +168,46 @@ func TestFactoryPanics(t *testing.T) {
 			}
 			return nil
 		})
+	})
+}
+
+func TestFactoryExits(t *testing.T) {
+	t.Run("a factory that calls runtime.Goexit costs that connection alone", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			calls, good := 0, newProbe(ctx)
+			s, err := CreateServer(ctx, func() Protocol {
+				if calls++; calls == 1 {
+					runtime.Goexit()
+				}
+				return good
+			}, "tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			for _, text := range []string{"", "x"} {
+				if _, err := aside(ctx, func() ([]byte, error) { return talk(s, text) }); err != nil {
+					return err
+				}
+			}
+			if err := good.wait(ctx); err != nil || string(good.data) != "x" || len(*told) != 1 {
+				return fmt.Errorf("%q, %w, %v", good.data, err, *told)
+			}
+			s.Close()
+			return s.WaitClosed(ctx)
+		})
+	})
+}
+
+func TestClientFactoryExits(t *testing.T) {
+	serving(t, func(ctx context.Context, p *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
+		task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) {
+			_, _, err := CreateConnection(ctx, func() *probe { runtime.Goexit(); return nil }, "tcp", s.Addrs()[0].String())
+			return 0, err
+		})
+		if _, err := task.Await(ctx); !errors.Is(err, loopnode.ErrGoexit) {
+			return fmt.Errorf("the task ended with %w", err)
+		}
+		return p.wait(ctx) // the other end sees that the descriptor is closed
 	})
 }
 
