@@ -9,7 +9,7 @@ import (
 // What the actor of a transport understands. An Ask is answered with Accepted
 // once the transport has taken the order, or with the error of the method.
 type (
-	// WriteRequest is Transport.Write. The bytes are the transport's from now on.
+	// WriteRequest is Transport.Write or DatagramTransport.Write. The bytes are the transport's from now on.
 	WriteRequest struct {
 		Data []byte `json:"data"`
 	}
@@ -62,19 +62,19 @@ func (d *door) dismiss(reason error) {
 func (d doorman) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case WriteRequest:
-		answer(ctx, d.do(func(t Transport) error { return t.Write(m.Data) }))
+		answer(ctx, d.do(func(t addressed) error { return t.Write(m.Data) }))
 	case CloseRequest:
-		answer(ctx, d.do(func(t Transport) error { t.Close(); return nil }))
+		answer(ctx, d.do(func(t addressed) error { t.Close(); return nil }))
 	case AbortRequest:
-		answer(ctx, d.do(func(t Transport) error { t.Abort(); return nil }))
+		answer(ctx, d.do(func(t addressed) error { t.Abort(); return nil }))
 	case lost:
 		ctx.End(m.reason)
 	case actors.Stopping:
-		_ = d.do(func(t Transport) error { t.Close(); return nil }) // ended already, as a rule
+		_ = d.do(func(t addressed) error { t.Close(); return nil }) // ended already, as a rule
 	}
 }
 
-func (d doorman) do(fn func(Transport) error) error {
+func (d doorman) do(fn func(addressed) error) error {
 	if d.t == nil {
 		return fmt.Errorf("%w: %s", ErrClosed, d.addr)
 	}

@@ -127,7 +127,7 @@ func (d *datagram) broken(err error) {
 }
 
 func (d *datagram) Close() {
-	if d.closing {
+	if d.stray("Close") != nil || d.closing {
 		return
 	}
 	d.closing = true

@@ -322,3 +322,56 @@ func TestDatagramsReceived(t *testing.T) {
 		})
 	})
 }
+
+func TestDatagramOfAnotherGoroutine(t *testing.T) {
+	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		d, c, err := at(ctx, "udp4", "127.0.0.1:0", "")
+		if err != nil {
+			return err
+		}
+		d.loop.SetDebug(true)
+		for name, call := range map[string]func() error{
+			"SendTo": func() error { return d.SendTo(nil, Addr{}) }, "SetWriteBufferLimits": func() error { return d.SetWriteBufferLimits(1, 1) },
+		} {
+			_, err := aside(ctx, func() (int, error) { return 0, call() })
+			if !errors.Is(err, loopnode.ErrWrongGoroutine) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		_, err = aside(ctx, func() (int, error) { d.Close(); d.Abort(); return 0, nil })
+		if d.IsClosing() {
+			t.Error("another goroutine closed it")
+		}
+		d.Close()
+		return errors.Join(err, c.wait(ctx))
+	})
+}
+
+func TestDatagramRef(t *testing.T) {
+	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		server, client, sc, cc, err := both(ctx)
+		if err != nil {
+			return err
+		}
+		ref := client.Ref()
+		if found, ok := Lookup(ref.Address()); !ok || found != ref || client.Ref() != ref {
+			t.Errorf("%v is found as %v, %v", ref, found, ok)
+		}
+		_, err = aside(ctx, func() (int, error) { return 0, ref.Write([]byte("from elsewhere")) })
+		if err := errors.Join(err, sc.wants(ctx, "made", "got from elsewhere")); err != nil {
+			return err
+		}
+		_, err = aside(ctx, func() (int, error) { return 0, ref.Close() })
+		if err := errors.Join(err, cc.wait(ctx)); err != nil {
+			return err
+		}
+		if err := loopnode.Sleep(ctx, 0); err != nil {
+			return err
+		}
+		if err := ref.Write(nil); !errors.Is(err, ErrClosed) {
+			t.Errorf("%v", err)
+		}
+		server.Close()
+		return sc.wait(ctx)
+	})
+}

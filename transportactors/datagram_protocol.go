@@ -34,6 +34,8 @@ type DatagramTransport interface {
 	// Close, Abort or a loss), loopnode.ErrInvalidArgument (no address, one of
 	// another family, or not the remote one).
 	SendTo(data []byte, to Addr) error
+	// Write is SendTo the remote address, one datagram a call, which also a Ref can.
+	Write(data []byte) error
 	// Close stops receiving, sends what waits, and ends the endpoint with
 	// ConnectionLost(nil) in a later turn, never inside Close.
 	Close()
@@ -57,4 +59,6 @@ type DatagramTransport interface {
 	ExtraInfo(name string) any
 	// Loop is where the endpoint lives.
 	Loop() *loopnode.Loop
+	// Ref is the endpoint for other goroutines and nodes; see Lookup.
+	Ref() Ref
 }

@@ -38,6 +38,9 @@ func (q *packets) pop() {
 }
 
 func (d *datagram) SendTo(data []byte, to Addr) error {
+	if err := d.stray("SendTo"); err != nil {
+		return err
+	}
 	if d.closing {
 		return fmt.Errorf("%w: %s", ErrClosed, d)
 	}
@@ -63,6 +66,8 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 	d.checkHigh()
 	return nil
 }
+
+func (d *datagram) Write(data []byte) error { return d.SendTo(data, Addr{}) }
 
 // destination is where a datagram for to really goes; zero: the kernel knows.
 func (d *datagram) destination(to sock.Name) (sock.Name, error) {
@@ -148,7 +153,10 @@ func (d *datagram) checkLow() {
 }
 
 func (d *datagram) SetWriteBufferLimits(high, low int) error {
-	err := d.limit(high, low)
+	err := d.stray("SetWriteBufferLimits")
+	if err == nil {
+		err = d.limit(high, low)
+	}
 	if err == nil {
 		d.checkHigh()
 	}

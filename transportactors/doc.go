@@ -13,5 +13,8 @@
 // work, on the loop: a handshake is a task, a connection at rest costs no stack.
 // Config's callbacks run on the loop; those with a ctx may wait with it.
 //
+// A datagram endpoint is the same for sockets that carry packets: a
+// DatagramProtocol hears of each with its sender's Addr.
+//
 // A Stream is the same connection for code that waits: an io.ReadWriter in a task.
 package transportactors

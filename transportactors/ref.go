@@ -19,11 +19,19 @@ type Ref struct {
 	door *door
 }
 
+// addressed is what a Ref reaches: a connection or a datagram endpoint.
+type addressed interface {
+	Loop() *loopnode.Loop
+	Write(p []byte) error
+	Close()
+	Abort()
+}
+
 // door is what a Ref in this process points at; it outlives the transport.
 type door struct {
 	loop   *loopnode.Loop
 	addr   actors.Address
-	t      Transport // owned by the loop goroutine; nil after its end
+	t      addressed // owned by the loop goroutine; nil after its end
 	sys    *actors.System
 	actor  actors.Ref
 	closed atomic.Bool
@@ -37,7 +45,7 @@ var (
 )
 
 // openDoor makes the door of t. Loop goroutine.
-func openDoor(t Transport) *door {
+func openDoor(t addressed) *door {
 	l := t.Loop()
 	path := l.Name() + "/transports/" + strconv.FormatUint(lastDoor.Add(1), 10)
 	d := &door{loop: l, addr: actors.Address{Path: path}, t: t}
@@ -68,14 +76,18 @@ func Lookup(addr actors.Address) (Ref, bool) {
 
 func (d *door) ref() Ref { return Ref{d.addr, d} }
 
-func (c *conn) Ref() Ref {
-	if c.door == nil {
-		c.door = openDoor(c)
-		if c.ended {
-			c.door.shut(c.reason)
+func (c *conn) Ref() Ref     { return c.reach(c) }
+func (d *datagram) Ref() Ref { return d.reach(d) }
+
+// reach is the Ref of t, which is the transport around e.
+func (e *endpoint) reach(t addressed) Ref {
+	if e.door == nil {
+		e.door = openDoor(t)
+		if e.ended {
+			e.door.shut(e.reason)
 		}
 	}
-	return c.door.ref()
+	return e.door.ref()
 }
 
 // Address is where the transport is; an empty node is this process.
@@ -84,23 +96,23 @@ func (r Ref) Address() actors.Address { return r.addr }
 // String is the address.
 func (r Ref) String() string { return r.addr.String() }
 
-// Write is Transport.Write from any goroutine: it copies p and does not wait. A
+// Write is Transport.Write, or DatagramTransport.Write, from any goroutine: it copies p and does not wait. A
 // nil error means that the loop has it, not that it was sent; it is dropped when
 // the transport closes first. Nothing limits what waits: a writer that can be
 // faster than the peer needs an answer from it. Errors: ErrClosed, ErrNotLocal,
 // loopnode.ErrLoopClosed.
 func (r Ref) Write(p []byte) error {
 	kept := bytes.Clone(p)
-	return r.post(func(t Transport) { _ = t.Write(kept) }) // a loss is the protocol's news
+	return r.post(func(t addressed) { _ = t.Write(kept) }) // a loss is the protocol's news
 }
 
 // Close is Transport.Close from any goroutine. Errors as of Write.
-func (r Ref) Close() error { return r.post(Transport.Close) }
+func (r Ref) Close() error { return r.post(addressed.Close) }
 
 // Abort is Transport.Abort from any goroutine. Errors as of Write.
-func (r Ref) Abort() error { return r.post(Transport.Abort) }
+func (r Ref) Abort() error { return r.post(addressed.Abort) }
 
-func (r Ref) post(fn func(Transport)) error {
+func (r Ref) post(fn func(addressed)) error {
 	d := r.door
 	switch {
 	case d == nil:
