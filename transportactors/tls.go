@@ -20,7 +20,8 @@ var ErrTruncated = errors.New("TLS stream ended without close_notify (truncated?
 // Why no coroutine waits in Read: crypto/tls takes a temporary net.Error for
 // what it is, nothing yet, and goes on where it was with the next Read. So only
 // the handshake, whose errors are for good, runs in a task; a connection at
-// rest has no stack. Parked in Read it would cost 8 KiB more.
+// rest has no stack. Measured (BenchmarkTLSIdle): 8.0 KB each, 20.6 KB with a
+// task parked in Read, 16.2 KB with package net.
 type tlsTransport struct {
 	flow
 	origin

@@ -186,7 +186,7 @@ func TestTLSForeignClient(t *testing.T) {
 			direct, err := serveTLS(ctx, echo)
 			must(t, err)
 			_, err = aside(ctx, func() (int, error) {
-				c := foreign(t, "python3", "-c", pythonClient, s.Addrs()[0].String(), direct.Addrs()[0].String(), ca)
+				c := foreign(t, "python3", "-c", pythonTLSClient, s.Addrs()[0].String(), direct.Addrs()[0].String(), ca)
 				_, err := c.line("all is well")
 				return 0, errors.Join(err, c.end())
 			})
@@ -233,7 +233,7 @@ func smtp(_ context.Context, s *Stream) error {
 	}
 }
 
-const pythonClient = `
+const pythonTLSClient = `
 import asyncio, ssl, sys
 def address(s): h, p = s.rsplit(":", 1); return h, int(p)
 async def main():
@@ -303,7 +303,7 @@ func TestTLSForeignServer(t *testing.T) {
 	})
 	t.Run("TLS-23 Python's asyncio is a server, by start_tls", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			far := foreign(t, "python3", "-c", pythonServer, cert, key)
+			far := foreign(t, "python3", "-c", pythonTLSServer, cert, key)
 			at, err := far.line("127.0.0.1:")
 			must(t, err)
 			s, err := OpenConnection(ctx, "tcp", at)
@@ -328,7 +328,7 @@ func TestTLSForeignServer(t *testing.T) {
 	})
 }
 
-const pythonServer = `
+const pythonTLSServer = `
 import asyncio, ssl, sys
 async def main():
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
