@@ -88,6 +88,10 @@ func TestALoopOfAnotherNodeIsAnActor(t *testing.T) {
 	if _, err := nodes[0].Actors().Ask(testCtx(t), far, func() {}); !errors.Is(err, ErrUnknownMessage) {
 		t.Fatalf("a closure travelled: %v", err)
 	}
+	other := spawnOn(t, nodes[1], newLoop(t, nodes[1], "other"), "parrot", parrot)
+	if _, err := nodes[0].Actors().Ask(testCtx(t), other, hail{"is the watch there?"}); err != nil {
+		t.Fatal(err) // one node's frames to another keep their order
+	}
 	if err := loop.CallSoonThreadsafe(func() { panic(loopnode.Fatal(errShut)) }); err != nil {
 		t.Fatal(err)
 	}

@@ -70,8 +70,9 @@ func (t *messageTable) of(msg any) *messageType {
 	return t.byType[reflect.TypeOf(msg)]
 }
 
-// What the actors of transports understand, on any node.
+// What the actors of transports and children understand, on any node.
 var (
+	_ = Message[transportactors.SignalRequest]("process.signal")
 	_ = Message[transportactors.WriteRequest]("transport.write")
 	_ = Message[transportactors.CloseRequest]("transport.close")
 	_ = Message[transportactors.AbortRequest]("transport.abort")
