@@ -61,7 +61,10 @@ func offLoop[T any](ctx context.Context, fn func(context.Context) (T, error)) (v
 // that does not exist.
 func lookupCode(err error, unknown EAI) EAI {
 	var d *net.DNSError
+	var a *net.AddrError
 	switch {
+	case errors.As(err, &a):
+		return unknown // the name has addresses, but none of the family
 	case !errors.As(err, &d):
 		return EAIFail
 	case d.IsNotFound:
