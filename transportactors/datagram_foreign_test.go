@@ -26,9 +26,9 @@ func foreignProgram(ctx context.Context, input, name string, args ...string) (st
 	})
 }
 
-// pythonClient sends datagrams of several sizes, an empty one among them, to an
+// packetClient sends datagrams of several sizes, an empty one among them, to an
 // endpoint that answers each, and checks what comes back.
-const pythonClient = `
+const packetClient = `
 import asyncio, sys
 class Client(asyncio.DatagramProtocol):
     def __init__(self): self.got = asyncio.Queue()
@@ -48,8 +48,8 @@ async def main():
 asyncio.run(main())
 `
 
-// pythonServer answers every datagram and ends with the word end.
-const pythonServer = `
+// packetServer answers every datagram and ends with the word end.
+const packetServer = `
 import asyncio
 class Server(asyncio.DatagramProtocol):
     def connection_made(self, transport): self.t = transport
@@ -83,11 +83,11 @@ func TestForeignDatagrams(t *testing.T) {
 				return err
 			}
 			up.onData, gp.onData = answering(up), answering(gp)
-			out, err := foreignProgram(ctx, "", "python3", "-c", pythonClient, "udp", "127.0.0.1", fmt.Sprint(here(udp).AddrPort().Port()))
+			out, err := foreignProgram(ctx, "", "python3", "-c", packetClient, "udp", "127.0.0.1", fmt.Sprint(here(udp).AddrPort().Port()))
 			if out != "fine\n" {
 				t.Errorf("%q", out)
 			}
-			out, err2 := foreignProgram(ctx, "", "python3", "-c", pythonClient, "unix", path, path+"c")
+			out, err2 := foreignProgram(ctx, "", "python3", "-c", packetClient, "unix", path, path+"c")
 			if out != "fine\n" || gp.from[0].Path() != path+"c" {
 				t.Errorf("%q, %v", out, gp.from)
 			}
@@ -98,7 +98,7 @@ func TestForeignDatagrams(t *testing.T) {
 	})
 	t.Run("a server of asyncio", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			cmd := exec.CommandContext(ctx, "python3", "-c", pythonServer)
+			cmd := exec.CommandContext(ctx, "python3", "-c", packetServer)
 			pipe, err := cmd.StdoutPipe()
 			must(t, err)
 			must(t, cmd.Start())
