@@ -36,8 +36,12 @@ conformance:
 	go test -json ./... > $(REPORT)
 	go run ./tests/conformance/report -from $(REPORT)
 
+FOREIGN_PROGRAMS := python3 curl openssl nc socat dig redis-cli wrk
+FOREIGN_PACKAGES := python3 curl openssl netcat-openbsd socat bind9-dnsutils redis-tools wrk
+
 foreign-programs:
-	@command -v python3 >/dev/null || { apt-get update -q && apt-get install -qy python3; }
+	@for p in $(FOREIGN_PROGRAMS); do command -v $$p >/dev/null || missing=1; done; \
+	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(FOREIGN_PACKAGES); }
 
 # Tests that talk to programs that are not ours.
 foreign: foreign-programs

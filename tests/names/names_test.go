@@ -3,6 +3,7 @@
 package names
 
 import (
+	_ "embed"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -43,6 +44,27 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// index is asyncio's low-level API index, one entry a line.
+//
+//go:embed index.txt
+var index string
+
+func TestNothingOfTheIndexIsMissing(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := strings.Fields(index)
+	if len(entries) < 80 {
+		t.Fatalf("the index has only %d entries", len(entries))
+	}
+	for _, name := range entries {
+		if !strings.Contains(string(text), "\n| `"+name+"` | ") {
+			t.Errorf("%s has no row in the table of ARCHITECTURE.md", name)
+		}
+	}
+}
+
 func TestUnknownNamesAreNoticed(t *testing.T) {
 	have := exported(t, filepath.Join("..", ".."))
 	if have["Loop.CallNever"] || !have["Loop.CallSoon"] || !have["loopnode.Run"] {
@@ -53,7 +75,7 @@ func TestUnknownNamesAreNoticed(t *testing.T) {
 // exported are the names package.Func and Type.Method of the public packages.
 func exported(t *testing.T, root string) map[string]bool {
 	t.Helper()
-	have := map[string]bool{}
+	have, embeds := map[string]bool{}, map[string][]string{}
 	for _, dir := range []string{"actors", "loopnode", "transportactors", "cluster"} {
 		entries, err := fs.Glob(os.DirFS(filepath.Join(root, dir)), "*.go")
 		if err != nil {
@@ -69,10 +91,49 @@ func exported(t *testing.T, root string) map[string]bool {
 			}
 			for _, d := range f.Decls {
 				add(have, f.Name.Name, d)
+				embedded(embeds, d)
 			}
 		}
 	}
+	promote(have, embeds)
 	return have
+}
+
+// embedded notes which types a struct embeds.
+func embedded(embeds map[string][]string, d ast.Decl) {
+	gen, ok := d.(*ast.GenDecl)
+	if !ok {
+		return
+	}
+	for _, s := range gen.Specs {
+		ts, _ := s.(*ast.TypeSpec)
+		if ts == nil {
+			continue
+		}
+		if st, ok := ts.Type.(*ast.StructType); ok {
+			for _, f := range st.Fields.List {
+				if len(f.Names) == 0 {
+					embeds[ts.Name.Name] = append(embeds[ts.Name.Name], receiver(f.Type))
+				}
+			}
+		}
+	}
+}
+
+// promote gives a struct the methods of what it embeds, two levels deep, which
+// is what there is.
+func promote(have map[string]bool, embeds map[string][]string) {
+	for range 2 {
+		for outer, inners := range embeds {
+			for _, inner := range inners {
+				for name := range have {
+					if method, ok := strings.CutPrefix(name, inner+"."); ok {
+						have[outer+"."+method] = true
+					}
+				}
+			}
+		}
+	}
 }
 
 func add(have map[string]bool, pkg string, d ast.Decl) {
@@ -85,8 +146,13 @@ func add(have map[string]bool, pkg string, d ast.Decl) {
 		have[receiver(d.Recv.List[0].Type)+"."+d.Name.Name] = true
 	case *ast.GenDecl:
 		for _, s := range d.Specs {
-			if ts, ok := s.(*ast.TypeSpec); ok {
-				addType(have, pkg, ts)
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				addType(have, pkg, s)
+			case *ast.ValueSpec:
+				for _, n := range s.Names {
+					have[pkg+"."+n.Name] = true
+				}
 			}
 		}
 	}

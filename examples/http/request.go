@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"strconv"
+)
+
+// request is what this server looks at of one. Its bytes are lent by the buffer.
+type request struct {
+	method, path []byte
+	head, keep   bool
+	body         int // bytes behind the head
+}
+
+func (r request) reads() bool { return r.head || string(r.method) == "GET" }
+
+// refusal is a request that ends its connection.
+type refusal struct{ status, text string }
+
+func (f *refusal) answer() []byte {
+	b := appendHead(nil, request{}, f.status, "text/plain; charset=utf-8", int64(len(f.text)))
+	return append(b, f.text...)
+}
+
+const (
+	maxHead = 16 << 10
+	maxBody = 1 << 20 // of a body that is only skipped
+)
+
+var blankLine = []byte("\r\n\r\n")
+
+// parse takes one request off the front of b, and how many bytes its head has: 0
+// when it has not come whole.
+func parse(b []byte) (r request, n int, bad *refusal) {
+	end := bytes.Index(b, blankLine)
+	switch {
+	case end < 0 && len(b) > maxHead, end > maxHead:
+		return r, 0, &refusal{"431 Request Header Fields Too Large", "the head is above 16 KiB\n"}
+	case end < 0:
+		return r, 0, nil
+	}
+	line, fields, _ := bytes.Cut(b[:end], blankLine[:2])
+	var version, target []byte
+	var ok1, ok2 bool
+	r.method, target, ok1 = bytes.Cut(line, []byte(" "))
+	target, version, ok2 = bytes.Cut(target, []byte(" "))
+	if !ok1 || !ok2 || len(target) == 0 || target[0] != '/' || !bytes.HasPrefix(version, []byte("HTTP/1.")) {
+		return r, 0, &refusal{"400 Bad Request", "the first line is not METHOD /path HTTP/1.x\n"}
+	}
+	r.path, _, _ = bytes.Cut(target, []byte("?"))
+	r.head = string(r.method) == "HEAD"
+	r.keep = string(version) == "HTTP/1.1"
+	if bad = r.readFields(fields); bad != nil {
+		return r, 0, bad
+	}
+	return r, end + len(blankLine), nil
+}
+
+// readFields takes what matters from the header fields.
+func (r *request) readFields(fields []byte) *refusal {
+	for len(fields) > 0 {
+		var line []byte
+		line, fields, _ = bytes.Cut(fields, blankLine[:2])
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") {
+			return &refusal{"400 Bad Request", "a header field has no name\n"}
+		}
+		value = bytes.TrimSpace(value)
+		switch {
+		case bytes.EqualFold(name, []byte("Connection")):
+			r.keep = r.keep && !bytes.EqualFold(value, []byte("close")) || bytes.EqualFold(value, []byte("keep-alive"))
+		case bytes.EqualFold(name, []byte("Content-Length")):
+			n, err := strconv.ParseUint(string(value), 10, 31)
+			if err != nil {
+				return &refusal{"400 Bad Request", "Content-Length is not a number\n"}
+			}
+			if n > maxBody {
+				return &refusal{"413 Content Too Large", "this server skips bodies of at most 1 MiB\n"}
+			}
+			r.body = int(n)
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
+			return &refusal{"501 Not Implemented", "this server takes no chunked bodies\n"}
+		}
+	}
+	return nil
+}
+
+// appendHead writes the head of an answer whose body has n bytes.
+func appendHead(b []byte, r request, status, kind string, n int64) []byte {
+	b = append(append(b, "HTTP/1.1 "...), status...)
+	b = append(append(b, "\r\nServer: loopmesh\r\nContent-Type: "...), kind...)
+	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), n, 10)
+	if !r.keep {
+		b = append(b, "\r\nConnection: close"...)
+	}
+	return append(b, "\r\n\r\n"...)
+}
