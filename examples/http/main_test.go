@@ -155,7 +155,7 @@ func TestWhatIsNoRequestEndsTheConnection(t *testing.T) {
 		"GET /hello HTTP/1.1\r\nno colon\r\n\r\n":                    "HTTP/1.1 400 ",
 		"GET /hello HTTP/1.1\r\nContent-Length: -1\r\n\r\n":          "HTTP/1.1 400 ",
 		"GET /hello HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n":    "HTTP/1.1 413 ",
-		"GET /hello HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n":  "HTTP/1.1 501 ",
+		"GET /hello HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n":  "HTTP/1.1 411 ",
 		"GET /" + strings.Repeat("x", maxHead) + " HTTP/1.1\r\n\r\n": "HTTP/1.1 431 ",
 	} {
 		c := exampletest.Dial(t, strings.TrimPrefix(url, "http://"))

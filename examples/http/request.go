@@ -79,7 +79,7 @@ func (r *request) readFields(fields []byte) *refusal {
 			}
 			r.body = int(n)
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
-			return &refusal{"501 Not Implemented", "this server takes no chunked bodies\n"}
+			return &refusal{"411 Length Required", "this server takes no chunked bodies\n"}
 		}
 	}
 	return nil
