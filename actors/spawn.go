@@ -46,7 +46,9 @@ func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor,
 	}
 	var o spawnOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	c, err := s.reserve(on, parent, name, factory, o)
 	if err != nil {

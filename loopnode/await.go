@@ -142,6 +142,9 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 	if onLoop() {
 		return v, fmt.Errorf("%w: use a task, or AddDoneCallback", ErrWouldBlock)
 	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	type outcome struct {
 		v   T
 		err error

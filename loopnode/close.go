@@ -72,9 +72,12 @@ func (l *Loop) CloseReason() error {
 
 // OnClose makes Close run fn, in the order of the calls: owners of descriptors
 // let go there. CloseReason tells fn why. remove takes it back. On a loop that
-// is closed fn runs at once, on the caller's goroutine. Any goroutine; fn runs
-// on the one that closes the loop.
+// is closed fn runs at once, on the caller's goroutine. A nil fn is nothing to
+// run. Any goroutine; fn runs on the one that closes the loop.
 func (l *Loop) OnClose(fn func()) (remove func()) {
+	if fn == nil {
+		return func() {}
+	}
 	c := &closer{fn}
 	if !l.onClose.add(c) {
 		fn()

@@ -67,6 +67,9 @@ func (c *Condition) reacquire(t *task) (last error) {
 // WaitUntil waits until predicate holds; it is asked with the lock held, first
 // and after each notification. Errors as Wait.
 func (c *Condition) WaitUntil(ctx context.Context, predicate func() bool) error {
+	if predicate == nil {
+		return invalid("WaitUntil needs a predicate, not nil")
+	}
 	for !predicate() {
 		if err := c.Wait(ctx); err != nil {
 			return err

@@ -15,7 +15,8 @@ import (
 
 // Config describes a loop. The zero value works.
 type Config struct {
-	// Name is how logs, addresses and other nodes call the loop; default "loop-N".
+	// Name is how logs, addresses and other nodes call the loop: what can be the
+	// path of an actors.Address. Default "loop-N".
 	Name string
 	// Logger gets what asyncio logs; default hclog.Default named "loopmesh".
 	Logger hclog.Logger
@@ -77,6 +78,11 @@ func (c Config) withDefaults() Config {
 
 // validate refuses what could only fail later.
 func (c Config) validate() error {
+	if c.Name != "" {
+		if err := (actors.Address{Path: c.Name}).Validate(); err != nil {
+			return invalid("Config.Name is %q, which cannot be part of an address: %w", c.Name, err)
+		}
+	}
 	switch {
 	case c.SlowCallback < 0:
 		return invalid("Config.SlowCallback is %v; use a duration of 0 or more", c.SlowCallback)

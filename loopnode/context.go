@@ -75,6 +75,9 @@ func taskOf(ctx context.Context) *task {
 	if c, ok := ctx.(*taskContext); ok {
 		return c.task
 	}
+	if ctx == nil {
+		return nil
+	}
 	t, _ := ctx.Value(taskKey{}).(*task)
 	return t
 }

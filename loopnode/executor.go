@@ -48,8 +48,11 @@ func NewPool(n int) *Pool {
 	return p
 }
 
-// Submit queues fn.
+// Submit queues fn. Errors: ErrShutdown, ErrInvalidArgument (nil).
 func (p *Pool) Submit(fn func()) error {
+	if fn == nil { // Why: a worker takes it for the end of its work
+		return invalid("Submit needs a function, not nil")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shut {
@@ -210,7 +213,10 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 	}
 	j := &job[T]{fn: fn, f: f}
 	f.onDone(func() { j.gone(f.state == cancelled) })
-	if err := ex.Submit(j.run); err != nil {
+	if p := guard.Call(func() { err = ex.Submit(j.run) }); p != nil {
+		err = p
+	}
+	if err != nil && f.state == pending { // a Submit that panics may have run it first
 		f.fail(err)
 	}
 	return f

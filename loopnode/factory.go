@@ -89,8 +89,15 @@ func EagerTasks(_ *Loop, spec *TaskSpec) error {
 // plan asks the options and the factory how to make k.
 func (k *Task[T]) plan(ctx context.Context, name string, factory *TaskFactory, opts []TaskOption) (*TaskSpec, error) {
 	spec := &TaskSpec{Context: ctx, Name: name}
-	for _, opt := range opts {
-		opt(spec)
+	p := guard.Call(func() {
+		for _, opt := range opts {
+			if opt != nil {
+				opt(spec)
+			}
+		}
+	})
+	if p != nil {
+		return nil, p
 	}
 	if factory != nil {
 		own := k.fn

@@ -65,8 +65,12 @@ type Future[T any] struct {
 	value T
 }
 
-// NewFuture makes a pending future of l. asyncio: loop.create_future.
+// NewFuture makes a pending future of l; without a loop it is born failed with
+// ErrInvalidArgument. asyncio: loop.create_future.
 func NewFuture[T any](l *Loop) *Future[T] {
+	if l == nil {
+		return refusedFuture[T](invalid("NewFuture needs a loop, not nil"))
+	}
 	f := &Future[T]{future: future{loop: l}}
 	if l.debug {
 		f.source = creationFrames()

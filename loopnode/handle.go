@@ -78,7 +78,11 @@ func (l *Loop) CallSoon(fn func()) *Handle { return &Handle{loop: l, pos: l.soon
 func (l *Loop) CallSoonContext(ctx context.Context, fn func(context.Context)) *Handle {
 	ctx = l.Context(ctx)
 	h := &Handle{loop: l, ctx: ctx}
-	h.pos = l.push(func() { fn(ctx) }, &callMeta{ctx: ctx})
+	var call func()
+	if fn != nil {
+		call = func() { fn(ctx) }
+	}
+	h.pos = l.push(call, &callMeta{ctx: ctx})
 	return h
 }
 

@@ -28,6 +28,7 @@ type Queue[T any] struct {
 	idle             Event // set while nothing is unfinished
 	unfinished       int
 	shut             bool
+	unusable         error // what the queue lacks
 }
 
 // store is where items wait.
@@ -44,9 +45,15 @@ func NewQueue[T any](max int) *Queue[T] { return newQueue[T](max, &ring[T]{}) }
 func NewLIFO[T any](max int) *Queue[T] { return newQueue[T](max, &stack[T]{}) }
 
 // NewPriorityQueue makes a queue that gives the least item first; equal items
-// in the order they came. asyncio.PriorityQueue.
+// in the order they came. Without less every Put and Get is ErrInvalidArgument.
+// asyncio.PriorityQueue.
 func NewPriorityQueue[T any](max int, less func(a, b T) bool) *Queue[T] {
-	return newQueue[T](max, &ranked[T]{less: less})
+	q := newQueue[T](max, &ranked[T]{less: less})
+	if less == nil {
+		q.unusable = invalid("NewPriorityQueue needs the function less, not nil")
+		q.shut = true
+	}
+	return q
 }
 
 func newQueue[T any](max int, s store[T]) *Queue[T] {
@@ -86,6 +93,8 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 // TryPut puts v or returns ErrQueueFull or ErrQueueShutdown. asyncio: put_nowait.
 func (q *Queue[T]) TryPut(v T) error {
 	switch {
+	case q.unusable != nil:
+		return q.unusable
 	case q.shut:
 		return ErrQueueShutdown
 	case q.Full():
@@ -120,6 +129,8 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 // TryGet gets an item, or ErrQueueEmpty, or ErrQueueShutdown. asyncio: get_nowait.
 func (q *Queue[T]) TryGet() (v T, err error) {
 	switch {
+	case q.unusable != nil:
+		return v, q.unusable
 	case q.Empty() && q.shut:
 		return v, ErrQueueShutdown
 	case q.Empty():

@@ -79,8 +79,11 @@ type Awaitable[T any] interface {
 // asyncio: loop.run_until_complete.
 func RunUntilComplete[T any](l *Loop, f Awaitable[T]) (T, error) {
 	var zero T
-	if f == nil {
+	switch {
+	case f == nil:
 		return zero, invalid("RunUntilComplete: nothing to wait for (nil)")
+	case l == nil:
+		return zero, invalid("RunUntilComplete needs a loop, not nil: make one with New, or use Run")
 	}
 	if err := l.runUntil(f.untyped()); err != nil {
 		return zero, err

@@ -77,7 +77,9 @@ type Runner struct {
 func NewRunner(opts ...Option) *Runner {
 	r := &Runner{}
 	for _, opt := range opts {
-		opt(&r.opts)
+		if opt != nil {
+			opt(&r.opts)
+		}
 	}
 	return r
 }

@@ -110,8 +110,12 @@ func (f *SafeFuture[T]) Wait(ctx context.Context) (T, error) {
 }
 
 // AddDoneCallback calls fn when the future is done, on the goroutine that
-// settles it; at once when it is done already. fn must not block.
+// settles it; at once when it is done already. fn must not block; nil is nothing
+// to call.
 func (f *SafeFuture[T]) AddDoneCallback(fn func()) {
+	if fn == nil {
+		return
+	}
 	f.mu.Lock()
 	if f.state == pending {
 		f.calls = append(f.calls, fn)

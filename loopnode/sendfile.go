@@ -51,7 +51,9 @@ func WithoutFallback() SendfileOption { return func(o *sendfileOptions) { o.noFa
 func SockSendfile(ctx context.Context, fd int, file File, offset, count int64, opts ...SendfileOption) (int64, error) {
 	var o sendfileOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	job, err := sendfile.New(file, offset, count)
 	if err != nil {

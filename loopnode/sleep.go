@@ -49,6 +49,9 @@ func sleepOutside(ctx context.Context, d time.Duration) error {
 	if onLoop() {
 		return fmt.Errorf("%w: sleep in a task, or use CallLater", ErrWouldBlock)
 	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -117,6 +117,7 @@ func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.C
 func refusedTask[T any](err error) *Task[T] {
 	k := &Task[T]{}
 	k.state, k.err = failed, err
+	k.t.fut, k.t.name = &k.future, "refused"
 	return k
 }
 
@@ -285,8 +286,16 @@ func (k *Task[T]) SetName(name string) { k.t.name, k.t.n = name, 0 }
 // asyncio: Task.get_coro.
 func (k *Task[T]) Func() func(context.Context) (T, error) { return k.fn }
 
-// Context is the ctx the function gets. asyncio: Task.get_context.
-func (k *Task[T]) Context() context.Context { return &k.t.ctx }
+// Context is the ctx the function gets; one that is over when the task was born
+// failed. asyncio: Task.get_context.
+func (k *Task[T]) Context() context.Context {
+	if k.loop == nil {
+		over, end := context.WithCancel(context.Background())
+		end()
+		return over
+	}
+	return &k.t.ctx
+}
 
 // SetResult is refused: only its function gives a task a result.
 func (k *Task[T]) SetResult(T) error {

@@ -168,9 +168,15 @@ func (l *Loop) onEvent(owner any, ready Events) {
 // contained calls fn for the loop itself, outside of a batch. Neither a panic
 // nor runtime.Goexit in it is the caller's end.
 func (l *Loop) contained(what string, fn func()) {
+	if err := aside(fn); err != nil {
+		l.reportAside(ExceptionContext{Message: "Exception " + what, Exception: err})
+	}
+}
+
+// aside calls fn in a coroutine of its own and returns what it threw.
+func aside(fn func()) (err error) {
 	w := coro.New()
 	w.Start(fn)
-	var err error
 	switch w.Resume() {
 	case coro.Exited:
 		err = ErrGoexit
@@ -179,8 +185,20 @@ func (l *Loop) contained(what string, fn func()) {
 		err = w.Panic
 	}
 	w.Close()
+	return err
+}
+
+// reportAside is CallExceptionHandler where no batch contains the handler: its
+// runtime.Goexit would end the goroutine that runs or closes the loop.
+func (l *Loop) reportAside(ec ExceptionContext) {
+	err := aside(func() {
+		l.run.gid.Store(goroutineID())
+		l.CallExceptionHandler(ec)
+	})
 	if err != nil {
-		l.CallExceptionHandler(ExceptionContext{Message: "Exception " + what, Exception: err})
+		l.callDefault(ExceptionContext{
+			Message: "Unhandled error in exception handler", Exception: err, Extra: map[string]any{"context": ec.String()},
+		}, "Exception in default exception handler")
 	}
 }
 
@@ -206,7 +224,7 @@ func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 		l.beat.leave()
 		it := l.run.item
 		l.run.item = core.Item{}
-		l.CallExceptionHandler(ExceptionContext{
+		l.reportAside(ExceptionContext{
 			Message: "Callback " + funcName(it.Run) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
 		})
 		l.count(ErrGoexit)

@@ -37,7 +37,9 @@ func WaitAtMost(d time.Duration) WaitOption { return func(o *waitOptions) { o.li
 func waitOptionsOf(opts []WaitOption) waitOptions {
 	o := waitOptions{limit: Forever}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return o
 }

@@ -36,7 +36,9 @@ type options struct {
 func collect(opts []Option) (options, error) {
 	o := options{backlog: 100, reuseAddress: true, limit: 64 << 10, socket: -1, interleave: -1, file: fileOptions{cleanup: true}}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	switch {
 	case o.backlog < 0:

@@ -65,7 +65,9 @@ func collectProcess(args []string, opts []ProcessOption) (*processOptions, error
 		stdio: [3]Stdio{StdioPipe, StdioPipe, StdioPipe},
 	}
 	for _, opt := range opts {
-		opt(o)
+		if opt != nil {
+			opt(o)
+		}
 	}
 	if o.group && !o.attr.Session { // a session's leader leads its group, too
 		o.attr.Lead = true
