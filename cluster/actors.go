@@ -61,6 +61,9 @@ func (n *Node) route(to actors.Address, msg any, sender actors.Ref) error {
 	if err := n.send(n.subjects.of(to.Node), "", f); err != nil {
 		return fmt.Errorf("%s: %w", to, err)
 	}
+	if _, watch := msg.(actors.WatchRequest); watch {
+		n.members.depend(to.Node)
+	}
 	n.stats.tellsOut.Add(1)
 	return nil
 }

@@ -66,8 +66,13 @@ func TestActorsOfTwoNodesTalk(t *testing.T) {
 	}
 	_, err := ask(hail{"refuse"})
 	wantIs(t, err, errShut)
+	ends := make(chan actors.Terminated, 1)
+	nodes[0].Actors().Watch(far, func(e actors.Terminated) { ends <- e })
 	_, err = ask(hail{"panic"})
 	wantIs(t, err, ErrPanic)
+	// Whoever asked is told before the actor has ended; until then, why it ends is
+	// the answer to everybody.
+	wantIs(t, receive(t, "the end of the first one", ends).Why, ErrPanic)
 	_, err = nodes[0].Actors().Ask(testCtx(t), far, hail{"the first one is gone"})
 	wantIs(t, err, actors.ErrUnknown)
 	_, err = ask(unregistered{})

@@ -80,7 +80,7 @@ func (n *Node) taken(holder uint64) error {
 	return fmt.Errorf("%w: a node named %q is in cluster %q already; choose another Config.Name, or stop that one", ErrNameTaken, n.name, n.cfg.Cluster)
 }
 
-// subscribe opens the two subscriptions of the node.
+// subscribe opens the subscriptions of the node.
 func (n *Node) subscribe() error {
 	for _, s := range []struct {
 		subject string
@@ -88,6 +88,7 @@ func (n *Node) subscribe() error {
 	}{
 		{n.subjects.all, n.receiver()},
 		{n.subjects.members, n.memberReceiver()},
+		{noticesOfAll, n.noticed},
 	} {
 		sub, err := n.nc.Subscribe(s.subject, s.handle)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,7 +24,7 @@ const (
 // connect opens the node's connection. Every event of it is logged and counted.
 func (n *Node) connect(ctx context.Context) error {
 	opts := []nats.Option{
-		nats.Name(fmt.Sprintf("%s#%x", n.name, n.number)),
+		nats.Name(n.connectionName()),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait/2, reconnectWait/2),
@@ -48,6 +49,7 @@ func (n *Node) connect(ctx context.Context) error {
 		opts = append(opts, nats.UserCredentials(n.cfg.Credentials))
 	}
 	if s := n.sharedServer(); s != nil {
+		n.notices.Store(true)
 		opts = append(opts, nats.InProcessServer(s.server))
 	}
 	url := n.cfg.urls()
@@ -85,6 +87,7 @@ func (n *Node) disconnected(err error) {
 	}
 	n.log.Warn("connection to NATS lost", "error", err)
 	n.offline.Store(true)
+	n.notices.Store(n.sharedServer() != nil) // the next server may be of another kind
 	n.stats.disconnects.Add(1)
 	n.pending.failAll(func(p *pending) error {
 		return p.failure(ErrDisconnected, "the connection was lost while waiting; it may have run")
@@ -106,8 +109,12 @@ func (n *Node) connectionError(_ *nats.Conn, sub *nats.Subscription, err error) 
 	if sub != nil {
 		subject = sub.Subject
 	}
-	if errors.Is(err, nats.ErrSlowConsumer) {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
 		n.stats.slow.Add(1)
+	case errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), noticesOfAll):
+		n.log.Debug("NATS does not let this node hear who goes; it asks others instead", "error", err)
+		return
 	}
 	if ok, more := n.quiet.nats.allow(time.Now().UnixNano()); ok {
 		n.log.Error("NATS reports an error", "error", err, "subject", subject, "kept_back", more)

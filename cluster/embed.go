@@ -43,7 +43,10 @@ func startEmbedded(ctx context.Context, cfg Config, log hclog.Logger) (*embedded
 	out := &serverLog{log: log.Named("nats")}
 	e.server.SetLoggerV2(out, log.IsTrace(), false, false)
 	e.server.Start()
-	if err := e.ready(ctx, out); err != nil {
+	if err = e.ready(ctx, out); err == nil {
+		err = e.shareNotices()
+	}
+	if err != nil {
 		e.stop()
 		return nil, err
 	}

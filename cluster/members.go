@@ -28,7 +28,8 @@ type member struct {
 	number   uint64
 	joined   time.Time
 	seen     time.Time
-	absences int // answers "nobody is there" since it last said something
+	absences int  // answers "nobody is there" since it last said something
+	watched  bool // actors here have watched actors there
 }
 
 type memberTable struct {
@@ -109,6 +110,27 @@ func (t *memberTable) absent(name string) (number uint64, dead bool) {
 		m.absences++
 	}
 	return m.number, m.absences >= 2
+}
+
+// depend notes that an actor here watches one there.
+func (t *memberTable) depend(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.byName[name]; m != nil {
+		m.watched = true
+	}
+}
+
+// watched are the members with actors that are watched here.
+func (t *memberTable) watched() (out []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, m := range t.byName {
+		if m.watched {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // forgive starts the clocks anew: while this node was cut off it heard nobody,

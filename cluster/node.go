@@ -43,6 +43,7 @@ type Node struct {
 	stats   counters
 	quiet   struct{ malformed, answers, nats, conflict, casts, tells rarely }
 	offline atomic.Bool // between the loss of the connection and the next one
+	notices atomic.Bool // the server tells when a client goes, so nobody need be asked often
 
 	closing    atomic.Bool
 	closeOnce  sync.Once

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -9,8 +10,11 @@ import (
 
 const (
 	quietBeats  = 2                     // heartbeats missed before a member is asked
-	againAfter  = 50 * time.Millisecond // between the first and the second "nobody is there"
+	againAfter  = 4 * time.Millisecond  // between the first and the second "nobody is there"
+	answerSoon  = 50 * time.Millisecond // a call that takes longer makes its node one to ask
 	sweepsAbeat = 4                     // looks at the tables per heartbeat
+	askEvery    = 20 * time.Millisecond // where the server does not tell who goes
+	askAtOnce   = 16                    // nodes asked then, in turn: what asking costs is bounded
 )
 
 // patrol does what time brings: heartbeats, asking silent nodes, giving dead
@@ -18,14 +22,23 @@ const (
 func (n *Node) patrol() {
 	tick := time.NewTicker(max(n.cfg.Heartbeat/sweepsAbeat, time.Millisecond))
 	defer tick.Stop()
+	asking := time.NewTicker(askEvery)
+	defer asking.Stop()
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()
-	for beat := 0; ; {
+	for beat, turn := 0, 0; ; {
+		soon := asking.C
+		if n.notices.Load() {
+			soon = nil // a ticker nobody waits for costs nothing
+		}
 		select {
 		case <-n.stop:
 			return
 		case <-n.kicks:
 			again.Reset(againAfter)
+			continue
+		case <-soon:
+			turn = n.askInTurn(turn)
 			continue
 		case <-again.C:
 		case <-tick.C:
@@ -35,6 +48,26 @@ func (n *Node) patrol() {
 		}
 		n.sweep(time.Now())
 	}
+}
+
+// askInTurn asks some of the nodes that somebody here depends on, where no
+// server tells who goes. turn says where the last round ended.
+func (n *Node) askInTurn(turn int) int {
+	if n.offline.Load() {
+		return turn
+	}
+	names := n.needed(time.Now())
+	for i := range min(len(names), askAtOnce) {
+		n.ask(names[(turn+i)%len(names)])
+	}
+	return turn + askAtOnce
+}
+
+// needed are the nodes that somebody here depends on, each once.
+func (n *Node) needed(now time.Time, more ...string) []string {
+	names := slices.Concat(more, n.watches.nodes(), n.members.watched(), n.pending.nodes(now))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // kick makes the patrol look again soon.
@@ -54,14 +87,8 @@ func (n *Node) sweep(now time.Time) {
 	for name, number := range dead {
 		n.nodeDown(name, number, "silent for "+n.cfg.DeadAfter.String())
 	}
-	asked := map[string]bool{}
-	for _, names := range [][]string{quiet, n.watches.nodes(), n.pending.nodes(now)} {
-		for _, name := range names {
-			if !asked[name] {
-				asked[name] = true
-				n.ask(name)
-			}
-		}
+	for _, name := range n.needed(now, quiet...) {
+		n.ask(name)
 	}
 	n.watches.resend(n, now)
 	n.watchers.resend(n, now)

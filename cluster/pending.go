@@ -156,7 +156,7 @@ func (t *pendingTable) nodes(now time.Time) []string {
 	var out []string
 	seen := map[string]bool{}
 	for _, p := range t.byID {
-		if !seen[p.node] && now.Sub(p.begun) > againAfter {
+		if !seen[p.node] && now.Sub(p.begun) > answerSoon {
 			seen[p.node] = true
 			out = append(out, p.node)
 		}

@@ -77,7 +77,12 @@ func watched(t testing.TB, n *cluster.Node, address string) <-chan cluster.Termi
 // wantEnd waits for the notice and its reason.
 func wantEnd(t testing.TB, ended <-chan cluster.Terminated, reason error) {
 	t.Helper()
-	if e := receive(t, "a notice of an end", ended); !errors.Is(e.Reason, reason) {
+	wantReason(t, receive(t, "a notice of an end", ended), reason)
+}
+
+func wantReason(t testing.TB, e cluster.Terminated, reason error) {
+	t.Helper()
+	if !errors.Is(e.Reason, reason) {
 		t.Fatalf("%v ended by %v, want %v", e.Who, e.Reason, reason)
 	}
 }
