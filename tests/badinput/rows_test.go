@@ -54,7 +54,7 @@ func check(t *testing.T, rows []row) {
 		t.Run(r.name, func(t *testing.T) {
 			ignore := goleak.IgnoreCurrent()
 			before := descriptors(t)
-			err, told := alone(t, r.do)
+			told, err := alone(t, r.do)
 			judge(t, r, err, told)
 			if err := goleak.Find(ignore); err != nil {
 				t.Error(err)
@@ -84,9 +84,12 @@ func judge(t *testing.T, r row, err error, told []string) {
 	}
 }
 
+// noCtx is what a caller passes who forgot it.
+var noCtx context.Context
+
 // alone runs do as a task of a fresh loop, closes the loop, and returns what do
 // returned and what the exception handler was told.
-func alone(t *testing.T, do func(e *env) error) (error, []string) {
+func alone(t *testing.T, do func(e *env) error) (told []string, got error) {
 	t.Helper()
 	var log strings.Builder
 	e := &env{T: t, pool: loopnode.NewPool(2), log: &log}
@@ -120,7 +123,7 @@ func alone(t *testing.T, do func(e *env) error) (error, []string) {
 	if err := e.pool.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
-	return err, e.told
+	return e.told, err
 }
 
 type writer struct{ io.Writer }

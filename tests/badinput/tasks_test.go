@@ -38,7 +38,7 @@ func TestTasks(t *testing.T) {
 		{name: "CreateTask without a loop", is: loopnode.ErrNoRunningLoop, says: []string{"Loop.Context"},
 			do: func(e *env) error { return second(task(context.Background(), fails).Await(e.ctx)) }},
 		{name: "CreateTask with a nil ctx", is: loopnode.ErrNoRunningLoop, says: []string{"Loop.Context"},
-			do: func(e *env) error { return second(task(nil, fails).Await(e.ctx)) }}, //nolint:staticcheck // that is the point
+			do: func(e *env) error { return second(task(noCtx, fails).Await(e.ctx)) }},
 		{name: "CreateTask on a closed loop", is: loopnode.ErrLoopClosed, says: []string{"gone"},
 			do: func(e *env) error { return second(task(closedLoop(e).Context(e.ctx), fails).Await(e.ctx)) }},
 		{name: "CreateTask with a nil option", is: errMine,
@@ -121,19 +121,19 @@ func TestTasks(t *testing.T) {
 			do: func(e *env) error {
 				f := loopnode.NewFuture[error](e.loop)
 				never := loopnode.NewFuture[int](e.loop)
-				e.loop.CallSoon(func() { _ = f.SetResult(second(never.Await(e.loop.Context(nil)))) })
+				e.loop.CallSoon(func() { _ = f.SetResult(second(never.Await(e.loop.Context(noCtx)))) })
 				err, _ := f.Await(e.ctx)
 				return err
 			}},
 		{name: "Sleep in a callback", is: loopnode.ErrWouldBlock, says: []string{"CallLater"},
 			do: func(e *env) error {
 				f := loopnode.NewFuture[error](e.loop)
-				e.loop.CallSoon(func() { _ = f.SetResult(loopnode.Sleep(nil, time.Second)) }) //nolint:staticcheck // that is the point
+				e.loop.CallSoon(func() { _ = f.SetResult(loopnode.Sleep(noCtx, time.Second)) })
 				err, _ := f.Await(e.ctx)
 				return err
 			}},
 		{name: "Sleep with a nil ctx outside", do: func(e *env) error {
-			return elsewhere(func() error { return loopnode.Sleep(nil, time.Microsecond) }) //nolint:staticcheck // that is the point
+			return elsewhere(func() error { return loopnode.Sleep(noCtx, time.Microsecond) })
 		}},
 		{name: "RunCoroutineThreadsafe of nil", is: loopnode.ErrInvalidArgument,
 			do: func(e *env) error {
@@ -149,9 +149,9 @@ func TestTasks(t *testing.T) {
 				return second(loopnode.RunCoroutineThreadsafe(loopnode.Ref{}, "", func(context.Context) (int, error) { return 1, nil }).Result())
 			}},
 		{name: "Timeout outside of a task", is: loopnode.ErrInvalidState, says: []string{"in a task"},
-			do: func(e *env) error { return loopnode.Timeout(e.loop.Context(nil), 1, fails) }},
+			do: func(e *env) error { return loopnode.Timeout(e.loop.Context(noCtx), 1, fails) }},
 		{name: "Timeout with a nil ctx", is: loopnode.ErrInvalidState, says: []string{"in a task"},
-			do: func(e *env) error { return loopnode.Timeout(nil, 1, fails) }}, //nolint:staticcheck // that is the point
+			do: func(e *env) error { return loopnode.Timeout(noCtx, 1, fails) }},
 		{name: "Timeout of nil", is: loopnode.ErrInvalidArgument, says: []string{"function"},
 			do: func(e *env) error { return loopnode.Timeout(e.ctx, 1, nil) }},
 		{name: "Timeout in the past", is: loopnode.ErrTimeout,
@@ -323,7 +323,7 @@ func TestSynchronisation(t *testing.T) {
 		{name: "Acquire outside of a task", is: loopnode.ErrInvalidState, says: []string{"in a task"},
 			do: func(e *env) error { return (&loopnode.Lock{}).Acquire(context.Background()) }},
 		{name: "Acquire with a nil ctx", is: loopnode.ErrInvalidState, says: []string{"in a task"},
-			do: func(e *env) error { return (&loopnode.Lock{}).Acquire(nil) }}, //nolint:staticcheck // that is the point
+			do: func(e *env) error { return (&loopnode.Lock{}).Acquire(noCtx) }},
 		{name: "a condition waited for without its lock", is: loopnode.ErrInvalidState, says: []string{"not acquired"},
 			do: func(e *env) error { return loopnode.NewCondition(nil).Wait(e.ctx) }},
 		{name: "a condition notified without its lock", is: loopnode.ErrInvalidState, says: []string{"not acquired"},
@@ -435,7 +435,7 @@ func TestExecutors(t *testing.T) {
 		{name: "a function for a loop that closes meanwhile", do: func(e *env) error {
 			l, done := anotherLoop(e)
 			p, release := loopnode.NewPool(1), make(chan struct{})
-			loopnode.RunInExecutor(l.Context(nil), p, func() (int, error) { <-release; return 1, nil })
+			loopnode.RunInExecutor(l.Context(noCtx), p, func() (int, error) { <-release; return 1, nil })
 			done()
 			close(release)
 			return elsewhere(func() error { return p.Shutdown(context.Background()) })
