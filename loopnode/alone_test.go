@@ -91,6 +91,28 @@ func TestYieldAlone(t *testing.T) {
 			t.Fatal("it did not go on")
 		}
 	})
+	t.Run("an eager step gives up its turn to the callback that made it", func(t *testing.T) {
+		l, _ := newLoop(t)
+		var got []string
+		l.CallSoon(func() {
+			ctx := l.Context(context.Background())
+			for _, name := range []string{"a", "b"} {
+				CreateTask(ctx, name, func(ctx context.Context) (int, error) {
+					got = append(got, name+" begins")
+					err := Sleep(ctx, 0)
+					got = append(got, name+" goes on")
+					return 0, err
+				}, EagerStart(true))
+			}
+			if l.current.Load() != nil {
+				t.Error("a task is current in a callback")
+			}
+			got = append(got, "callback ends")
+			l.CallLater(time.Millisecond, l.Stop) // a timer now: before it nothing was ready
+		})
+		must(t, l.RunForever())
+		same(t, got, []string{"a begins", "b begins", "callback ends", "a goes on", "b goes on"})
+	})
 	t.Run("an eager step gives up its turn to its creator", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			k := CreateTask(ctx, "", func(ctx context.Context) (int, error) { return 0, Sleep(ctx, 0) }, EagerStart(true))

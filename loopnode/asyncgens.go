@@ -251,9 +251,7 @@ func (l *Loop) abandonGenerators() {
 		delete(l.gens.live, g)
 		l.log.Warn("asynchronous generator was not closed before its loop", "loop", l.name, "generator", g.String())
 		g.body.t.ctx.end()
-		if w := g.body.t.w; w != nil {
-			w.co.Close()
-		}
+		g.body.t.unwind()
 		g.state = exhausted
 	}
 }

@@ -67,23 +67,28 @@ func (t *task) suspend() error {
 		*t.report = callers()
 		ok = t.w.co.Suspend()
 	}
-	f := t.waiting
-	t.waiting, t.waitID = nil, 0
+	f, thrown := t.waiting, t.thrown
+	t.waiting, t.waitID, t.thrown = nil, 0, nil
 	switch {
 	case !ok:
 		return t.refuseWait()
-	case t.thrown != nil:
-		err := t.thrown
-		t.thrown = nil
-		return err
-	case t.mustCancel:
-		t.mustCancel = false
-		if f != nil && f.state == cancelled {
-			return nil // an earlier request took effect: the future tells it
-		}
-		return t.cancelled()
+	case !t.mustCancel:
+		return thrown
 	}
-	return nil
+	t.mustCancel = false
+	if f != nil && f.state == cancelled {
+		return nil // an earlier request took effect: the future tells it
+	}
+	return t.cancelled()
+}
+
+// interrupt ends the task's wait with err. Why it forgets what it waited for: a
+// cancellation from here on is the task's own, and must not be lost on that.
+func (t *task) interrupt(err error) {
+	t.waiting.forget(t.waitID)
+	t.waiting, t.waitID = nil, 0
+	t.thrown = err
+	t.schedule()
 }
 
 // maxRefusals is how often a task of a closed loop may try to wait before a
@@ -103,9 +108,8 @@ func (t *task) onContext(ctx context.Context, f *future) (stop func() bool) {
 	id := f.lastID + 1 // what register will draw
 	return context.AfterFunc(ctx, func() {
 		_ = t.loop.Post(func() {
-			if t.waiting == f && t.waitID == id && f.forget(id) == 1 {
-				t.thrown = contextError(ctx)
-				t.schedule()
+			if t.waiting == f && t.waitID == id && f.state == pending {
+				t.interrupt(contextError(ctx))
 			}
 		})
 	})
@@ -154,12 +158,13 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 		v, err := f.Result()
 		ready <- outcome{v, err}
 	}
+	var id CallbackID // loop goroutine
 	if err := f.loop.Post(func() {
 		if f.state != pending {
 			look()
 			return
 		}
-		f.onDone(look)
+		id = f.onDone(look)
 	}); err != nil {
 		return v, err
 	}
@@ -167,8 +172,14 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 	case o := <-ready:
 		return o.v, o.err
 	case <-ctx.Done():
+		_ = f.loop.Post(func() { f.forget(id) }) // a closed loop calls nobody anyway
 		return v, contextError(ctx)
 	case <-f.loop.gone:
+	}
+	select {
+	case o := <-ready: // it came before the close
+		return o.v, o.err
+	default:
 		return v, fmt.Errorf("%w: %s, while waiting for its future", ErrLoopClosed, f.loop.name)
 	}
 }

@@ -16,12 +16,13 @@ func (t *task) cancelled() error { return &CancelledError{Msg: t.cancelMsg} }
 // cancel asks the task to end; see future.Cancel.
 func (t *task) cancel(msg ...string) bool {
 	if t.fut.state != pending {
+		t.fut.see() // who cancels a task that failed has done with it
 		return false
 	}
 	if t.asking { // what it waits for waits for it: only this wakes either
-		t.waiting.forget(t.waitID)
-		t.thrown = cancelError(msg)
-		t.schedule()
+		if t.waiting != nil {
+			t.interrupt(cancelError(msg))
+		}
 		return true
 	}
 	t.cancelling++

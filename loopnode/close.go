@@ -18,6 +18,9 @@ func (l *Loop) Close() error { return l.CloseWith(nil) }
 // CloseWith is Close for a loop that ends because of why: CloseReason and the
 // actors on the loop are told.
 func (l *Loop) CloseWith(why error) error {
+	if l.closed.Load() && onLoop() {
+		return nil // perhaps from inside this very close, which cannot wait for itself
+	}
 	l.closing.Lock()
 	defer l.closing.Unlock()
 	if l.running.Load() {
@@ -30,8 +33,8 @@ func (l *Loop) CloseWith(why error) error {
 	l.closed.Store(true)
 	l.strict = true
 	close(l.gone)
+	running.add(l) // what hooks and unwinding tasks do, they do on l and on no other loop
 	l.onClose.run(func(fn func()) { l.contained("in a close hook", fn) })
-	running.add(l) // what tasks do while they unwind, they do on l
 	l.inbox.Drain(l.admit)
 	l.abandonTasks()
 	l.endSignals()

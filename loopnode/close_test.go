@@ -39,6 +39,56 @@ func TestCloseSurvives(t *testing.T) {
 			t.Fatal(text)
 		}
 	})
+	t.Run("closing again from inside the close does not wait for itself", func(t *testing.T) {
+		l, _ := newLoop(t)
+		var again []error
+		l.OnClose(func() { again = append(again, l.Close()) })
+		CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+			defer func() { again = append(again, l.Close()) }()
+			return 0, Sleep(ctx, time.Hour)
+		})
+		runTurns(t, l, 2)
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			_ = l.Close()
+		}()
+		within(t, "Close", closed)
+		same(t, again, []error{nil, nil})
+	})
+	t.Run("what tasks and generators throw while they unwind is reported", func(t *testing.T) {
+		l, log := newLoop(t)
+		CreateTask(l.Context(context.Background()), "clumsy", func(ctx context.Context) (int, error) {
+			defer panic("broken cleanup")
+			return 0, Sleep(ctx, time.Hour)
+		})
+		g := NewGenerator(func(ctx context.Context, yield func(int) error) error {
+			defer panic("broken generator")
+			return yield(1)
+		})
+		CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+			_, _, err := g.Next(ctx)
+			return 0, err
+		})
+		runTurns(t, l, 5)
+		must(t, l.Close())
+		for _, want := range []string{"broken cleanup", "broken generator"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("%q is not reported: %s", want, log)
+			}
+		}
+		runtime.KeepAlive(g)
+	})
+	t.Run("a close hook is not on another loop", func(t *testing.T) {
+		other := runAside(t)
+		l, _ := newLoop(t)
+		on := true
+		l.OnClose(func() { on = other.here() })
+		must(t, l.Close())
+		if on {
+			t.Error("a hook of one loop passes for a callback of the other")
+		}
+	})
 	t.Run("CloseReason tells hooks and everybody else why", func(t *testing.T) {
 		l, _ := newLoop(t)
 		if l.CloseReason() != nil {

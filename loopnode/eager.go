@@ -6,12 +6,10 @@ func (t *task) beginNow() {
 	l := t.loop
 	l.tasks.add(t)
 	t.w = l.takeWorker(t)
-	outer := l.current.Load()
-	if outer == nil {
-		t.step()
-		return
+	t.eager, t.outer = true, l.current.Load()
+	if outer := t.outer; outer != nil {
+		outer.inner = true
+		defer func() { outer.inner = false }()
 	}
-	t.outer, outer.inner = outer, true
 	t.step()
-	outer.inner = false
 }

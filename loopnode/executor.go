@@ -133,6 +133,7 @@ func (p *Pool) stop() {
 type executors struct {
 	max  int
 	def  Executor
+	own  *Pool // def when the loop made it: nobody else could end it
 	shut bool
 }
 
@@ -143,6 +144,10 @@ func (e *executors) init(cfg Config) { e.max, e.def = cfg.MaxWorkers, cfg.Execut
 func (l *Loop) SetDefaultExecutor(ex Executor) error {
 	if ex == nil {
 		return invalid("the default executor cannot be nil")
+	}
+	if own := l.pools.own; own != nil {
+		l.pools.own = nil
+		own.stop() // what it was given still runs
 	}
 	l.pools.def = ex
 	return nil
@@ -166,7 +171,8 @@ func (l *Loop) ShutdownDefaultExecutor(ctx context.Context) error {
 		return nil
 	}
 	f := NewFuture[struct{}](l)
-	// goroutine: owner: the loop; ends when the executor is empty or ctx ends.
+	// goroutine: owner: the executor; ends when that is empty. Why not with ctx:
+	// a time limit here must not become the failure of a future nobody awaits.
 	go func() {
 		err := ex.Shutdown(context.WithoutCancel(ctx))
 		_ = l.Post(func() {
@@ -207,7 +213,8 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 			return f
 		}
 		if l.pools.def == nil {
-			l.pools.def = NewPool(l.pools.max)
+			l.pools.own = NewPool(l.pools.max)
+			l.pools.def = l.pools.own
 		}
 		ex = l.pools.def
 	}

@@ -11,6 +11,39 @@ import (
 	"time"
 )
 
+func TestPoolRefusesNil(t *testing.T) {
+	p := NewPool(1)
+	isErr(t, p.Submit(nil), ErrInvalidArgument)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	must(t, p.Shutdown(ctx))
+}
+
+func TestReplacedDefaultPoolEnds(t *testing.T) {
+	inTask(t, func(ctx context.Context, l *Loop) error {
+		if _, err := RunInExecutor(ctx, nil, func() (int, error) { return 1, nil }).Await(ctx); err != nil {
+			return err
+		}
+		own := l.pools.def.(*Pool)
+		mine := NewPool(1)
+		must(t, l.SetDefaultExecutor(mine))
+		limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if _, err := ToThread(ctx, func(context.Context) (int, error) {
+			select {
+			case <-own.empty:
+				return 0, nil
+			case <-limit.Done():
+				return 0, limit.Err()
+			}
+		}); err != nil {
+			t.Error("the pool that the loop had made lives on: ", err)
+			own.stop()
+		}
+		return nil
+	})
+}
+
 func TestExecutors(t *testing.T) {
 	t.Run("EXE-01 a function runs elsewhere and its outcome comes back", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {

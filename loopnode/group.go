@@ -117,6 +117,12 @@ func (g *TaskGroup) ended(t *task) {
 	if err == nil || t.fut.state == cancelled {
 		return
 	}
+	if g.parent.fut.state != pending { // its goroutine ended: nobody hears of errs any more
+		t.loop.CallExceptionHandler(ExceptionContext{
+			Message: "Task of a TaskGroup failed whose parent task " + g.parent.label() + " has ended", Exception: err, Task: t.String(),
+		})
+		return
+	}
 	g.errs = append(g.errs, err)
 	g.noteFatal(err)
 	if !g.aborting && !g.cancelledParent {

@@ -3,6 +3,8 @@ package loopnode
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -38,6 +40,23 @@ func TestGroup(t *testing.T) {
 			isErr(t, kept.Go("", sleepy).Exception(), ErrInvalidState)
 			return err
 		})
+	})
+	t.Run("a failure for which nobody waits any more is reported", func(t *testing.T) {
+		l, log := newLoop(t)
+		CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+			return 0, WithTaskGroup(ctx, func(ctx context.Context, g *TaskGroup) error {
+				g.Go("child", func(ctx context.Context) error { _ = Sleep(ctx, time.Hour); return errBoom })
+				if err := Sleep(ctx, 0); err != nil {
+					return err
+				}
+				runtime.Goexit()
+				return nil
+			})
+		})
+		runTurns(t, l, 8)
+		if !strings.Contains(log.String(), errBoom.Error()) {
+			t.Errorf("the child's failure is lost: %s", log)
+		}
 	})
 	t.Run("AWT-16 the first failure cancels siblings and body, all failures come together", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {

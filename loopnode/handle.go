@@ -58,7 +58,7 @@ func (h *Handle) Err() error { return refusal(h.loop, h.pos) }
 func refusal(l *Loop, pos uint64) error {
 	switch pos {
 	case refusedClosed:
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return closedError(l)
 	case refusedNil:
 		return invalid("the callback is nil")
 	case refusedGoroutine:

@@ -27,7 +27,13 @@ func (l *Loop) watchInterrupt(t *task) (interrupted func() bool, stop func()) {
 				_ = l.Post(func() { t.cancel("interrupted") })
 				continue
 			}
-			_ = l.Post(func() { panic(Fatal(ErrInterrupted)) })
+			_ = l.Post(func() {
+				select {
+				case <-quit: // main has ended meanwhile: a later run is not meant
+				default:
+					panic(Fatal(ErrInterrupted))
+				}
+			})
 		}
 	}()
 	stop = func() {

@@ -74,6 +74,7 @@ type Loop struct {
 type runState struct {
 	item core.Item // the callback that runs
 	left int       // of the batch
+	amid bool      // the turn's batch is fixed, and not over: after Goexit the rest of it still runs
 	once bool      // the run is one turn long
 	gid  atomic.Uint64
 }

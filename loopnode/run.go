@@ -58,7 +58,7 @@ func (l *Loop) leave() {
 	l.setCurrent(nil)
 	l.beat.stop()
 	l.fatal = nil
-	l.run.left = 0
+	l.run.left, l.run.amid = 0, false
 	running.remove(l)
 	l.running.Store(false)
 }
@@ -66,6 +66,7 @@ func (l *Loop) leave() {
 // Awaitable is a Future, a Task, or anything else that waits like one.
 type Awaitable[T any] interface {
 	Waiter
+	typed() *Future[T]
 	// Result is the outcome of one that is done; see Future.Result.
 	Result() (T, error)
 	// Await waits for the outcome; see Future.Await.
@@ -124,7 +125,7 @@ func (l *Loop) runUntil(f *future) error {
 func (l *Loop) runnable() error {
 	switch {
 	case l.closed.Load():
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return closedError(l)
 	case l.running.Load():
 		return fmt.Errorf("%w: %s", ErrLoopRunning, l.name)
 	case onLoop():

@@ -101,6 +101,9 @@ func (f *SafeFuture[T]) Wait(ctx context.Context) (T, error) {
 		return f.Result()
 	default:
 	}
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	select {
 	case <-f.done:
 		return f.Result()

@@ -10,7 +10,7 @@ func Shield[T any](ctx context.Context, aw Awaitable[T]) *Future[T] {
 	if aw == nil {
 		return refusedFuture[T](invalid("Shield needs a future, not nil"))
 	}
-	inner := aw.(interface{ typed() *Future[T] }).typed()
+	inner := aw.typed()
 	if inner.state != pending {
 		return inner
 	}

