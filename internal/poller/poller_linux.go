@@ -48,7 +48,7 @@ func New() (*Poller, error) {
 	}
 	var err error
 	if p.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		p.file.Close()
+		p.sleeper.close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	if err := errors.Join(p.watch(p.wakeFD, wakeSlot), p.alarm.open(p)); err != nil {
@@ -91,7 +91,7 @@ func (p *Poller) Close() error {
 	p.wakeMu.Unlock()
 	p.alarm.close()
 	p.slab = newSlab()
-	return p.file.Close()
+	return p.sleeper.close()
 }
 
 // Add registers fd, which must be non-blocking for the owner's sake, and
@@ -273,7 +273,7 @@ var one = [8]byte{1, 0, 0, 0, 0, 0, 0, 0}
 // process, the registration stays, keeps reporting, and can no longer be
 // deleted. Only leaving the set behind ends that.
 func (p *Poller) rebuild() error {
-	old := p.file
+	old := p.sleeper
 	if err := p.open(); err != nil {
 		return err
 	}
@@ -284,5 +284,5 @@ func (p *Poller) rebuild() error {
 			e.inKernel = p.ctl(unix.EPOLL_CTL_ADD, Token{int32(i), e.generation}, e.want) == nil
 		}
 	}
-	return errors.Join(append(errs, old.Close())...)
+	return errors.Join(append(errs, old.close())...)
 }

@@ -119,7 +119,7 @@ func TestClosedDescriptors(t *testing.T) {
 func TestOwnDescriptorsCloseOnExec(t *testing.T) {
 	conform(t, func(t *testing.T, p *Poller) {
 		must(t, p.rebuild())
-		for name, fd := range map[string]int{"epoll": p.epfd, "eventfd": p.wakeFD, "timerfd": p.alarm.fd} {
+		for name, fd := range map[string]int{"epoll": p.epfd, "gate": p.gateFD, "eventfd": p.wakeFD, "timerfd": p.alarm.fd} {
 			flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
 			if err != nil || flags&unix.FD_CLOEXEC == 0 {
 				t.Errorf("%s descriptor %d: flags %x, %v", name, fd, flags, err)

@@ -66,3 +66,59 @@ func TestTrafficMakesTheHabit(t *testing.T) {
 		}
 	})
 }
+
+// TestNoEventIsLostBetweenTheWaysOfSleeping answers a peer that writes now at
+// once, now after longer than a short sleep, and wakes the poller in between, so
+// that the habit comes and goes all the time.
+func TestNoEventIsLostBetweenTheWaysOfSleeping(t *testing.T) {
+	conform(t, func(t *testing.T, p *Poller) {
+		near, far := sockets(t)
+		defer unix.Close(near)
+		mustAdd(t, p, near, Readable, "near")
+		const rounds = 3000
+		answered, over := make(chan struct{}, 1), make(chan bool, 1)
+		// goroutine: owner: this test; ends after its last round, or a lost answer.
+		go func() {
+			lost := time.NewTimer(time.Hour)
+			defer lost.Stop()
+			for i := range rounds {
+				if i%25 == 24 { // the habit needs fewer rounds than this
+					<-time.After(2 * short)
+				}
+				if i%40 == 39 {
+					p.Wake()
+				}
+				unix.Write(far, []byte("x"))
+				lost.Reset(20 * time.Second)
+				select {
+				case <-answered:
+				case <-lost.C:
+					over <- false
+					p.Wake()
+					return
+				}
+			}
+			over <- true
+			p.Wake()
+		}()
+		raws := 0
+		for b := make([]byte, 8); ; {
+			_, err := p.Wait(-1, func(any, Events) {
+				unix.Read(near, b)
+				if !p.gated {
+					raws++
+				}
+				answered <- struct{}{}
+			})
+			must(t, err)
+			select {
+			case whole := <-over:
+				if !whole || raws == 0 || raws == rounds {
+					t.Fatalf("no answer lost: %v; %d of %d sleeps were raw", whole, raws, rounds)
+				}
+				return
+			default:
+			}
+		}
+	})
+}
