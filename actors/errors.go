@@ -4,7 +4,7 @@ import "errors"
 
 // The reasons and refusals of this package. Errors wrap them with text; ask
 // with errors.Is. In Terminated.Why stands one of ErrStopped, ErrUnknown,
-// ErrLoopDied, ErrNodeDown, a *guard.Panic, or the error the actor ended with.
+// ErrLoopDied, ErrNodeDown, a *Panic, or the error the actor ended with.
 var (
 	// ErrStopped: the actor was asked to stop, or ended itself without an error.
 	ErrStopped = errors.New("actors: the actor stopped")

@@ -12,7 +12,7 @@ type Failure struct {
 	Who Ref
 	// Loop is the name of its loop.
 	Loop string
-	// Reason is a *guard.Panic, ErrGoexit, or the error given to Exit; it is
+	// Reason is a *Panic, ErrGoexit, or the error given to Exit; it is
 	// wrapped with ErrTooManyRestarts when the budget was spent.
 	Reason error
 	// Message is what the actor was handling.

@@ -33,7 +33,7 @@ type Stopped struct{}
 type Terminated struct {
 	// Who is the ref that was given to Watch.
 	Who Ref
-	// Why is ErrStopped, ErrUnknown, ErrLoopDied, ErrNodeDown, a *guard.Panic,
+	// Why is ErrStopped, ErrUnknown, ErrLoopDied, ErrNodeDown, a *Panic,
 	// or the error the actor ended with.
 	Why error
 }

@@ -101,7 +101,7 @@ func (q *question) finish() {
 }
 
 // Ask sends msg and waits for the answer, for ctx, or for news that there will
-// be none: ErrUnknown (no such actor), the reason of its end, the *guard.Panic
+// be none: ErrUnknown (no such actor), the reason of its end, the *Panic
 // with which it met the message, the error given to ReplyError, or ctx.Err().
 // Exactly one of answer and error comes; a late answer is a dead letter.
 // It blocks the goroutine: never call it on a loop, use Context.Ask there.

@@ -13,7 +13,7 @@ import (
 // be zero. asyncio: the context dict of call_exception_handler.
 type ExceptionContext struct {
 	Message   string
-	Exception error // often a *guard.Panic, whose Stack has the user's frames
+	Exception error // often a *Panic, whose Stack has the user's frames
 	Future    any
 	Task      any
 	Handle    any

@@ -18,7 +18,7 @@ import (
 // waits: call it in a task; cancelling the task or ending ctx closes what was
 // begun. Errors: the kernel's (errors.Is(err, syscall.ECONNREFUSED)), those of
 // every address together when they differ, *net.DNSError,
-// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *guard.Panic of
+// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *loopnode.Panic of
 // factory. asyncio: loop.create_connection.
 func CreateConnection[P Protocol](ctx context.Context, factory func() P, network, address string, opts ...Option) (Transport, P, error) {
 	var p P
@@ -124,8 +124,8 @@ func (c *conn) announced(ctx context.Context) (Transport, error) {
 		c.Abort()
 		return nil, err
 	}
-	if p, ok := c.reason.(*guard.Panic); ok {
-		return nil, p
+	if err := ownFault(c.reason); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

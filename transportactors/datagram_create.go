@@ -23,7 +23,7 @@ import (
 //
 // It waits: call it in a task; cancelling the task closes what was opened.
 // Errors: the kernel's (EADDRINUSE, …), *net.DNSError,
-// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *guard.Panic of
+// loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *loopnode.Panic of
 // factory or of ConnectionMade. asyncio: loop.create_datagram_endpoint.
 //
 // WithSocket takes a datagram socket instead, and then neither addresses nor
@@ -90,8 +90,8 @@ func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol)
 		d.Abort()
 		return nil, err
 	}
-	if p, ok := d.reason.(*guard.Panic); ok {
-		return nil, p
+	if err := ownFault(d.reason); err != nil {
+		return nil, err
 	}
 	return d, nil
 }

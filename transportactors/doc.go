@@ -1,13 +1,27 @@
 // Package transportactors has connections, servers and streams on a loop:
 // asyncio's transports and protocols.
 //
+// Which one do I use?
+//
+//   - Code that waits, reads and writes in one function: a Stream. StartServer
+//     runs a task for each connection, OpenConnection makes a client's.
+//   - A state machine that is called, the cheapest there is: a Protocol, with
+//     CreateServer and CreateConnection.
+//   - UDP: CreateDatagramEndpoint. A child process: CreateSubprocessExec, or
+//     SubprocessExec with a protocol. A pipe: ConnectReadPipe, ConnectWritePipe.
+//   - From another goroutine or node: the transport's Ref, and only that.
+//
+// All of it wants the ctx of a task, or one of Loop.Context: that is how it finds
+// its loop.
+//
 // A Protocol is called by the loop, one method at a time: ConnectionMade first,
 // ConnectionLost once and last. It answers through its Transport. Both belong to
 // the loop's goroutine; everybody else uses the Ref of a transport. Bytes pass
 // no mailbox: the poller calls the transport, the transport the protocol.
 //
 // A method of a protocol that panics ends its own connection, with the panic as
-// the reason, and is reported to the loop's exception handler.
+// the reason, and is reported to the loop's exception handler; so does one that
+// calls runtime.Goexit, as t.FailNow does in a test, with loopnode.ErrGoexit.
 //
 // TLS is an option (WithTLS), or comes later (StartTLS). crypto/tls does the
 // work, on the loop: a handshake is a task, a connection at rest costs no stack.

@@ -53,15 +53,24 @@ func (e *endpoint) open(onReadable, onWritable func()) error {
 }
 
 // call runs one method of the protocol; false: it panicked and the connection
-// is ending.
+// is ending. One that calls runtime.Goexit (t.FailNow) ends it, too; the loop
+// reports that.
 func (e *endpoint) call(method string, fn func()) bool {
-	p := guard.Call(fn)
+	p := guard.CallWhole(fn, func() { e.fail(loopnode.ErrGoexit) })
 	if p == nil {
 		return true
 	}
 	e.fail(p)
 	e.reportPanic("Fatal error: protocol."+method+" call failed.", p)
 	return false
+}
+
+// ownFault is reason when a method of the protocol is to blame for it, else nil.
+func ownFault(reason error) error {
+	if _, panicked := reason.(*guard.Panic); panicked || reason == loopnode.ErrGoexit {
+		return reason
+	}
+	return nil
 }
 
 // reportPanic tells the loop's exception handler; a fatal one leaves the loop's

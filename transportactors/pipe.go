@@ -28,7 +28,7 @@ import (
 //
 // It returns after ConnectionMade ran; call it in a task. Errors:
 // loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, what the kernel says,
-// the *guard.Panic of factory. asyncio: loop.connect_read_pipe.
+// the *loopnode.Panic of factory. asyncio: loop.connect_read_pipe.
 func ConnectReadPipe[P Protocol](ctx context.Context, factory func() P, file *os.File) (Transport, P, error) {
 	return connectPipe(ctx, factory, file, false)
 }

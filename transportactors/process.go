@@ -101,7 +101,7 @@ type SubprocessTransport interface {
 // Errors: *os.PathError with ENOENT or EACCES for a program that is missing or
 // cannot be run (no method of the protocol was called), ENOENT for a missing
 // folder of WithDir, loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop,
-// EMFILE and the like, the *guard.Panic of factory or ConnectionMade (the child
+// EMFILE and the like, the *loopnode.Panic of factory or ConnectionMade (the child
 // is killed). asyncio: loop.subprocess_exec.
 func SubprocessExec[P SubprocessProtocol](ctx context.Context, factory func() P, args []string, opts ...ProcessOption) (SubprocessTransport, P, error) {
 	var p P

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -176,6 +177,40 @@ func TestSubprocessProtocol(t *testing.T) {
 	})
 }
 
+func TestSubprocessExits(t *testing.T) {
+	t.Run("runtime.Goexit in a method of a child's protocol costs its pipe, or its call; who waits and ConnectionLost hear the end", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			lost := loopnode.NewFuture[error](must1(loopnode.Running(ctx)))
+			tr, p, err := SubprocessExec(ctx, func() *faulty { return &faulty{lost: lost, exit: true} }, program("say", "1:x", "2:y"))
+			must(t, err)
+			if _, err := tr.(*subprocess).wait(ctx); err != nil {
+				t.Error(err)
+			}
+			if reason, err := lost.Await(ctx); reason != nil || err != nil {
+				t.Error(reason, err)
+			}
+			if len(*told) != 3 || p.ended != 3 || !errors.Is(p.reason, loopnode.ErrGoexit) {
+				t.Errorf("%v; %d pipes ended, reason %v", *told, p.ended, p.reason)
+			}
+			return nil
+		})
+	})
+	t.Run("SubprocessExec tells that ConnectionMade called runtime.Goexit, and the child is killed", func(t *testing.T) {
+		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			p := newChildProbe(ctx)
+			p.onMade = func(SubprocessTransport) { runtime.Goexit() }
+			_, _, err := SubprocessExec(ctx, func() *childProbe { return p }, program("silent"))
+			if !errors.Is(err, loopnode.ErrGoexit) {
+				t.Error(err)
+			}
+			if code, ended := p.t.Returncode(); code != -9 || !ended {
+				t.Error(code, ended)
+			}
+			return nil
+		})
+	})
+}
+
 func must1[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -189,11 +224,19 @@ type faulty struct {
 	ended  int
 	reason error
 	lost   *loopnode.Future[error]
+	exit   bool // leaves by runtime.Goexit instead
+}
+
+func (p *faulty) throw(v string) {
+	if p.exit {
+		runtime.Goexit()
+	}
+	panic(v)
 }
 
 func (p *faulty) PipeDataReceived(fd int, _ []byte) {
 	if fd == 1 {
-		panic("data")
+		p.throw("data")
 	}
 }
 
@@ -201,11 +244,11 @@ func (p *faulty) PipeConnectionLost(fd int, err error) {
 	p.ended++
 	if fd == 1 {
 		p.reason = err
-		panic("end")
+		p.throw("end")
 	}
 }
 
-func (p *faulty) ProcessExited() { panic("exit") }
+func (p *faulty) ProcessExited() { p.throw("exit") }
 
 func (p *faulty) ConnectionLost(err error) { _ = p.lost.SetResult(err) }
 

@@ -70,26 +70,33 @@ func (s *subprocess) attach(e *childEnds) error {
 
 // announce queues ConnectionMade, then data and the exit, and waits for it.
 func (s *subprocess) announce(ctx context.Context) error {
-	made := loopnode.NewFuture[*guard.Panic](s.loop)
+	made := loopnode.NewFuture[error](s.loop)
 	s.loop.Soon(func() {
 		if s.closing {
 			return // given up before it was announced: the protocol hears nothing
 		}
 		s.started = true
-		p := s.call("ConnectionMade", func() { s.proto.ConnectionMade(s) })
-		if p != nil {
-			s.Close()
+		fault := loopnode.ErrGoexit // should ConnectionMade leave that way
+		defer func() {
+			if fault != nil {
+				s.Close()
+			}
+			s.listen()
+			if !made.Done() {
+				_ = made.SetResult(fault)
+			}
+		}()
+		p := guard.Call(func() { s.proto.ConnectionMade(s) })
+		if fault = nil; p != nil {
+			fault = p
 		}
-		s.listen()
-		if !made.Done() {
-			_ = made.SetResult(p)
-		}
+		s.threw("ConnectionMade", p)
 	})
-	p, err := made.Await(ctx)
-	if err == nil && p != nil {
-		return p
+	fault, err := made.Await(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	return fault
 }
 
 // listen lets the pipes and the exit be heard.
@@ -163,12 +170,17 @@ const lostCode = 255
 
 func (s *subprocess) exit(code int) {
 	s.exited, s.code = true, code
+	defer s.settle() // whatever the protocol does
 	if s.started {
 		s.call("ProcessExited", s.proto.ProcessExited)
 	}
+}
+
+// settle tells those who wait that the child has ended.
+func (s *subprocess) settle() {
 	for _, f := range s.waiters {
 		if !f.Done() {
-			_ = f.SetResult(code)
+			_ = f.SetResult(s.code)
 		}
 	}
 	s.waiters = nil
@@ -198,11 +210,13 @@ func (p *childPipe) ResumeWriting() {
 
 func (p *childPipe) ConnectionLost(reason error) {
 	s := p.s
+	defer func() { // whatever the protocol does
+		s.open--
+		s.maybeEnd()
+	}()
 	if s.started {
 		s.call("PipeConnectionLost", func() { s.proto.PipeConnectionLost(p.fd, reason) })
 	}
-	s.open--
-	s.maybeEnd()
 }
 
 // maybeEnd queues ConnectionLost once nothing else can come.
@@ -264,10 +278,12 @@ func (s *subprocess) killAndReap() {
 }
 
 // call runs one method of the protocol. A panic is reported and costs that call.
-func (s *subprocess) call(method string, fn func()) *guard.Panic {
-	p := guard.Call(fn)
+func (s *subprocess) call(method string, fn func()) { s.threw(method, guard.Call(fn)) }
+
+// threw reports what a method threw; nil is nothing.
+func (s *subprocess) threw(method string, p *guard.Panic) {
 	if p == nil {
-		return nil
+		return
 	}
 	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
 		Message: "Exception in protocol." + method, Exception: p, Transport: s, Protocol: s.proto, Context: s.ctx,
@@ -276,7 +292,6 @@ func (s *subprocess) call(method string, fn func()) *guard.Panic {
 	if errors.As(error(p), &fatal) {
 		panic(p) // leaves the loop's run, as from any callback
 	}
-	return p
 }
 
 // wait waits for the exit code; any number of tasks may.

@@ -8,8 +8,8 @@ type Protocol interface {
 	// DataReceived brings bytes. They are lent for the call: copy what is kept.
 	DataReceived(data []byte)
 	// ConnectionLost comes once and last. reason is nil after Close, Abort and
-	// the end of the input; otherwise the system's error, or the *guard.Panic of
-	// a method of the protocol.
+	// the end of the input; otherwise the system's error, or the *loopnode.Panic of
+	// a method of the protocol, or loopnode.ErrGoexit when one called runtime.Goexit.
 	ConnectionLost(reason error)
 }
 

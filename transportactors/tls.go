@@ -125,10 +125,9 @@ func (t *tlsTransport) made() {
 	}
 }
 
-// call runs one method of the protocol; false: it panicked and the connection
-// is ending.
+// call is endpoint.call.
 func (t *tlsTransport) call(method string, fn func()) bool {
-	p := guard.Call(fn)
+	p := guard.CallWhole(fn, func() { t.fail(loopnode.ErrGoexit) })
 	if p == nil {
 		return true
 	}

@@ -171,8 +171,8 @@ func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
 		t.Abort()
 		return nil, err
 	}
-	if p, ok := t.reason.(*guard.Panic); ok {
-		return nil, p
+	if err := ownFault(t.reason); err != nil {
+		return nil, err
 	}
 	return t, nil
 }

@@ -106,10 +106,15 @@ func (c *conn) input(buf []byte) (int, error) {
 	for i, fd := range fds {
 		files[i] = os.NewFile(uintptr(fd), fmt.Sprintf("received-%d", fd))
 	}
-	if !c.call("FilesReceived", func() { c.proto.files.FilesReceived(files) }) {
+	taken := false
+	defer func() { // also when the protocol leaves by Goexit
 		for _, f := range files {
-			_ = f.Close()
+			if !taken {
+				_ = f.Close()
+			}
 		}
+	}()
+	if taken = c.call("FilesReceived", func() { c.proto.files.FilesReceived(files) }); !taken {
 		return 0, syscall.EAGAIN // the connection ends: nothing more for the protocol
 	}
 	return n, nil

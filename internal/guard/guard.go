@@ -40,6 +40,20 @@ func Call(fn func()) (p *Panic) {
 	return nil
 }
 
+// CallWhole is Call for code that must end one way or another: exited runs when
+// fn ends its goroutine with runtime.Goexit, on the way out.
+func CallWhole(fn, exited func()) *Panic {
+	back := false
+	defer func() {
+		if !back {
+			exited()
+		}
+	}()
+	p := Call(fn)
+	back = true
+	return p
+}
+
 // Caught makes the Panic of a recovered value. Call it inside the deferred
 // function: the frames of the panic are still on the stack there.
 func Caught(v any) *Panic {
