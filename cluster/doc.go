@@ -11,6 +11,18 @@
 //	ref, err := node.Ref("n2/io-0")
 //	sum, err := add.Call(ctx, ref, Sum{1, 2})           // runs as a task on that loop
 //
+// Which one do I use?
+//
+//   - One process, or a first try: Start with a zero Config. A second node in the
+//     same process: Config.Beside. Other machines: Listen on one node and Join on
+//     the others, or the URL of a NATS of your own.
+//   - Run something on a loop of another node: Func, then Call for its result,
+//     CallSoon, CallLater and CallAt without one.
+//   - Send a message to an actor of another node: Message registers its type,
+//     Node.Actors is the system to send from, actors.RefOf names the receiver.
+//   - Write to a connection of another node: Node.Transport.
+//   - Hear that a loop, or its node, has ended: Node.Watch.
+//
 // What each thing promises:
 //
 //   - Call runs the function at most once and ends in exactly one of result,
