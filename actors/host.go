@@ -86,7 +86,7 @@ func (s *System) loopClosed(h *host, why error) {
 	for s.wind(h, why, told) {
 	}
 	for _, c := range s.cellsOf(h) {
-		c.bury() // in the middle of a spawn, which will see it: it never started
+		c.bury(c.reason()) // in the middle of a spawn, which will see it: it never started
 	}
 }
 

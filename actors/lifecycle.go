@@ -191,7 +191,7 @@ func (c *cell) hookDone(kind hookKind, fault error) {
 		c.endLife()
 	case hookStopped:
 		c.endLife()
-		c.bury()
+		c.bury(c.reason())
 	}
 	if fault != nil {
 		c.sys.hookFailed(c, kind, fault)
@@ -207,8 +207,7 @@ func (c *cell) endLife() {
 }
 
 // bury ends the cell: what waits becomes dead letters, watchers are told once.
-func (c *cell) bury() {
-	why := c.reason()
+func (c *cell) bury(why error) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()

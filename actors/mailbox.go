@@ -235,11 +235,12 @@ func (c *cell) Start() {
 	}
 	c.live = true
 	if c.startErr = c.host.loop.Post(c.stepSys); c.startErr != nil {
+		c.live = false // no step will come: who spawns it buries it
 		return
 	}
 	for range c.foreign.n {
-		if c.startErr = c.host.loop.Post(c.stepForeign); c.startErr != nil {
-			return
+		if c.host.loop.Post(c.stepForeign) != nil {
+			return // the loop closes at this moment, and ends its actors
 		}
 	}
 }

@@ -116,11 +116,10 @@ func (s *System) start(c, parent *cell) error {
 		return err
 	}
 	c.mu.Lock()
-	if err = c.startErr; err != nil {
-		c.closed, c.endWhy = true, ErrLoopDied
-	}
+	err = c.startErr
 	c.mu.Unlock()
 	if err != nil {
+		c.bury(ErrLoopDied) // others may have found it by name, asked and watched
 		core.ProcessRegistry.Remove(pid)
 		return err
 	}

@@ -3,6 +3,8 @@ package actors
 import (
 	"slices"
 	"sync/atomic"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // watcher is told when a watched actor ends. Any goroutine. Comparable.
@@ -142,7 +144,9 @@ type callbackWatcher struct {
 func (w *callbackWatcher) ended(t Terminated) {
 	if w.once.CompareAndSwap(false, true) {
 		w.drop()
-		w.fn(t)
+		if p := guard.Call(func() { w.fn(t) }); p != nil { // the next watchers must be told too
+			w.sys.log.Error("callback of Watch failed", "actor", t.Who.String(), "error", p, "stack", string(p.Stack))
+		}
 	}
 }
 
@@ -167,7 +171,8 @@ func (w farWatcher) ended(t Terminated) {
 
 // Watch calls fn once when the actor has ended, or at once with ErrUnknown when
 // nobody has that address. It does not wait. fn runs on the goroutine that
-// brings the news, usually the actor's loop: it must not block. After cancel has
+// brings the news, usually the actor's loop: it must not block; a panic of it is
+// logged. After cancel has
 // returned, fn is not called any more unless it already runs. Any goroutine.
 func (s *System) Watch(r Ref, fn func(Terminated)) (cancel func()) {
 	w := &callbackWatcher{tag: tag{sys: s}, as: r, fn: fn}

@@ -261,3 +261,37 @@ func TestOrderPerSenderAcrossGoroutinesAndRestarts(t *testing.T) {
 	wg.Wait()
 	recv(t, done, "all messages")
 }
+
+func TestAWatchThatPanicsKeepsNobodyElseFromHearing(t *testing.T) {
+	l, s := onHand(t)
+	r := spawn(t, s, l, "a", func() Actor { return ponger{} })
+	heard := 0
+	s.Watch(r, func(Terminated) { heard++ })
+	s.Watch(r, func(Terminated) { panic("from a watch") })
+	s.Watch(r, func(Terminated) { heard++ })
+	l.settle()
+	s.Stop(r)
+	l.settle()
+	if heard != 2 {
+		t.Errorf("%d of 2 watchers heard of the end", heard)
+	}
+}
+
+func TestAnActorThatCannotStartAnswersWhoFoundIt(t *testing.T) {
+	l, s := onHand(t)
+	c, err := s.reserve(l, nil, "a", func() Actor { return ponger{} }, spawnOptions{})
+	must(t, err)
+	s.appear(c) // the first thing Start does
+	q := &question{tag: tag{sys: s}, done: make(chan struct{})}
+	must(t, s.send(at("a"), envelope{"ping", Ref{at: q}}))
+	ended := make(chan Terminated, 1)
+	s.Watch(at("a"), func(t Terminated) { ended <- t })
+	l.closed = true
+	if s.start(c, nil) == nil {
+		t.Fatal("it started on a closed loop")
+	}
+	recv(t, q.done, "an answer")
+	if !errors.Is(q.err, ErrLoopDied) || !errors.Is(recv(t, ended, "the end").Why, ErrLoopDied) {
+		t.Error(q.err)
+	}
+}

@@ -1,6 +1,11 @@
 package loopnode
 
-import "io"
+import (
+	"fmt"
+	"io"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
 
 // Life is one loop of a Supervisor. Its methods are for Setup and what it starts.
 type Life struct {
@@ -24,27 +29,52 @@ func (l *Life) Why() error { return l.why }
 // ends, the last one first. It is meant for listening sockets: keep the socket,
 // and give each life a duplicate of it, so that clients are queued by the kernel
 // while the loop is made anew. Loop goroutine. Errors: open's, and
-// ErrInvalidArgument when the key holds another type.
+// ErrInvalidArgument when the key holds another type, ErrLoopClosed when the
+// supervision has ended.
 func Keep[T io.Closer](l *Life, key string, open func() (T, error)) (T, error) {
 	l.s.mu.Lock()
 	old := l.s.kept[key]
 	l.s.mu.Unlock()
 	if old != nil {
-		if v, ok := old.(T); ok {
-			return v, nil
-		}
-		var none T
-		return none, invalid("what is kept as %q is a %T", key, old)
+		return keptAs[T](key, old)
 	}
 	v, err := open()
 	if err != nil {
 		return v, err
 	}
-	l.s.mu.Lock()
-	l.s.kept[key] = v
-	l.s.order = append(l.s.order, key)
-	l.s.mu.Unlock()
-	return v, nil
+	old, err = l.s.keep(key, v)
+	if old == nil && err == nil {
+		return v, nil
+	}
+	_ = v.Close() // somebody else was faster, or everything is over
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return keptAs[T](key, old)
+}
+
+func keptAs[T io.Closer](key string, old io.Closer) (v T, err error) {
+	v, ok := old.(T)
+	if !ok {
+		err = invalid("what is kept as %q is a %T", key, old)
+	}
+	return v, err
+}
+
+// keep takes v unless key holds something, which it returns.
+func (s *Supervisor) keep(key string, v io.Closer) (old io.Closer, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.kept == nil:
+		return nil, fmt.Errorf("%w: the supervision of %s has ended and keeps nothing more", ErrLoopClosed, s.name)
+	case s.kept[key] != nil:
+		return s.kept[key], nil
+	}
+	s.kept[key] = v
+	s.order = append(s.order, key)
+	return nil, nil
 }
 
 func (s *Supervisor) closeKept() {
@@ -53,6 +83,12 @@ func (s *Supervisor) closeKept() {
 	s.order, s.kept = nil, nil
 	s.mu.Unlock()
 	for i := len(order) - 1; i >= 0; i-- {
-		_ = kept[order[i]].Close()
+		var err error
+		if p := guard.Call(func() { err = kept[order[i]].Close() }); p != nil {
+			err = p
+		}
+		if err != nil {
+			s.log.Warn("closing what was kept failed", "loop", s.name, "key", order[i], "error", err)
+		}
 	}
 }

@@ -79,11 +79,16 @@ func (s *Supervisor) setup(l *Loop, why error) {
 	k := CreateTask(l.Context(context.Background()), "setup", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.cfg.Setup(ctx, life)
 	})
-	k.onDone(func() {
+	ended := func() {
 		if err := k.Exception(); err != nil && !k.Cancelled() {
 			panic(Fatal(fmt.Errorf("setting up loop %s: %w", s.name, err)))
 		}
-	})
+	}
+	if k.loop == nil { // the loop's TaskFactory refused it
+		l.CallSoon(ended)
+		return
+	}
+	k.onDone(ended)
 }
 
 // verdict is what follows from the end of a run; nil: it was asked to end.
@@ -103,7 +108,7 @@ func (s *Supervisor) verdict(err error) *Failure {
 }
 
 // next makes the loop of the next life; nil ends the supervision.
-func (s *Supervisor) next(f *Failure) (l *Loop) {
+func (s *Supervisor) next(f *Failure) *Loop {
 	for {
 		if f.Directive != actors.Restart {
 			s.mu.Lock()
@@ -114,10 +119,7 @@ func (s *Supervisor) next(f *Failure) (l *Loop) {
 		if !s.pause(f.Delay) {
 			return nil
 		}
-		var err error
-		if p := guard.Call(func() { l, err = s.policy.NewLoop(s.name) }); p != nil {
-			err = p
-		}
+		l, err := s.newLoop()
 		if err == nil {
 			s.begin(l)
 			return l

@@ -35,15 +35,20 @@ func WithoutSignals() Option { return func(o *runOptions) { o.noSignals = true }
 func (o *runOptions) newLoop() (*Loop, error) {
 	switch {
 	case o.factory != nil:
-		l, err := o.factory()
-		if err == nil && l == nil {
-			err = invalid("the loop factory returned no loop")
-		}
-		return l, err
+		return made(o.factory())
 	case o.cfg != nil:
 		return New(*o.cfg)
 	}
-	return NewEventLoop()
+	return made(NewEventLoop())
+}
+
+// made refuses the answer of a user's function that makes neither a loop nor an
+// error.
+func made(l *Loop, err error) (*Loop, error) {
+	if err == nil && l == nil {
+		err = invalid("who should make the loop returned no loop")
+	}
+	return l, err
 }
 
 // Run makes a loop, runs main as its first task and returns main's error. It

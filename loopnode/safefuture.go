@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // SafeFuture is a result that will be there later, for goroutines: all its
@@ -61,8 +63,14 @@ func (f *SafeFuture[T]) settle(s futureState, v T, err error) bool {
 	f.calls = nil
 	close(f.done)
 	f.mu.Unlock()
+	var thrown *guard.Panic
 	for _, call := range calls {
-		call()
+		if p := guard.Call(call); p != nil && thrown == nil {
+			thrown = p
+		}
+	}
+	if thrown != nil {
+		panic(thrown)
 	}
 	return true
 }
@@ -114,7 +122,8 @@ func (f *SafeFuture[T]) Wait(ctx context.Context) (T, error) {
 
 // AddDoneCallback calls fn when the future is done, on the goroutine that
 // settles it; at once when it is done already. fn must not block; nil is nothing
-// to call.
+// to call. A panic of fn comes out of the call that settled it, after the other
+// callbacks were called.
 func (f *SafeFuture[T]) AddDoneCallback(fn func()) {
 	if fn == nil {
 		return

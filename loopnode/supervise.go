@@ -12,6 +12,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/budget"
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // ErrTooManyPanics: more callbacks of a supervised loop failed than it may.
@@ -102,7 +103,7 @@ func Supervise(cfg Supervision) (*Supervisor, error) {
 	if s.policy == nil {
 		s.policy = EventLoopPolicy()
 	}
-	l, err := s.policy.NewLoop(s.name)
+	l, err := s.newLoop()
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +112,15 @@ func Supervise(cfg Supervision) (*Supervisor, error) {
 	// goroutine: owner: the Supervisor; ends after Stop or the last life, once the loop is closed.
 	go s.run(l)
 	return s, nil
+}
+
+// newLoop asks the policy. Why guarded: it is called between lives on a goroutine
+// where a panic would end the process.
+func (s *Supervisor) newLoop() (l *Loop, err error) {
+	if p := guard.Call(func() { l, err = made(s.policy.NewLoop(s.name)) }); p != nil {
+		return nil, p
+	}
+	return l, err
 }
 
 // Name is the loop's name in every life.
