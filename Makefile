@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers stress-proc
 
 ci: test vet staticcheck cross race foreign conformance
 
@@ -51,8 +51,20 @@ foreign: foreign-programs
 golden: foreign-programs
 	go test -tags foreign -count=1 ./tests/conformance/...
 
+# Each line that compares runs both sides in turns.
 bench-quick:
-	go test -run '^$$' -bench . -benchmem -benchtime 300ms ./internal/... ./loopnode/...
+	go test -run '^$$' -bench . -benchmem -benchtime 300ms ./internal/... ./actors
+	go test -run '^$$' -bench 'Call|Task|Timer|Post' -benchmem -benchtime 300ms ./loopnode
+	go test -run '^$$' -bench Sendfile -benchtime 100x ./loopnode
+	go test -run '^$$' -bench 'BesideNet|Echo' -benchmem -benchtime 500ms ./transportactors
+	go test -run '^$$' -bench TLS -benchtime 3x ./transportactors
+	go test -run '^$$' -bench 'Spawn$$' -benchtime 200x ./transportactors
+	go test -run '^$$' -bench Echo -benchtime 300ms ./bench/datagram
+	go test -run '^$$' -bench . -benchtime 300ms ./cluster
+
+# 10 000 children, 200 at a time: no zombie, no descriptor left.
+stress-proc:
+	go test -run '^$$' -bench SpawnStress -benchtime 1x ./transportactors
 
 # Ours beside Go's net, gnet, a C loop and asyncio, in one interleaved run.
 bench-peers:
