@@ -58,7 +58,7 @@ func (n *Node) route(to actors.Address, msg any, sender actors.Ref) error {
 	if err := n.address(to, f); err != nil {
 		return err
 	}
-	if err := n.send(n.subjects.of(to.Node), "", f); err != nil {
+	if err := n.post(to.Node, f); err != nil {
 		return fmt.Errorf("%s: %w", to, err)
 	}
 	if _, watch := msg.(actors.WatchRequest); watch {

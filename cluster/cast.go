@@ -16,7 +16,7 @@ func (n *Node) cast(addr actors.Address, f *wire.Frame) error {
 	if err := n.address(addr, f); err != nil {
 		return err
 	}
-	if err := n.send(n.subjects.of(addr.Node), "", f); err != nil {
+	if err := n.post(addr.Node, f); err != nil {
 		return fmt.Errorf("%s/%s: %w", addr.Node, addr.Path, err)
 	}
 	n.stats.castsOut.Add(1)
@@ -25,23 +25,26 @@ func (n *Node) cast(addr actors.Address, f *wire.Frame) error {
 
 // address completes a frame that nobody answers, or says why it would be in vain.
 func (n *Node) address(addr actors.Address, f *wire.Frame) error {
-	p := &pending{node: addr.Node, target: addr.Node + "/" + addr.Path, function: f.Function}
+	fail := func(kind error, text string) error { // not made for those that go well
+		p := &pending{node: addr.Node, target: addr.Node + "/" + addr.Path, function: f.Function}
+		return p.failure(kind, text)
+	}
 	m, known := n.members.find(addr.Node)
 	switch {
 	case n.closing.Load():
-		return p.failure(ErrClosed, "this node has been closed")
+		return fail(ErrClosed, "this node has been closed")
 	case n.offline.Load():
-		return p.failure(ErrDisconnected, "nothing was sent")
+		return fail(ErrDisconnected, "nothing was sent")
 	case !known:
-		return p.failure(ErrUnknownNode, "it is not a member of the cluster")
+		return fail(ErrUnknownNode, "it is not a member of the cluster")
 	case addr.Incarnation != 0 && addr.Incarnation != m.number:
-		return p.failure(ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", m.number))
+		return fail(ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", m.number))
 	case len(f.Payload) > n.cfg.MaxPayload:
-		return p.failure(ErrTooLarge, fmt.Sprintf("%d bytes, the limit is %d (Config.MaxPayload)", len(f.Payload), n.cfg.MaxPayload))
+		return fail(ErrTooLarge, fmt.Sprintf("%d bytes, the limit is %d (Config.MaxPayload)", len(f.Payload), n.cfg.MaxPayload))
 	}
 	f.ID, f.From, f.FromNumber, f.Incarnation, f.Path = n.pending.draw(), n.name, n.number, addr.Incarnation, addr.Path
 	if err := f.Check(n.cfg.MaxPayload); err != nil {
-		return p.failure(ErrTooLarge, err.Error())
+		return fail(ErrTooLarge, err.Error())
 	}
 	return nil
 }

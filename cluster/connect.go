@@ -89,9 +89,10 @@ func (n *Node) disconnected(err error) {
 	n.offline.Store(true)
 	n.notices.Store(n.sharedServer() != nil) // the next server may be of another kind
 	n.stats.disconnects.Add(1)
-	n.pending.failAll(func(p *pending) error {
+	newest := n.pending.failAll(func(p *pending) error {
 		return p.failure(ErrDisconnected, "the connection was lost while waiting; it may have run")
 	})
+	n.members.gaveUpAll(newest)
 }
 
 func (n *Node) reconnected() {
@@ -100,6 +101,9 @@ func (n *Node) reconnected() {
 	n.members.forgive(time.Now(), n.cfg.DeadAfter)
 	n.offline.Store(false)
 	n.broadcast(&wire.Frame{Kind: wire.Hello})
+	for name, newest := range n.members.takeGivenUp() {
+		n.cancelCalls(name, newest)
+	}
 	n.watches.again()
 	n.kick()
 }
@@ -122,7 +126,9 @@ func (n *Node) connectionError(_ *nats.Conn, sub *nats.Subscription, err error) 
 }
 
 // send publishes f. It does not wait. reply may be "".
+// What was posted to the same node before is sent before.
 func (n *Node) send(subject, reply string, f *wire.Frame) error {
+	n.outboxes.settle(n, subject)
 	buf := frames.Get().(*[]byte)
 	defer frames.Put(buf)
 	*buf = f.Append((*buf)[:0])

@@ -28,6 +28,8 @@ func (t *inboundTable) add(c *inboundCall) (known bool, err error) {
 	switch {
 	case t.refused:
 		return false, codef(wire.Closed, "%w: the node is leaving", ErrClosed)
+	case c.home.over:
+		return false, codef(wire.Closed, "%w: the loop is being closed", ErrClosed)
 	case t.calls[c.key] != nil:
 		return true, nil
 	case len(t.calls)+t.casts >= t.limit:
@@ -139,7 +141,7 @@ func (t *inboundTable) abandon(h *hosted) {
 	h.casts, h.over = 0, true
 	t.mu.Unlock()
 	for _, c := range t.where(func(c *inboundCall) bool { return c.home == h }) {
-		c.cancel("the loop is being closed")
+		defer c.cancel("the loop is being closed") // after the answer: a cancellation would be one, too
 		c.refuse(codef(wire.Closed, "%w: the loop was closed while the function ran", ErrClosed))
 	}
 }

@@ -19,7 +19,7 @@ type hosted struct {
 	ref   loopnode.Ref
 	own   bool          // made by NewLoop
 	casts int           // unfinished calls without an answer; guarded by inboundTable.mu
-	over  bool          // casts are not counted any more; guarded by inboundTable.mu
+	over  bool          // it takes no calls any more and casts are not counted; guarded by inboundTable.mu
 	gone  chan struct{} // closed when the goroutine of an own loop has ended
 }
 
@@ -154,6 +154,7 @@ func (n *Node) runLoop(h *hosted) {
 	if died != nil {
 		n.log.Error("loop died", "loop", h.loop.Name(), "error", died)
 	}
+	n.inbound.abandon(h) // what is called ends with ErrClosed, not with how its task meets the end
 	wind(h.loop)
 	if err := h.loop.CloseWith(died); err != nil {
 		n.log.Error("closing a loop failed", "loop", h.loop.Name(), "error", err)

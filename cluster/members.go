@@ -36,12 +36,13 @@ type memberTable struct {
 	mu      sync.Mutex
 	byName  map[string]*member
 	left    map[string]uint64 // incarnations that said goodbye
+	lost    map[string]lost   // those given up, which may come back
 	grace   time.Time         // until then "nobody is there" is no evidence
 	changed chan struct{}     // closed and renewed when somebody comes or goes
 }
 
 func (t *memberTable) init() {
-	t.byName, t.left, t.changed = map[string]*member{}, map[string]uint64{}, make(chan struct{})
+	t.byName, t.left, t.lost, t.changed = map[string]*member{}, map[string]uint64{}, map[string]lost{}, make(chan struct{})
 }
 
 // maxLeft bounds what is remembered of nodes that left.
@@ -225,6 +226,9 @@ func (n *Node) heard(f *wire.Frame) {
 	if replaced != 0 {
 		n.ended(f.From, replaced, "it was started again")
 	}
+	if newest := n.members.stillThere(f.From, f.FromNumber, fresh); newest != 0 {
+		n.cancelCalls(f.From, newest)
+	}
 	if fresh {
 		n.log.Info("node joined", "member", f.From, "incarnation", f.FromNumber)
 	}
@@ -251,7 +255,10 @@ func (n *Node) ended(name string, number uint64, why string) {
 		level = hclog.Info
 	}
 	n.log.Log(level, "node is gone", "member", name, "incarnation", number, "why", why)
-	n.pending.failNode(name, number, why)
+	n.outboxes.drop(n, name)
+	if newest := n.pending.failNode(name, number, why); why != itLeft {
+		n.members.gaveUp(name, number, newest)
+	}
 	n.inbound.cancelFrom(name, number)
 	n.watchers.forgetNode(name, number)
 	n.watches.nodeDown(n, name, number, why)

@@ -33,6 +33,7 @@ type Node struct {
 	pending    pendingTable // calls of this node to others
 	inbound    inboundTable // calls of others to this node
 	members    memberTable
+	outboxes   outboxTable
 	loops      loopTable
 	watches    watchTable   // what this node watches elsewhere
 	watchers   watcherTable // who watches loops of this node
@@ -85,6 +86,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	n.pending.init()
 	n.inbound.init(cfg.MaxInbound)
 	n.members.init()
+	n.outboxes.init()
 	n.watches.init()
 	n.watchers.init()
 	n.watches.notify = notifier{work: &n.work, fault: n.watchPanicked}
@@ -98,6 +100,8 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	// goroutine: owner: node; ends when Close closes n.stop
 	n.work.Go(n.patrol)
+	// goroutine: owner: node; ends when Close closes n.stop
+	n.work.Go(n.outboxes.run(n))
 	running.add(n)
 	n.log.Info("node is up", "incarnation", n.number, "url", n.URL())
 	return n, nil
@@ -177,6 +181,7 @@ func (n *Node) Close() {
 	n.closeOnce.Do(func() {
 		n.closing.Store(true)
 		running.remove(n)
+		n.outboxes.flush(n)
 		n.inbound.refuse()
 		n.watchers.endAll(n, ErrStopped)
 		close(n.stop)

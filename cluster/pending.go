@@ -164,7 +164,8 @@ func (t *pendingTable) nodes(now time.Time) []string {
 	return out
 }
 
-func (t *pendingTable) takeWhere(match func(*pending) bool) (out []*pending) {
+// takeWhere also returns the newest id that was given out until then.
+func (t *pendingTable) takeWhere(match func(*pending) bool) (out []*pending, newest uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, p := range t.byID {
@@ -172,13 +173,16 @@ func (t *pendingTable) takeWhere(match func(*pending) bool) (out []*pending) {
 			out = append(out, t.takeLocked(id))
 		}
 	}
-	return out
+	return out, t.next
 }
 
-func (t *pendingTable) failAll(why func(*pending) error) {
-	for _, p := range t.takeWhere(func(*pending) bool { return true }) {
+// failAll ends every call. No call with an id up to newest waits any more.
+func (t *pendingTable) failAll(why func(*pending) error) (newest uint64) {
+	all, newest := t.takeWhere(func(*pending) bool { return true })
+	for _, p := range all {
 		p.done(reply{err: why(p)})
 	}
+	return newest
 }
 
 // close fails what waits and refuses what comes.
@@ -189,9 +193,10 @@ func (t *pendingTable) close(why func(*pending) error) {
 	t.failAll(why)
 }
 
-// failNode ends what waits for an incarnation of a node.
-func (t *pendingTable) failNode(node string, number uint64, why string) {
-	t.failWhere(why, func(p *pending) bool { return p.node == node && (p.number == 0 || p.number == number) })
+// failNode ends what waits for an incarnation of a node. No call to it with an id
+// up to newest waits any more.
+func (t *pendingTable) failNode(node string, number uint64, why string) (newest uint64) {
+	return t.failWhere(why, func(p *pending) bool { return p.node == node && (p.number == 0 || p.number == number) })
 }
 
 // mark notes which requests were published before a question to the node that
@@ -218,16 +223,19 @@ func (t *pendingTable) failStranger(node string, question uint64) {
 	})
 }
 
-func (t *pendingTable) failWhere(why string, match func(*pending) bool) {
-	for _, p := range t.takeWhere(match) {
+func (t *pendingTable) failWhere(why string, match func(*pending) bool) (newest uint64) {
+	failed, newest := t.takeWhere(match)
+	for _, p := range failed {
 		p.done(reply{err: p.failure(ErrNodeDown, why+"; the function may have run")})
 	}
+	return newest
 }
 
 // expire ends requests past their deadline whose waiter has no clock of its own,
 // or has not looked at it yet. heard tells whether the node lives.
 func (t *pendingTable) expire(now time.Time, heard func(node string) string) {
-	for _, p := range t.takeWhere(func(p *pending) bool { return now.After(p.deadline) }) {
+	overdue, _ := t.takeWhere(func(p *pending) bool { return now.After(p.deadline) })
+	for _, p := range overdue {
 		p.done(reply{err: p.failure(ErrExpired, "no answer in time; "+heard(p.node))})
 	}
 }

@@ -32,6 +32,10 @@ func (n *Node) receiver() nats.MsgHandler {
 			n.malformed(m.Subject, err)
 			return
 		}
+		if f.Kind == wire.Batch {
+			n.unpack(&f, names, m, reply)
+			return
+		}
 		n.dispatch(&f, m, reply)
 	}
 }
@@ -80,6 +84,8 @@ func (n *Node) dispatch(f *wire.Frame, m *nats.Msg, reply bool) {
 		n.serveCast(f)
 	case f.Kind == wire.Cancel:
 		n.inbound.cancel(callKey{f.From, f.FromNumber, f.ID})
+	case f.Kind == wire.CancelAll:
+		n.inbound.cancelUpTo(f.From, f.FromNumber, f.ID)
 	case f.Kind == wire.Tell:
 		n.told(f)
 	case f.Kind == wire.Watch:

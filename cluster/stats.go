@@ -6,6 +6,7 @@ import "sync/atomic"
 type Stats struct {
 	FramesIn     uint64 `json:"frames_in"`     // frames of other nodes, also malformed ones
 	FramesOut    uint64 `json:"frames_out"`    // frames published
+	Batches      uint64 `json:"batches"`       // messages with more than one of these frames
 	SendErrors   uint64 `json:"send_errors"`   // frames that could not be published
 	Malformed    uint64 `json:"malformed"`     // frames refused by the decoder or sent to the wrong place
 	Calls        uint64 `json:"calls"`         // calls made to other nodes
@@ -35,14 +36,14 @@ type Stats struct {
 type counters struct {
 	framesIn, framesOut, sendErrors, malformed, calls, callsFailed, served, refused, expired atomic.Uint64
 	castsOut, castsIn, castsFailed, noResponders, late, slow, disconnects, reconnects        atomic.Uint64
-	tellsOut, tellsIn, tellsFailed, nodesDown, conflicts                                     atomic.Uint64
+	tellsOut, tellsIn, tellsFailed, nodesDown, conflicts, batches                            atomic.Uint64
 }
 
 // Stats reads the counters.
 func (n *Node) Stats() Stats {
 	c := &n.stats
 	s := Stats{
-		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
+		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), Batches: c.batches.Load(), SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
 		Calls: c.calls.Load(), CallsFailed: c.callsFailed.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
 		Expired: c.expired.Load(), TellsOut: c.tellsOut.Load(), TellsIn: c.tellsIn.Load(), TellsFailed: c.tellsFailed.Load(),
 		CastsOut: c.castsOut.Load(), CastsIn: c.castsIn.Load(), CastsFailed: c.castsFailed.Load(),

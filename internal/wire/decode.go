@@ -90,6 +90,9 @@ func (r *reader) fields(f *Frame, has field) {
 	if has&fSender != 0 {
 		f.Sender = r.name(MaxAddress)
 	}
+	if has&fRest != 0 {
+		f.Payload = r.rest(MaxBatch)
+	}
 }
 
 func (r *reader) fail(err error) {
@@ -175,6 +178,20 @@ func (r *reader) bytes(limit uint64) []byte {
 	}
 	out := r.b[:n:n]
 	r.b = r.b[n:]
+	return out
+}
+
+// rest is everything that is left, not copied.
+func (r *reader) rest(limit int) []byte {
+	if len(r.b) > limit {
+		r.fail(ErrLimit)
+		return nil
+	}
+	if len(r.b) == 0 {
+		return nil
+	}
+	out := r.b[:len(r.b):len(r.b)]
+	r.b = nil
 	return out
 }
 

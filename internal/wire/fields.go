@@ -16,6 +16,7 @@ const (
 	fError // code, sentinel, message
 	fPayload
 	fSender
+	fRest // the payload is all that follows
 )
 
 // layout is the wire format. Invariant: a line is never changed once released;
@@ -35,4 +36,6 @@ var layout = [kindEnd]field{
 	Terminated:  fFrom | fError,
 	TransportOp: fFrom | fIncarnation | fPath | fOp | fRemaining | fPayload,
 	Tell:        fFrom | fIncarnation | fPath | fFunction | fCodec | fError | fPayload | fSender,
+	CancelAll:   fFrom,
+	Batch:       fRest,
 }

@@ -45,7 +45,9 @@ const (
 	Terminated  Kind = 12 // what you watched under ID has ended
 	TransportOp Kind = 13 // write to, close or abort a connection by its path
 	Tell        Kind = 14 // a message from actor to actor; Function names its type
-	kindEnd     Kind = 15
+	CancelAll   Kind = 15 // the caller does not wait any more for calls with ids up to ID
+	Batch       Kind = 16 // frames that need no answer, one after another, see AppendBatch
+	kindEnd     Kind = 17
 )
 
 // Op is the variant of a Cast or of a TransportOp.
@@ -130,4 +132,5 @@ func (k Kind) String() string {
 var kindNames = [kindEnd]string{
 	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
 	Hello: "hello", Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
+	CancelAll: "cancel-all", Batch: "batch",
 }

@@ -46,6 +46,8 @@ func samples() []Frame {
 			f.Incarnation, f.Path, f.Function, f.Codec, f.Payload = 9, "clock", "clock.tick", JSON, []byte("{}")
 			f.Code, f.Sentinel, f.Message, f.Sender = User, "io.EOF", "no more", "n1@7/asker"
 		}),
+		with(CancelAll, nil),
+		{Kind: Batch, Payload: (&Frame{Kind: Result, ID: 1, Codec: JSON, Payload: []byte("3")}).AppendInBatch(nil)},
 	}
 }
 
@@ -139,6 +141,7 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		{"function above its limit", long(func(f *Frame) { f.Function = strings.Repeat("x", MaxName+1) }), ErrLimit},
 		{"op zero", (&Frame{Kind: Cast, Path: "p"}).Append(nil), ErrValue},
 		{"code of more than 16 bits", []byte{Version, byte(Error), 1, 0xff, 0xff, 0x7f, 0, 0}, ErrValue},
+		{"a batch above its limit", append(AppendBatch(nil), make([]byte, MaxBatch+1)...), ErrLimit},
 		{"negative remaining time", []byte{Version, byte(TransportOp), 1, 0, 0, 0, 0, 1,
 			0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0}, ErrValue},
 	}
