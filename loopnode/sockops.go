@@ -123,8 +123,8 @@ func SockSendall(ctx context.Context, fd int, data []byte) error {
 // a path) and returns its length. It waits while the kernel has no room.
 // asyncio: loop.sock_sendto.
 func SockSendto(ctx context.Context, fd int, data []byte, addr net.Addr) (int, error) {
-	if addr == nil {
-		return 0, invalid("SockSendto needs an address, not nil")
+	if err := usable("SockSendto", addr); err != nil {
+		return 0, err
 	}
 	return onSocket(ctx, side{fd, true}, func(on int) (int, error) {
 		if err := sock.WriteTo(on, data, addr); err != nil {
@@ -167,8 +167,8 @@ func (h HostPort) String() string { return string(h) }
 // closing. A UNIX listener whose backlog is full is EAGAIN at once.
 // asyncio: loop.sock_connect.
 func SockConnect(ctx context.Context, fd int, addr net.Addr) error {
-	if addr == nil {
-		return invalid("SockConnect needs an address, not nil")
+	if err := usable("SockConnect", addr); err != nil {
+		return err
 	}
 	_, err := asTask(ctx, func(ctx context.Context) (struct{}, error) {
 		to, err := lookedUp(ctx, fd, addr)

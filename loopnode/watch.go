@@ -25,10 +25,13 @@ type Watch struct {
 // Watch registers fd and watches for nothing yet; Set says for what. The
 // callbacks run as separate entries of the ready queue, the reader's first.
 // It is the door for transports; a descriptor watched this way is refused by
-// AddReader and AddWriter until Close.
+// AddReader and AddWriter until Close. Neither callback may be nil.
 func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
-	if l.closed.Load() {
+	switch {
+	case l.closed.Load():
 		return nil, closedError(l)
+	case onReadable == nil || onWritable == nil:
+		return nil, invalid("a callback for descriptor %d is nil", fd)
 	}
 	if old := l.watches[fd]; old != nil {
 		if old.transport {

@@ -2,6 +2,7 @@ package transportactors
 
 import (
 	"errors"
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -12,6 +13,9 @@ import (
 
 // acceptPause is how long a listener rests when descriptors have run out.
 const acceptPause = time.Second
+
+// acceptMost bounds how many are accepted in one turn.
+const acceptMost = 4096
 
 // listener is one listening socket of a server. Owned by the loop goroutine.
 type listener struct {
@@ -32,7 +36,7 @@ func (ln *listener) open() error {
 	if ln.watch != nil {
 		return nil
 	}
-	if err := sock.Listen(ln.socket.fd, max(ln.server.backlog, 1)); err != nil {
+	if err := sock.Listen(ln.socket.fd, min(max(ln.server.backlog, 1), math.MaxInt32)); err != nil {
 		return err
 	}
 	w, err := ln.server.loop.Watch(ln.socket.fd, ln.onReadable, func() {})
@@ -58,9 +62,9 @@ func (ln *listener) close() {
 	ln.socket.fd = -1
 }
 
-// onReadable accepts at most backlog+1 clients, then lets the loop do other things.
+// onReadable accepts at most backlog+1 clients, but no crowd, then lets the loop do other things.
 func (ln *listener) onReadable() {
-	for range ln.server.backlog + 1 {
+	for range min(ln.server.backlog, acceptMost) + 1 {
 		if ln.socket.fd < 0 {
 			return // a factory closed the server
 		}

@@ -2,7 +2,6 @@ package transportactors
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
@@ -117,10 +116,10 @@ func (b *branch) open(fd int) {
 		refused = fault
 		return
 	}
-	if p == nil {
-		refused = fmt.Errorf("%w: the protocol factory returned nil", loopnode.ErrInvalidArgument)
+	if refused = notNil(p); refused != nil {
 		return
 	}
+	refused = loopnode.ErrGoexit
 	c, err := newConn(b.loop, fd, b.server.tls.dress(b.loop, p))
 	if refused = err; err != nil {
 		fd = -1 // newConn has closed it

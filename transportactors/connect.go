@@ -94,9 +94,9 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Prot
 			_ = sock.Close(fd)
 		}
 	}()
-	var p Protocol
-	if fault := guard.Call(func() { p = factory() }); fault != nil {
-		return nil, fault
+	p, err := fromFactory(factory, func() {})
+	if err != nil {
+		return nil, err
 	}
 	handed = true
 	dressed := secure.dress(l, p)
@@ -188,7 +188,7 @@ func connectFrom(ctx context.Context, l *loopnode.Loop, a net.Addr, local []net.
 	if local == nil {
 		return connect(ctx, l, a, nil)
 	}
-	err := fmt.Errorf("connecting to %s: no local address of its family was given", a)
+	err := invalid("connecting to %s: no local address of its family was given", a)
 	for _, from := range local {
 		if family(from) != family(a) {
 			continue

@@ -46,9 +46,9 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 	if err != nil {
 		return nil, p, err
 	}
-	if fault := guard.Call(func() { p = factory() }); fault != nil {
+	if p, err = fromFactory(factory, s.close); err != nil {
 		s.close()
-		return nil, p, fault
+		return nil, p, err
 	}
 	t, err := announceDatagram(ctx, s, p)
 	return t, p, err

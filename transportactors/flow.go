@@ -1,5 +1,7 @@
 package transportactors
 
+import "math"
+
 // flow is when a protocol must stop writing and may go on. Owned by the loop
 // goroutine.
 type flow struct {
@@ -47,7 +49,8 @@ func waterMarks(high, low int) (int, int, error) {
 	case high < 0 && low < 0:
 		high = defaultHigh
 	case high < 0:
-		high = lowShare * low
+		high = lowShare * min(low, math.MaxInt/lowShare)
+		high = max(high, low)
 	}
 	if low < 0 {
 		low = high / lowShare

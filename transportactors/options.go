@@ -21,7 +21,8 @@ type options struct {
 	bindOnly     bool
 	limit        int
 	tls          tlsOptions
-	socket       int // -1: none given
+	socket       int  // -1: none given
+	given        bool // WithSocket was used
 	addresses    []string
 	loops        []*loopnode.Loop
 	remote       []loopnode.Ref // loops given that are not here
@@ -41,6 +42,8 @@ func collect(opts []Option) (options, error) {
 		}
 	}
 	switch {
+	case o.given && o.socket < 0:
+		return o, invalid("WithSocket: descriptor %d is negative", o.socket)
 	case o.backlog < 0:
 		return o, invalid("the backlog %d is negative", o.backlog)
 	case o.limit <= 0:
@@ -65,7 +68,7 @@ func (o *options) alone(network, address string) error {
 // empty then: a connected stream socket for a client, one that is bound for a
 // server. It becomes the transport's or server's, which closes it, unless the
 // call fails with loopnode.ErrInvalidArgument. asyncio: sock=.
-func WithSocket(fd int) Option { return func(o *options) { o.socket = fd } }
+func WithSocket(fd int) Option { return func(o *options) { o.socket, o.given = fd, true } }
 
 // WithAddresses makes a server listen on more addresses than one. Repetitions
 // count once. asyncio: a sequence of hosts.
@@ -111,7 +114,8 @@ func WithAllErrors() Option { return func(o *options) { o.allErrors = true } }
 func WithLocalAddress(address string) Option { return func(o *options) { o.local = address } }
 
 // WithBacklog says how many clients the kernel may hold before they are
-// accepted, and how many are accepted in one turn. Default 100.
+// accepted, and how many are accepted in one turn. The kernel and the loop have
+// bounds of their own below a large n. Default 100.
 func WithBacklog(n int) Option { return func(o *options) { o.backlog = n } }
 
 // WithReuseAddress sets SO_REUSEADDR on listening sockets; on by default.

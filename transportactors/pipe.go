@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -54,9 +53,9 @@ func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.Fil
 	if err != nil {
 		return nil, p, err
 	}
-	if fault := guard.Call(func() { p = factory() }); fault != nil {
+	if p, err = fromFactory(factory, s.letGo); err != nil {
 		s.letGo()
-		return nil, p, fault
+		return nil, p, err
 	}
 	c, err := newPipe(l, s, p)
 	if err != nil {

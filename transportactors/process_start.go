@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/internal/sock"
 )
@@ -33,9 +32,11 @@ func startProcess(ctx context.Context, o *processOptions, factory func() Subproc
 		err = s.attach(&e)
 	}
 	if err == nil {
-		if fault := guard.Call(func() { s.proto = factory() }); fault != nil {
-			err = fault
-		}
+		s.proto, err = fromFactory(factory, func() {
+			e.closeAll()
+			s.Close()
+			s.listen() // the loop reaps it
+		})
 	}
 	if err == nil {
 		err = s.announce(ctx)

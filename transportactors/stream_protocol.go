@@ -39,7 +39,7 @@ func (p *streamProtocol) ConnectionMade(t Transport) {
 // DataReceived keeps a copy.
 func (p *streamProtocol) DataReceived(b []byte) {
 	p.unread = append(p.unread, b...)
-	if len(p.unread) > 2*p.limit && !p.resting {
+	if len(p.unread)-p.limit > p.limit && !p.resting {
 		p.resting = true
 		_ = p.t.PauseReading()
 	}

@@ -3,6 +3,7 @@ package poller
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"sync"
@@ -103,7 +104,7 @@ func (p *Poller) Add(fd int, want Events, owner any) (Token, error) {
 	if p.closed {
 		return Token{}, ErrClosed
 	}
-	if fd < 0 {
+	if fd < 0 || fd > math.MaxInt32 { // Why: the kernel would take the lower half for the number
 		return Token{}, addError(fd, unix.EBADF)
 	}
 	former := p.slab.holder(fd)

@@ -51,7 +51,7 @@ func AdoptDatagram(fd int) (f Family, connected bool, err error) {
 
 // expect answers EPROTOTYPE unless fd is a socket of that type.
 func expect(fd, kind int) error {
-	t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	t, err := Type(fd)
 	if err == nil && t != kind {
 		return unix.EPROTOTYPE
 	}

@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"syscall"
@@ -10,6 +11,9 @@ import (
 
 // NonBlocking reports whether calls on fd answer at once.
 func NonBlocking(fd int) (bool, error) {
+	if fd > math.MaxInt32 { // Why: the kernel would take the lower half for the number
+		return false, unix.EBADF
+	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	return flags&unix.O_NONBLOCK != 0, err
 }
@@ -39,7 +43,12 @@ func Describe(fd int) (family, kind, proto int, err error) {
 }
 
 // Type is the type of a socket alone.
-func Type(fd int) (int, error) { return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) }
+func Type(fd int) (int, error) {
+	if fd > math.MaxInt32 { // Why: as in NonBlocking
+		return 0, unix.EBADF
+	}
+	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+}
 
 // ReadFrom takes one datagram, or what is there of a stream, and tells who sent
 // it; nil when nobody says so.

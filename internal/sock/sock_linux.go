@@ -119,7 +119,7 @@ func Accept(fd int) (int, error) {
 
 // Adopt makes a stream socket of somebody else usable here: non-blocking.
 func Adopt(fd int) error {
-	t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	t, err := Type(fd)
 	if err != nil {
 		return err
 	}
@@ -185,19 +185,12 @@ func sockaddr(a net.Addr) (family int, sa unix.Sockaddr, err error) {
 			return unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}, nil
 		}
 		if ip := a.IP.To16(); ip != nil {
-			return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(ip), ZoneId: zone(a.Zone)}, nil
+			return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(ip), ZoneId: scope(a.Zone)}, nil
 		}
 	case *net.UnixAddr:
 		return unix.AF_UNIX, &unix.SockaddrUnix{Name: a.Name}, nil
 	}
 	return 0, nil, unix.EAFNOSUPPORT
-}
-
-func zone(name string) uint32 {
-	if i, err := net.InterfaceByName(name); name != "" && err == nil {
-		return uint32(i.Index)
-	}
-	return 0
 }
 
 func netAddr(sa unix.Sockaddr) net.Addr {
