@@ -67,6 +67,7 @@ const (
 	defaultDeadAfter   = 3 * time.Second
 	defaultCallTimeout = 30 * time.Second
 	defaultMaxInbound  = 10_000
+	maxHeartbeat       = time.Hour
 	maxPayloadLimit    = 8 << 20 // what nats-server advises as the most
 )
 
@@ -112,12 +113,19 @@ func (c Config) validate() error {
 		return badConfig("URL, Join and Beside exclude each other: set one, or none for an embedded server")
 	case c.sources() == 1 && (c.Listen != "" || c.StoreDir != ""):
 		return badConfig("Listen and StoreDir belong to an embedded server, but URL, Join or Beside is set: remove one side")
+	case c.Beside != nil && c.Beside.closing.Load():
+		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.name)
+	case c.Heartbeat > maxHeartbeat:
+		return badConfig("Heartbeat is %v: the most is %v", c.Heartbeat, maxHeartbeat)
 	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0:
 		return badConfig("a negative duration or limit: use 0 for the default")
 	case c.DeadAfter < 2*c.Heartbeat:
 		return badConfig("DeadAfter %v is less than two heartbeats of %v: live nodes would be called dead", c.DeadAfter, c.Heartbeat)
 	case c.MaxPayload > maxPayloadLimit:
 		return badConfig("MaxPayload is %d: the most is %d, larger data needs a stream", c.MaxPayload, maxPayloadLimit)
+	}
+	if err := c.checkURLs(); err != nil {
+		return err
 	}
 	_, _, err := c.listenAddress()
 	return err

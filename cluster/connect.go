@@ -55,7 +55,7 @@ func (n *Node) connect(ctx context.Context) error {
 	url := n.cfg.urls()
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
-		return fmt.Errorf("%w: connecting to %s: %w; is it running, and may this node use it?", ErrDisconnected, url, err)
+		return fmt.Errorf("%w: connecting to %s: %w; is it running, and may this node use it?", ErrDisconnected, withoutPasswords(url), err)
 	}
 	n.nc = nc
 	return n.checkServerLimit()

@@ -80,9 +80,14 @@ func (t *loopTable) all() []*hosted {
 // loop's Config. The loop is node/name for every node. Errors: ErrNameTaken,
 // ErrClosed, ErrConfig (a name that cannot be in an address), and loopnode.New's.
 func (n *Node) NewLoop(name string, configure ...func(*loopnode.Config)) (loopnode.Ref, error) {
+	if err := checkLoopName(name); err != nil {
+		return loopnode.Ref{}, err
+	}
 	cfg := loopnode.Config{Name: name, Logger: n.log.Named("loop"), Actors: n.actors}
 	for _, set := range configure {
-		set(&cfg)
+		if set != nil {
+			set(&cfg)
+		}
 	}
 	cfg.Name = name
 	loop, err := loopnode.New(cfg)
@@ -104,6 +109,9 @@ func (n *Node) NewLoop(name string, configure ...func(*loopnode.Config)) (loopno
 // loop is closed. The loop stays its owner's: Close of the node does not stop it.
 // Errors: ErrNameTaken, ErrClosed, ErrConfig.
 func (n *Node) Host(loop *loopnode.Loop) (loopnode.Ref, error) {
+	if loop == nil {
+		return loopnode.Ref{}, badConfig("Host needs a loop, not nil")
+	}
 	h := n.newHosted(loop)
 	if err := n.host(h); err != nil {
 		return loopnode.Ref{}, err
@@ -116,10 +124,17 @@ func (n *Node) newHosted(loop *loopnode.Loop) *hosted {
 	return &hosted{loop: loop, ctx: loopContext(n, loop), ref: loop.Ref().WithAddress(addr), gone: make(chan struct{})}
 }
 
-func (n *Node) host(h *hosted) error {
-	name := h.loop.Name()
+func checkLoopName(name string) error {
 	if !validName(name) {
 		return badConfig("loop name %q: use up to %d letters, digits, - and _", name, maxNodeName)
+	}
+	return nil
+}
+
+func (n *Node) host(h *hosted) error {
+	name := h.loop.Name()
+	if err := checkLoopName(name); err != nil {
+		return err
 	}
 	if err := n.loops.add(name, h); err != nil {
 		return err

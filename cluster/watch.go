@@ -46,6 +46,9 @@ func (t *watchTable) init() { t.byID = map[uint64]*watch{} }
 // the watch: fn is not called after it has returned, unless it has begun before.
 // Watch does not wait.
 func (n *Node) Watch(ref loopnode.Ref, fn func(Terminated)) (stop func(), err error) {
+	if fn == nil {
+		return nil, badConfig("Watch needs a function, not nil")
+	}
 	loop, addr, err := locate(n, ref)
 	w := &watch{id: n.pending.draw(), ref: ref, number: addr.Incarnation, fn: fn, loop: loop}
 	n.watches.mu.Lock()

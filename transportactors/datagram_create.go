@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )

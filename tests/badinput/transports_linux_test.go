@@ -79,7 +79,7 @@ func TestTransports(t *testing.T) {
 		{name: "DataReceived panics", is: errMine, reports: "panic: mine", do: func(e *env) error {
 			return talk(e, func(p *proto) { p.data = func([]byte) { panic(errMine) } })
 		}},
-		{name: "DataReceived calls Goexit", reports: "Goexit", do: func(e *env) error {
+		{name: "DataReceived calls Goexit", is: loopnode.ErrGoexit, reports: "Goexit", do: func(e *env) error {
 			return talk(e, func(p *proto) {
 				n := 0
 				p.data = func([]byte) {
