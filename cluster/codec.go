@@ -29,7 +29,7 @@ func decode[T any](codec wire.Codec, b []byte) (v T, err error) {
 		*p = b
 	case wire.JSON:
 		if err := json.Unmarshal(b, &v); err != nil {
-			return v, codef(wire.BadPayload, "%w: not a %T: %w", ErrBadPayload, v, err)
+			return v, codef(wire.BadPayload, "%w: it does not fit the type %T: %w", ErrBadPayload, v, err)
 		}
 	default:
 		return v, codef(wire.BadPayload, "%w: codec %d is not known here", ErrBadPayload, codec)

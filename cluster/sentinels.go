@@ -62,6 +62,7 @@ var builtins = []struct {
 	{"errors.ErrUnsupported", errors.ErrUnsupported},
 	{"transportactors.ErrClosed", transportactors.ErrClosed},
 	{"transportactors.ErrWriteEOF", transportactors.ErrWriteEOF},
+	{"loopnode.ErrGoexit", loopnode.ErrGoexit},
 	{"actors.ErrUnknown", actors.ErrUnknown},
 	{"actors.ErrMailboxFull", actors.ErrMailboxFull},
 	{"actors.ErrShutdown", actors.ErrShutdown},
