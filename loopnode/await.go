@@ -136,6 +136,9 @@ func (t *task) owned() error {
 	case t.loop.closed.Load():
 		return t.refuseWait()
 	case t.loop.current.Load() != t:
+		if other := t.loop.current.Load(); other != nil {
+			return fmt.Errorf("%w: task %s waits with the ctx of task %s; each task waits with the ctx that its own function gets", ErrWouldBlock, other.label(), t.label())
+		}
 		return fmt.Errorf("%w: the ctx of task %s was used outside of it", ErrWouldBlock, t.label())
 	}
 	return nil

@@ -2,6 +2,7 @@ package loopnode
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,10 @@ func Running(ctx context.Context) (*Loop, error) {
 	if l := loopOf(ctx); l != nil && l.running.Load() {
 		return l, nil
 	}
-	return nil, ErrNoRunningLoop
+	if l := loopOf(ctx); l != nil {
+		return nil, fmt.Errorf("%w: loop %s does not run now", ErrNoRunningLoop, l.Name())
+	}
+	return nil, fmt.Errorf("%w: the ctx belongs to no loop; give a task's ctx or Loop.Context", ErrNoRunningLoop)
 }
 
 func loopOf(ctx context.Context) *Loop {

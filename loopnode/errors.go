@@ -26,7 +26,8 @@ var (
 	ErrLoopStopped = errors.New("event loop stopped before the future completed")
 	// ErrNoRunningLoop: ctx belongs to no loop. RuntimeError("no running event loop").
 	ErrNoRunningLoop = errors.New("no running event loop")
-	// ErrWouldBlock: a wait inside a callback would stop its own loop for ever.
+	// ErrWouldBlock: a wait inside a callback, or with the ctx of another task,
+	// would stop its own loop for ever.
 	ErrWouldBlock = errors.New("wait inside a callback would block the event loop")
 	// ErrWrongGoroutine: only the loop's own goroutine may do this.
 	ErrWrongGoroutine = errors.New("non-thread-safe operation on another goroutine than the loop's")

@@ -126,7 +126,7 @@ func refusedTask[T any](err error) *Task[T] {
 func startable(l *Loop, noFunc bool) error {
 	switch {
 	case l == nil:
-		return fmt.Errorf("%w: give CreateTask a task's ctx or Loop.Context", ErrNoRunningLoop)
+		return fmt.Errorf("%w: the ctx belongs to no loop; give a task's ctx or Loop.Context", ErrNoRunningLoop)
 	case l.closed.Load():
 		return closedError(l)
 	case noFunc:

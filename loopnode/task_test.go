@@ -387,6 +387,24 @@ func TestAwaitGuards(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a wait with the ctx of another task is refused, and names both", func(t *testing.T) {
+		inTask(t, func(outer context.Context, l *Loop) error {
+			k := CreateTask(outer, "inner", func(context.Context) (int, error) { return 0, Sleep(outer, time.Hour) })
+			_, err := k.Await(outer)
+			if !errors.Is(err, ErrWouldBlock) || !strings.Contains(err.Error(), "task inner waits with the ctx of task ") {
+				t.Error(err)
+			}
+			return nil
+		})
+	})
+	t.Run("no running loop: the error says what to give", func(t *testing.T) {
+		l, _ := newLoop(t)
+		for want, ctx := range map[string]context.Context{"Loop.Context": bg, l.Name(): l.Context(bg)} {
+			if _, err := Running(ctx); !errors.Is(err, ErrNoRunningLoop) || !strings.Contains(err.Error(), want) {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("a task's ctx on another goroutine is refused", func(t *testing.T) {
 		inTask(t, func(ctx context.Context, l *Loop) error {
 			got := make(chan error)

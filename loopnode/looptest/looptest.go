@@ -16,7 +16,8 @@ import (
 )
 
 // ErrDeadlock: the loop would sleep for ever, nothing is scheduled and nobody
-// called from another goroutine in time. RunForever returns it, wrapped.
+// called from another goroutine within 5 s of real time (executors are not
+// virtual). RunForever returns it, wrapped.
 var ErrDeadlock = errors.New("looptest: nothing is scheduled and nothing can happen: the loop would sleep for ever")
 
 // patience is how long a loop with nothing to do waits for other goroutines,
