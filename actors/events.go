@@ -1,9 +1,12 @@
 package actors
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // Failure is one failure of an actor and what its supervisor answered.
@@ -28,6 +31,19 @@ type Failure struct {
 	Delay time.Duration
 	// At is when it happened.
 	At time.Time
+}
+
+// Ask is what decide, which may be nil, answers to the failure. One that panics
+// means Stop, and the panic becomes part of Reason. For supervisors.
+func (f *Failure) Ask(decide func(Failure) Directive) (d Directive) {
+	if decide == nil {
+		return Undecided
+	}
+	if p := guard.Call(func() { d = decide(*f) }); p != nil {
+		f.Reason = fmt.Errorf("%w; deciding what to do about it failed too: %w", f.Reason, p)
+		return Stop
+	}
+	return d
 }
 
 // DeadLetter is a message that reached nobody.

@@ -9,7 +9,6 @@ import (
 	pa "github.com/asynkron/protoactor-go/actor"
 
 	"github.com/loopmesh/loopmesh/internal/budget"
-	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // supervisor is a strategy with its budget. Owned by the loop of those it
@@ -114,7 +113,7 @@ func (s *supervisor) handle(r *report) {
 		return // a sibling's failure restarts it already, or it ends
 	}
 	f := Failure{Who: c.ref(), Reason: r.why, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
-	f.Directive = s.directive(c, f)
+	f.Directive = s.directive(c, &f)
 	if f.Directive == Restart && !s.admit() {
 		intensity, period := s.strategy.Limits()
 		f.Reason = fmt.Errorf("%w: %d within %v: %w", ErrTooManyRestarts, intensity, period, r.why)
@@ -124,7 +123,7 @@ func (s *supervisor) handle(r *report) {
 		}
 	}
 	if f.Directive == Escalate && c.parent == nil {
-		f.Directive = s.policy(f)
+		f.Directive = s.policy(&f)
 	}
 	if f.Directive == Resume && c.actor == nil {
 		f.Directive = Stop // its factory failed: there is nothing to resume
@@ -137,8 +136,8 @@ func (s *supervisor) handle(r *report) {
 	s.apply(r, f)
 }
 
-func (s *supervisor) directive(c *cell, f Failure) Directive {
-	if d := ask(s.strategy.Decide, f); d != Undecided {
+func (s *supervisor) directive(c *cell, f *Failure) Directive {
+	if d := f.Ask(s.strategy.Decide); d != Undecided {
 		return d
 	}
 	switch c.lives(s.strategy) {
@@ -153,22 +152,11 @@ func (s *supervisor) directive(c *cell, f Failure) Directive {
 }
 
 // policy answers what the top could not.
-func (s *supervisor) policy(f Failure) Directive {
-	if d := ask(s.sys.opts.OnFailure, f); d != Undecided && d != Escalate {
+func (s *supervisor) policy(f *Failure) Directive {
+	if d := f.Ask(s.sys.opts.OnFailure); d != Undecided && d != Escalate {
 		return d
 	}
 	return Stop
-}
-
-// ask calls a user's decision; one that panics stops the actor.
-func ask(decide func(Failure) Directive, f Failure) (d Directive) {
-	if decide == nil {
-		return Undecided
-	}
-	if guard.Call(func() { d = decide(f) }) != nil {
-		return Stop
-	}
-	return d
 }
 
 // admit counts a restart, unless the budget is spent.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // family spawns a parent with children a, b and c; "boom" makes a child panic,
@@ -255,5 +257,15 @@ func TestASubscriberThatDoesNotReadLosesEventsAndSeesHowMany(t *testing.T) {
 	slow.Close()
 	slow.Close()
 	for range slow.C() {
+	}
+}
+
+func TestADecisionThatPanicsIsPartOfTheReason(t *testing.T) {
+	cause := errors.New("the failure")
+	f := Failure{Reason: cause}
+	d := f.Ask(func(Failure) Directive { panic("no idea") })
+	var p *guard.Panic
+	if d != Stop || !errors.Is(f.Reason, cause) || !errors.As(f.Reason, &p) {
+		t.Errorf("%v because of %v", d, f.Reason)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
@@ -219,7 +220,7 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 		ex = l.pools.def
 	}
 	j := &job[T]{fn: fn, f: f}
-	f.onDone(func() { j.gone(f.state == cancelled) })
+	f.onDone(func() { j.unwanted.Store(f.state == cancelled) })
 	if p := guard.Call(func() { err = ex.Submit(j.run) }); p != nil {
 		err = p
 	}
@@ -231,23 +232,13 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 
 // job is one function on an executor.
 type job[T any] struct {
-	mu        sync.Mutex
-	cancelled bool
-	fn        func() (T, error)
-	f         *Future[T]
-}
-
-func (j *job[T]) gone(cancelled bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.cancelled = cancelled
+	unwanted atomic.Bool // cancelled: a function that has not started need not
+	fn       func() (T, error)
+	f        *Future[T]
 }
 
 func (j *job[T]) run() {
-	j.mu.Lock()
-	stop := j.cancelled
-	j.mu.Unlock()
-	if stop {
+	if j.unwanted.Load() {
 		return
 	}
 	var v T
@@ -261,11 +252,9 @@ func (j *job[T]) run() {
 }
 
 func (j *job[T]) deliver(v T, err error) {
-	switch {
-	case j.f.state != pending:
-	case err != nil:
-		j.f.fail(err)
-	default:
-		_ = j.f.SetResult(v)
+	s := finished
+	if err != nil {
+		s = failed
 	}
+	j.f.conclude(s, v, err)
 }

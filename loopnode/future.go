@@ -250,6 +250,18 @@ func (f *future) settle(s futureState, err error) {
 	}
 }
 
+// conclude gives f an outcome that came about elsewhere, unless it has one.
+func (f *Future[T]) conclude(s futureState, v T, err error) {
+	switch {
+	case f.state != pending:
+	case s == failed:
+		f.fail(err)
+	default:
+		f.value = v
+		f.settle(s, err)
+	}
+}
+
 // fire queues one done callback.
 func (l *Loop) fire(c doneCall) {
 	switch {

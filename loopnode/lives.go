@@ -180,9 +180,9 @@ func (s *Supervisor) hung(e *StuckError) {
 // decide answers a failure and tells who wants to know. Any goroutine.
 func (s *Supervisor) decide(why error) *Failure {
 	f := &Failure{Loop: s.name, Reason: why, At: time.Now()}
-	f.Directive = ask(s.policy.OnFailure, *f)
+	f.Directive = f.Ask(s.policy.OnFailure)
 	if f.Directive == actors.Undecided {
-		f.Directive = ask(s.cfg.Strategy.Decide, *f)
+		f.Directive = f.Ask(s.cfg.Strategy.Decide)
 	}
 	if f.Directive == actors.Undecided {
 		f.Directive = s.byLifetime(why)
@@ -224,17 +224,6 @@ func (s *Supervisor) budgeted(f *Failure) {
 		}
 	}
 	f.Restarts = s.restarts.Len()
-}
-
-// ask calls a user's decision; one that panics is Stop.
-func ask(decide func(Failure) Directive, f Failure) (d Directive) {
-	if decide == nil {
-		return actors.Undecided
-	}
-	if guard.Call(func() { d = decide(f) }) != nil {
-		return actors.Stop
-	}
-	return d
 }
 
 func tell(fn func(Failure), f Failure) {

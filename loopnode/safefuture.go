@@ -159,25 +159,9 @@ func WrapFuture[T any](ctx context.Context, f *SafeFuture[T]) *Future[T] {
 		}
 	})
 	f.AddDoneCallback(func() {
-		_ = l.Post(func() { outer.endWith(f) }) // a closed loop needs no news
+		_ = l.Post(func() { outer.conclude(f.state, f.value, f.err) }) // a closed loop needs no news
 	})
 	return outer
-}
-
-// endWith copies the outcome of f, which is done.
-func (f *Future[T]) endWith(from *SafeFuture[T]) {
-	if f.state != pending {
-		return
-	}
-	switch from.state {
-	case cancelled:
-		f.settle(cancelled, from.err)
-	case failed:
-		f.fail(from.err)
-	default:
-		f.value = from.value
-		f.settle(finished, nil)
-	}
 }
 
 // cancelMessage is the message of a cancellation as Cancel takes it.

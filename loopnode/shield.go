@@ -20,8 +20,8 @@ func Shield[T any](ctx context.Context, aw Awaitable[T]) *Future[T] {
 	outer := NewFuture[T](inner.loop)
 	id := inner.onDoneFor(&outer.future, func() {
 		if outer.state == pending {
-			outer.value = inner.value
-			outer.endLike(&inner.future)
+			inner.see()
+			outer.conclude(inner.state, inner.value, inner.err)
 		}
 	})
 	outer.onDone(func() { inner.unshield(id) })
@@ -30,18 +30,6 @@ func Shield[T any](ctx context.Context, aw Awaitable[T]) *Future[T] {
 
 // typed is the future itself; only futures and tasks have it.
 func (f *Future[T]) typed() *Future[T] { return f }
-
-// endLike gives f the outcome of another future.
-func (f *future) endLike(g *future) {
-	switch err := g.Exception(); g.state {
-	case cancelled:
-		f.settle(cancelled, err)
-	case failed:
-		f.fail(err)
-	default:
-		f.settle(finished, nil)
-	}
-}
 
 // unshield: the outer future is done; what the inner one does from now on
 // nobody sees, unless it is reported.
