@@ -37,6 +37,14 @@ var departures = map[string][]departure{
 		from: "server: closed: True", to: "server: closed: False", python: [2]int{3, 12},
 		why: "since 3.12 wait_closed waits for the clients of a closed server",
 	}},
+	"g25_unix": {{
+		from: "server: the file stays: True", to: "server: the file stays: False", python: [2]int{3, 13},
+		why: "since 3.13 a server removes its own file",
+	}},
+	"g26_udp": {{
+		from: "client: the peer gets 'end' first", to: "client: the peer gets '' first", python: [2]int{3, 13},
+		why: "since 3.13 an empty datagram is sent",
+	}},
 	"g10_equal_timers": {{
 		from: "0 2 6 5 11 10 9 8 7 1 3 4", to: "0 1 2 3 4 5 6 7 8 9 10 11",
 		why: "equal deadlines are first in, first out here (SCH-15)",
@@ -93,8 +101,8 @@ func find(lines, part []string) int {
 // recordings are what the departures think they are, and each departure has
 // its reason.
 func TestTracesAreWhole(t *testing.T) {
-	if n := len(programs(t)); n != 23 {
-		t.Errorf("%d golden programs, want 23", n)
+	if n := len(programs(t)); n != 27 {
+		t.Errorf("%d golden programs, want 27", n)
 	}
 	for _, program := range programs(t) {
 		trace := recorded(t, program)

@@ -19,6 +19,8 @@ def why(error):
         return " ".join(["cancelled", *filter(None, error.args)])
     if isinstance(error, ExceptionGroup):
         return "group of " + ", ".join(why(e) for e in error.exceptions)
+    if isinstance(error, BrokenPipeError):
+        return "EPIPE"  # asyncio makes some without a number
     if isinstance(error, OSError) and error.errno:
         return errno.errorcode[error.errno]
     if isinstance(error, TimeoutError):
