@@ -95,7 +95,7 @@ func (e *endpoint) describe(kind string) string {
 	if e.local != nil {
 		s += " " + e.local.String()
 	}
-	if e.peer != nil {
+	if e.peer != nil && e.peer.String() != "" { // a UNIX client has no name
 		s += " peer " + e.peer.String()
 	}
 	if e.closing {

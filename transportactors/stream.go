@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -134,6 +135,9 @@ func (s *Stream) waitIn(list *[]*loopnode.Future[struct{}]) error {
 	f := loopnode.NewFuture[struct{}](s.loop)
 	*list = append(*list, f)
 	_, err := f.Await(s.ctx)
+	if err != nil { // given up: it is not to pile up while the peer is slow
+		*list = slices.DeleteFunc(*list, func(w *loopnode.Future[struct{}]) bool { return w == f })
+	}
 	return err
 }
 

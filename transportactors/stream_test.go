@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -158,5 +159,31 @@ func TestStreamHandlerFails(t *testing.T) {
 			return fmt.Errorf("the exception handler heard %v", *told)
 		}
 		return nil
+	})
+}
+
+func TestStreamWaitsGivenUp(t *testing.T) {
+	t.Run("waits for a slow peer that were given up leave nothing with the stream", func(t *testing.T) {
+		serving(t, func(ctx context.Context, p *probe, s *Server, _ *[]loopnode.ExceptionContext) error {
+			p.onMade = func(t Transport) { _ = t.PauseReading() }
+			c, err := OpenConnection(ctx, "tcp", s.Addrs()[0].String())
+			if err != nil {
+				return err
+			}
+			defer c.Transport().Abort()
+			if err := c.Transport().Write(make([]byte, 32<<20)); err != nil {
+				return err
+			}
+			for range 20 {
+				err := loopnode.Timeout(ctx, time.Millisecond, func(ctx context.Context) error { return c.With(ctx).Drain() })
+				if !errors.Is(err, loopnode.ErrTimeout) {
+					return fmt.Errorf("the wait ended with %w", err)
+				}
+			}
+			if n := len(c.drainers); n != 0 {
+				return fmt.Errorf("%d waits are left", n)
+			}
+			return nil
+		})
 	})
 }
