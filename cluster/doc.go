@@ -23,6 +23,29 @@
 //   - Write to a connection of another node: Node.Transport.
 //   - Hear that a loop, or its node, has ended: Node.Watch.
 //
+// How soon is a death seen? A killed process within milliseconds where the server
+// tells its clients who has gone: every embedded server does. Elsewhere a node
+// asks those it depends on (a watch, a call under way, a watched actor), up to 16
+// of them every 20 ms. The server's word is only a reason to ask: a node is given
+// up when NATS twice says that nobody listens under its name, or when it was
+// silent for Config.DeadAfter. An external NATS tells too when its operator lets
+// the account of the nodes import $SYS.ACCOUNT.*.DISCONNECT of the system account.
+//
+// What happens when too much arrives? Nobody waits for a slow node; what it cannot
+// take is refused or dropped, counted in Stats and logged:
+//
+//   - calls and calls without an answer: Config.MaxInbound unfinished ones; a call
+//     is refused with ErrBusy, one without an answer is dropped (CastsFailed);
+//   - messages of actors: RemoteLimit of the actor system for each actor
+//     (TellsFailed); who asked gets actors.ErrMailboxFull;
+//   - watches of others: 100,000, then ErrBusy; members: 10,000, then not known;
+//   - frames not yet looked at: 512 Ki messages or 256 MiB, then NATS drops the
+//     newest (Dropped): calls among them end by their deadline.
+//
+// What is posted to one node without an answer travels in batches of up to 32 KiB.
+// A batch never waits to become full. A batch that the connection loses on the way
+// out is counted in SendErrors and logged.
+//
 // What each thing promises:
 //
 //   - Call runs the function at most once and ends in exactly one of result,

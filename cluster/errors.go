@@ -38,7 +38,10 @@ var (
 	ErrCancelled = errors.New("call cancelled")
 	// ErrBusy: the node holds as many unfinished calls as it may.
 	ErrBusy = errors.New("node is busy")
-	// ErrClosed: the loop is closed, or the node is leaving.
+	// ErrClosed: the loop is closed, or the node is leaving. Calls that run on a loop
+	// made by NewLoop when it or its node is closed end with it at once, and their
+	// tasks are cancelled; a call that arrives later ends with ErrUnknownLoop,
+	// ErrUnknownNode or ErrNodeDown.
 	ErrClosed = errors.New("loop or node is closed")
 	// ErrRefused: not allowed on that node.
 	ErrRefused = errors.New("refused")

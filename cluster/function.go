@@ -136,7 +136,7 @@ func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (
 // CallSoon runs the function on ref's loop in its next turn, at most once, and
 // drops its result; an error goes to that loop's exception handler. Calls from
 // one goroutine to one loop keep their order. It does not wait; nil means that it
-// was sent. Errors: ErrUnknownNode, ErrDisconnected, ErrTooLarge, ErrBadPayload,
+// is on its way out. Errors: ErrUnknownNode, ErrDisconnected, ErrTooLarge, ErrBadPayload,
 // ErrClosed, ErrNoNode. asyncio: loop.call_soon_threadsafe.
 func (f *Function[In, Out]) CallSoon(ref loopnode.Ref, in In) error {
 	return f.cast(ref, wire.Soon, 0, in)

@@ -45,6 +45,9 @@ func (t *memberTable) init() {
 	t.byName, t.left, t.lost, t.changed = map[string]*member{}, map[string]uint64{}, map[string]lost{}, make(chan struct{})
 }
 
+// maxMembers bounds the members a node knows: a peer can invent names.
+const maxMembers = 10_000
+
 // maxLeft bounds what is remembered of nodes that left.
 const maxLeft = 1024
 
@@ -73,6 +76,9 @@ func (t *memberTable) saw(name string, number uint64, now time.Time) (fresh bool
 		return false, 0
 	}
 	m := t.byName[name]
+	if m == nil && len(t.byName) >= maxMembers {
+		return false, 0
+	}
 	if m == nil || m.number != number {
 		if m != nil {
 			replaced = m.number
