@@ -90,7 +90,10 @@ func udpEmptyAndRefused(ctx context.Context, say func(...any)) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(endpoint(ctx, here, "", peer.LocalAddr().String()), here.t.Write(nil), here.t.Write([]byte("end")))
+	if err := endpoint(ctx, here, "", peer.LocalAddr().String()); err != nil {
+		return err
+	}
+	err = errors.Join(here.t.Write(nil), here.t.Write([]byte("end")))
 	room := make([]byte, 9)
 	n, _, failed := peer.ReadFrom(room)
 	here.say("the peer gets '" + string(room[:n]) + "' first")

@@ -25,9 +25,10 @@ const pythonTime = 30 * time.Second
 // machine: the recordings are what CPython does, and stay so.
 func TestCPythonStillDoesIt(t *testing.T) {
 	major, minor, patch := pythonVersion(t)
+	folder, _, _ := certificates(t)
 	for _, program := range programs(t) {
 		t.Run(program, func(t *testing.T) {
-			out := python(t, program+".py")
+			out := python(t, program+".py", folder)
 			if *record {
 				write(t, program, fmt.Sprintf("# CPython %d.%d.%d\n%s", major, minor, patch, out))
 			}
