@@ -59,7 +59,7 @@ func ExampleNew_task() {
 		return
 	}
 	defer loop.Close()
-	_, err = loopnode.RunUntilComplete(loop, loopnode.CreateTask(loop.Context(nil), "", func(ctx context.Context) (int, error) {
+	_, err = loopnode.RunUntilComplete(loop, loopnode.CreateTask(loop.Context(context.Background()), "", func(ctx context.Context) (int, error) {
 		return 0, loopnode.Timeout(ctx, 24*time.Hour, func(ctx context.Context) error {
 			return loopnode.Sleep(ctx, 48*time.Hour)
 		})
