@@ -2,11 +2,15 @@ package cluster
 
 import (
 	"context"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/actors"
 )
 
 // BenchmarkCall compares a call from goroutine to task with a bare NATS request
@@ -103,4 +107,26 @@ func BenchmarkCallLocal(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkSend counts messages between actors until the last one was handled.
+func BenchmarkSend(b *testing.B) {
+	nodes := group(b, 2)
+	var seen atomic.Int64
+	far := spawnOn(b, nodes[1], newLoop(b, nodes[1], "io"), "sink", func(ctx *actors.Context) {
+		if _, ok := ctx.Message().([]byte); ok {
+			seen.Add(1)
+		}
+	})
+	b.ReportAllocs()
+	sent := int64(0)
+	for b.Loop() {
+		if err := nodes[0].Actors().Send(far, []byte("tick")); err != nil {
+			b.Fatal(err)
+		}
+		for sent++; sent-seen.Load() > 5000; { // below what an actor takes of others
+			runtime.Gosched()
+		}
+	}
+	until(b, "all are handled", func() bool { return seen.Load() == sent })
 }
