@@ -107,13 +107,13 @@ func TestConnectionsAndServersThatCannotBe(t *testing.T) {
 			}},
 		{name: "a nil ctx", is: loopnode.ErrNoRunningLoop,
 			do: func(e *env) error {
-				return second(ta.CreateServer(nil, func() ta.Protocol { return newProto(e) }, "tcp", "127.0.0.1:0"))
-			}}, //nolint:staticcheck // that is the point
+				return second(ta.CreateServer(noCtx, func() ta.Protocol { return newProto(e) }, "tcp", "127.0.0.1:0"))
+			}},
 		{name: "a ctx of a loop that does not run", is: loopnode.ErrNoRunningLoop,
 			do: func(e *env) error {
 				l, done := anotherLoop(e)
 				defer done()
-				_, _, err := ta.CreateConnection(l.Context(nil), mk(e), "tcp", "127.0.0.1:1")
+				_, _, err := ta.CreateConnection(l.Context(noCtx), mk(e), "tcp", "127.0.0.1:1")
 				return err
 			}},
 		{name: "on another goroutine", is: loopnode.ErrWrongGoroutine, says: []string{"in a task of loop bad"},
@@ -129,7 +129,7 @@ func TestConnectionsAndServersThatCannotBe(t *testing.T) {
 				defer done()
 				f := loopnode.NewFuture[error](e.loop)
 				e.loop.CallSoon(func() {
-					_, _, err := ta.CreateConnection(e.loop.Context(nil), mk(e), "tcp", address)
+					_, _, err := ta.CreateConnection(e.loop.Context(noCtx), mk(e), "tcp", address)
 					_ = f.SetResult(err)
 				})
 				err, _ := f.Await(e.ctx)

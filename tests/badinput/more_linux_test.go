@@ -169,7 +169,7 @@ func TestLookups(t *testing.T) {
 		{name: "a look-up in a callback", is: loopnode.ErrWouldBlock, do: func(e *env) error {
 			f := loopnode.NewFuture[error](e.loop)
 			e.loop.CallSoon(func() {
-				_, err := loopnode.Getaddrinfo(e.loop.Context(nil), "some.example", "1", loopnode.Hints{})
+				_, err := loopnode.Getaddrinfo(e.loop.Context(noCtx), "some.example", "1", loopnode.Hints{})
 				_ = f.SetResult(err)
 			})
 			err, _ := f.Await(e.ctx)

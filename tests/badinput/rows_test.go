@@ -126,6 +126,7 @@ func alone(t *testing.T, do func(e *env) error) (told []string, got error) {
 	return e.told, err
 }
 
+// writer hides that a Builder is one, which hclog would ask.
 type writer struct{ io.Writer }
 
 // descriptors are the open ones of this process and what they lead to; none

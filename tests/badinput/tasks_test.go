@@ -111,7 +111,7 @@ func TestTasks(t *testing.T) {
 				k = task(e.ctx, func(ctx context.Context) error { _, err := k.Await(ctx); return err })
 				return second(k.Await(e.ctx))
 			}},
-		{name: "the ctx of a task used in another", is: loopnode.ErrWouldBlock, says: []string{"outside of it"},
+		{name: "the ctx of a task used in another", is: loopnode.ErrWouldBlock, says: []string{"its own function gets"},
 			do: func(e *env) error {
 				return second(task(e.ctx, func(context.Context) error { return loopnode.Sleep(e.ctx, time.Second) }).Await(e.ctx))
 			}},
