@@ -105,7 +105,7 @@ func TestAskingACluster(t *testing.T) {
 			{[]string{"demo.add", "[1,2]", "--on", "n1/io-0"}, exitOK, "3\n", nil},
 			{[]string{"demo.add", "[1,2"}, exitUsage, "", []string{"--on is missing"}},
 			{[]string{"demo.add", "[1,2", "--on", "n1/io-0"}, exitUsage, "", []string{"is not JSON"}},
-			{[]string{"demo.add", `"x"`, "--on", "n2/io-0"}, exitUsage, "", []string{"not a []int"}},
+			{[]string{"demo.add", `"x"`, "--on", "n2/io-0"}, exitUsage, "", []string{"does not fit the type []int"}},
 			{[]string{"demo.add", "[1]", "--on", "io-0"}, exitUsage, "", []string{"n1/admin"}},
 			{[]string{"demo.ad", "[1]", "--on", "n2/io-0"}, exitNotFound, "", []string{"demo.ad", "functions of n2", "demo.add"}},
 			{[]string{"demo.ad", "[1]", "--on", "n1/io-0"}, exitNotFound, "", []string{"demo.ad", "functions of n1", "demo.add"}},
