@@ -123,7 +123,7 @@ func (c *conn) announced(ctx context.Context) (Transport, error) {
 		c.Abort()
 		return nil, err
 	}
-	if err := ownFault(c.reason); err != nil {
+	if err := c.unmade(); err != nil {
 		return nil, err
 	}
 	return c, nil

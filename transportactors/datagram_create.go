@@ -89,7 +89,7 @@ func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol)
 		d.Abort()
 		return nil, err
 	}
-	if err := ownFault(d.reason); err != nil {
+	if err := d.unmade(); err != nil {
 		return nil, err
 	}
 	return d, nil

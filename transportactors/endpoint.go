@@ -2,6 +2,7 @@ package transportactors
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"runtime"
 	"syscall"
@@ -71,6 +72,16 @@ func ownFault(reason error) error {
 		return reason
 	}
 	return nil
+}
+
+// unmade is why the one who asked for the transport does not get it, once
+// ConnectionMade had its turn: the protocol failed, or never heard of it because
+// somebody aborted the transport first.
+func (e *endpoint) unmade() error {
+	if err := ownFault(e.reason); err != nil || e.started {
+		return err
+	}
+	return fmt.Errorf("%w before it was announced: %s", ErrClosed, e.self)
 }
 
 // reportPanic tells the loop's exception handler; a fatal one leaves the loop's

@@ -54,10 +54,17 @@ func leave(m ender) {
 	}
 }
 
-// close ends everything on a loop that closes.
+// close ends everything on a loop that closes. A protocol that leaves by Goexit
+// or a fatal panic does not keep the others from their end.
 func (h *hub) close() {
 	h.closing = true
+	defer func() {
+		if len(h.members) > 0 {
+			h.close()
+		}
+	}()
 	for m := range h.members {
+		delete(h.members, m) // so that none is asked twice
 		m.loopClosed()
 	}
 }

@@ -32,11 +32,7 @@ func startProcess(ctx context.Context, o *processOptions, factory func() Subproc
 		err = s.attach(&e)
 	}
 	if err == nil {
-		s.proto, err = fromFactory(factory, func() {
-			e.closeAll()
-			s.Close()
-			s.listen() // the loop reaps it
-		})
+		s.proto, err = fromFactory(factory, s.abandon)
 	}
 	if err == nil {
 		err = s.announce(ctx)

@@ -127,14 +127,19 @@ func (s *subprocess) waitAside() {
 	}()
 }
 
-// destroy kills the child and waits until it is reaped: what is left of a start
-// that failed or was given up. The protocol hears the rest later, if it heard
-// the beginning.
-func (s *subprocess) destroy(ctx context.Context) {
+// abandon kills the child and leaves the rest to the loop.
+func (s *subprocess) abandon() {
 	s.Close()
 	if !s.started {
 		s.listen()
 	}
+}
+
+// destroy kills the child and waits until it is reaped: what is left of a start
+// that failed or was given up. The protocol hears the rest later, if it heard
+// the beginning.
+func (s *subprocess) destroy(ctx context.Context) {
+	s.abandon()
 	_, _ = s.wait(context.WithoutCancel(ctx)) // a second cancellation leaves the rest to the loop
 }
 
@@ -244,21 +249,24 @@ func (s *subprocess) loopClosed() {
 		return
 	}
 	s.closing, s.reason = true, s.loop.CloseReason()
-	for _, c := range s.pipes {
+	// Why deferred: what a protocol does with one piece of news must not cost the
+	// rest, least of all the end of the child.
+	defer s.end()
+	defer s.killAndReap()
+	for _, c := range slices.Backward(s.pipes[:]) {
 		if c != nil {
-			c.loopClosed()
+			defer c.loopClosed()
 		}
 	}
-	if !s.exited {
-		s.killAndReap()
-	}
-	s.end()
 }
 
 // closePatience is how long closing the loop waits for a child that was killed.
 const closePatience = time.Second
 
 func (s *subprocess) killAndReap() {
+	if s.exited {
+		return
+	}
 	_ = s.child.Signal(syscall.SIGKILL) // an end of its own is as good
 	if s.child.WaitFor(closePatience) {
 		s.onExit()

@@ -69,6 +69,9 @@ func fileMayGo(ctx context.Context, t Transport) error {
 	if t.Loop() != l {
 		return fmt.Errorf("%w: the transport lives on loop %s", loopnode.ErrWrongLoop, t.Loop().Name())
 	}
+	if err := notFed(t); err != nil {
+		return err
+	}
 	switch t := t.(type) {
 	case *conn:
 		switch {

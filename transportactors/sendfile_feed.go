@@ -33,6 +33,15 @@ type feeder struct {
 // feedPiece is how much is read and written at once.
 const feedPiece = 16 << 10
 
+// notFed answers ErrSendfile while a feeder has the protocol's place: a second one
+// would take the first for the user's protocol, and TLS would get plain pieces.
+func notFed(t Transport) error {
+	if _, fed := t.Protocol().(*feeder); fed {
+		return fmt.Errorf("%w: %v", ErrSendfile, t)
+	}
+	return nil
+}
+
 // feed reads what job says aside and writes it to t.
 func feed(ctx context.Context, t feedable, job *sendfile.Job) error {
 	f := &feeder{t: t, user: receiverOf(t.Protocol()), paused: t.writingPaused()}

@@ -171,8 +171,11 @@ func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
 		t.Abort()
 		return nil, err
 	}
-	if err := ownFault(t.reason); err != nil {
+	switch err := ownFault(t.reason); {
+	case err != nil:
 		return nil, err
+	case !t.told: // lost between the handshake and the announcement
+		return nil, errShaking
 	}
 	return t, nil
 }

@@ -17,7 +17,7 @@ import (
 // ones but WithTLS. Errors besides those of the handshake, all of which leave t
 // as it was: loopnode.ErrInvalidArgument (no stream transport, a configuration
 // that cannot work, bytes that a Stream has read ahead and that are no TLS),
-// ErrClosed. asyncio: loop.start_tls.
+// ErrClosed, ErrWriteEOF, ErrSendfile. asyncio: loop.start_tls.
 func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, serverSide bool, opts ...Option) (Transport, error) {
 	l, err := home(ctx)
 	if err != nil {
@@ -114,14 +114,17 @@ func (c *conn) startable() error {
 	case c.eof:
 		return fmt.Errorf("%w: the peer of %v has ended its output", ErrClosed, c)
 	}
-	return nil
+	if err := notFed(c); err != nil {
+		return err
+	}
+	return c.writable("StartTLS")
 }
 
 func (t *tlsTransport) startable() error {
 	if t.top != nil {
 		return errStarted
 	}
-	return nil
+	return notFed(t)
 }
 
 var errStarted = invalid("the transport is already under TLS: use the one that StartTLS returned")
