@@ -36,7 +36,7 @@ type subprocess struct {
 	ending  bool // ConnectionLost is queued
 	ended   bool
 	reason  error
-	waiters []*loopnode.Future[int]
+	waiters waiters
 
 	sys   *actors.System // nil until somebody asks for the actor
 	actor actors.Ref
@@ -183,12 +183,7 @@ func (s *subprocess) exit(code int) {
 
 // settle tells those who wait that the child has ended.
 func (s *subprocess) settle() {
-	for _, f := range s.waiters {
-		if !f.Done() {
-			_ = f.SetResult(s.code)
-		}
-	}
-	s.waiters = nil
+	s.waiters.wake()
 	s.dismiss()
 	s.maybeEnd()
 }
@@ -307,13 +302,8 @@ func (s *subprocess) wait(ctx context.Context) (int, error) {
 	if s.exited {
 		return s.code, nil
 	}
-	f := loopnode.NewFuture[int](s.loop)
-	s.waiters = append(s.waiters, f)
-	code, err := f.Await(ctx)
-	if err != nil {
-		s.waiters = slices.DeleteFunc(s.waiters, func(w *loopnode.Future[int]) bool { return w == f })
-	}
-	return code, err
+	err := s.waiters.wait(ctx, s.loop)
+	return s.code, err
 }
 
 func (s *subprocess) Pid() int                         { return s.pid }

@@ -24,7 +24,7 @@ type Server struct {
 	serving   bool
 	closed    bool
 	count     int // connections on all loops, and on their way to them
-	waiters   []*loopnode.Future[struct{}]
+	waiters   waiters
 	forever   *loopnode.Future[struct{}] // ServeForever waits for it
 	failed    atomic.Uint64
 }
@@ -172,10 +172,7 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 	if s.closed && s.count == 0 {
 		return nil
 	}
-	f := loopnode.NewFuture[struct{}](s.loop)
-	s.waiters = append(s.waiters, f)
-	_, err := f.Await(ctx)
-	return err
+	return s.waiters.wait(ctx, s.loop)
 }
 
 // settle wakes who waits for the end of everything.
@@ -187,12 +184,7 @@ func (s *Server) settle() {
 		b.part()
 	}
 	s.branches = nil
-	for _, f := range s.waiters {
-		if !f.Done() {
-			_ = f.SetResult(struct{}{})
-		}
-	}
-	s.waiters = nil
+	s.waiters.wake()
 }
 
 // ServeForever lets clients in and waits until the task is cancelled or the

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -96,7 +95,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 // Drain waits until the peer has taken enough for more to be written.
 func (s *Stream) Drain() error {
 	for s.paused && !s.lost {
-		if err := s.waitIn(&s.drainers); err != nil {
+		if err := s.drainers.wait(s.ctx, s.loop); err != nil {
 			return err
 		}
 	}
@@ -124,21 +123,11 @@ func (s *Stream) Close() error {
 // Close. It does not close.
 func (s *Stream) WaitClosed() error {
 	for !s.lost {
-		if err := s.waitIn(&s.enders); err != nil {
+		if err := s.enders.wait(s.ctx, s.loop); err != nil {
 			return err
 		}
 	}
 	return s.reason
-}
-
-func (s *Stream) waitIn(list *[]*loopnode.Future[struct{}]) error {
-	f := loopnode.NewFuture[struct{}](s.loop)
-	*list = append(*list, f)
-	_, err := f.Await(s.ctx)
-	if err != nil { // given up: it is not to pile up while the peer is slow
-		*list = slices.DeleteFunc(*list, func(w *loopnode.Future[struct{}]) bool { return w == f })
-	}
-	return err
 }
 
 var _ io.ReadWriteCloser = (*Stream)(nil)

@@ -24,8 +24,8 @@ type streamProtocol struct {
 	reason  error
 
 	reader   *loopnode.Future[struct{}]
-	drainers []*loopnode.Future[struct{}]
-	enders   []*loopnode.Future[struct{}]
+	drainers waiters
+	enders   waiters
 }
 
 // ConnectionMade starts the task of a server's connection.
@@ -59,30 +59,21 @@ func (p *streamProtocol) PauseWriting() { p.paused = true }
 // ResumeWriting wakes who waits in Write.
 func (p *streamProtocol) ResumeWriting() {
 	p.paused = false
-	wake(&p.drainers)
+	p.drainers.wake()
 }
 
 // ConnectionLost wakes everybody.
 func (p *streamProtocol) ConnectionLost(reason error) {
 	p.lost, p.reason = true, reason
 	p.wakeReader()
-	wake(&p.drainers)
-	wake(&p.enders)
+	p.drainers.wake()
+	p.enders.wake()
 }
 
 func (p *streamProtocol) wakeReader() {
 	if p.reader != nil && !p.reader.Done() {
 		_ = p.reader.SetResult(struct{}{})
 	}
-}
-
-func wake(list *[]*loopnode.Future[struct{}]) {
-	for _, f := range *list {
-		if !f.Done() {
-			_ = f.SetResult(struct{}{})
-		}
-	}
-	*list = nil
 }
 
 // inputError is what Read returns when nothing is left to read, nil when more
