@@ -73,7 +73,8 @@ type SubprocessTransport interface {
 	Close()
 	// IsClosing is true from Close on.
 	IsClosing() bool
-	// SetProtocol makes p the receiver of everything that follows.
+	// SetProtocol makes p the receiver of everything that follows; with nil
+	// nobody hears it.
 	SetProtocol(p SubprocessProtocol)
 	// Protocol is the current receiver.
 	Protocol() SubprocessProtocol

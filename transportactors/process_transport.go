@@ -306,14 +306,20 @@ func (s *subprocess) wait(ctx context.Context) (int, error) {
 	return s.code, err
 }
 
-func (s *subprocess) Pid() int                         { return s.pid }
-func (s *subprocess) Returncode() (int, bool)          { return s.code, s.exited }
-func (s *subprocess) Loop() *loopnode.Loop             { return s.loop }
-func (s *subprocess) IsClosing() bool                  { return s.closing }
-func (s *subprocess) Protocol() SubprocessProtocol     { return s.proto }
-func (s *subprocess) SetProtocol(p SubprocessProtocol) { s.proto = p }
-func (s *subprocess) Terminate() error                 { return s.SendSignal(syscall.SIGTERM) }
-func (s *subprocess) Kill() error                      { return s.SendSignal(syscall.SIGKILL) }
+func (s *subprocess) Pid() int                     { return s.pid }
+func (s *subprocess) Returncode() (int, bool)      { return s.code, s.exited }
+func (s *subprocess) Loop() *loopnode.Loop         { return s.loop }
+func (s *subprocess) IsClosing() bool              { return s.closing }
+func (s *subprocess) Protocol() SubprocessProtocol { return s.proto }
+func (s *subprocess) Terminate() error             { return s.SendSignal(syscall.SIGTERM) }
+func (s *subprocess) Kill() error                  { return s.SendSignal(syscall.SIGKILL) }
+
+func (s *subprocess) SetProtocol(p SubprocessProtocol) {
+	if p == nil {
+		p = BaseSubprocessProtocol{}
+	}
+	s.proto = p
+}
 
 func (s *subprocess) PipeTransport(fd int) Transport {
 	if fd < 0 || fd >= len(s.pipes) || s.pipes[fd] == nil {

@@ -76,8 +76,16 @@ func Lookup(addr actors.Address) (Ref, bool) {
 
 func (d *door) ref() Ref { return Ref{d.addr, d} }
 
-func (c *conn) Ref() Ref     { return c.reach(c) }
 func (d *datagram) Ref() Ref { return d.reach(d) }
+
+// Ref is that of the TLS transport once there is one: nothing from elsewhere
+// may go out under TLS as it is.
+func (c *conn) Ref() Ref {
+	if c.top != nil {
+		return c.top.Ref()
+	}
+	return c.reach(c)
+}
 
 // reach is the Ref of t, which is the transport around e.
 func (e *endpoint) reach(t addressed) Ref {

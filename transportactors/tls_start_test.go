@@ -84,6 +84,9 @@ func TestStartTLS(t *testing.T) {
 			if found, ok := Lookup(ref.Address()); !ok || found != secure.Ref() {
 				return errors.New("the old address does not lead to the new transport")
 			}
+			if plain.Ref() != secure.Ref() {
+				return errors.New("a ref asked of the old transport goes under TLS")
+			}
 			if tr, err := StartTLS(ctx, plain, here, theTLSWorld().clientConfig(), false, WithServerHostname("localhost")); tr != nil || !errors.Is(err, loopnode.ErrInvalidArgument) {
 				return fmt.Errorf("the old transport was taken again: %v, %w", tr, err)
 			}

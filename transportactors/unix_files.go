@@ -33,7 +33,7 @@ const MaxFiles = 253
 // loopnode.ErrInvalidArgument.
 func SendFiles(t Transport, data []byte, files ...*os.File) error {
 	c, ok := t.(*conn)
-	if !ok || !c.isUnix() {
+	if !ok || !c.isUnix() || c.top != nil {
 		return invalid("files can be sent over a UNIX stream connection without TLS, not over %v", t)
 	}
 	switch {
