@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -479,6 +480,11 @@ func TestTLSArguments(t *testing.T) {
 			}
 			_, _, err = CreateConnection(ctx, func() *probe { return here }, "unix", path, withTLS, WithServerHostname("localhost"))
 			must(t, err)
+			for _, tr := range []Transport{here.t, here.t.(*tlsTransport).lower.(*conn)} {
+				if err := SendFiles(tr, []byte("plain"), os.Stdin); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					t.Errorf("files under TLS: %v", err)
+				}
+			}
 			must(t, here.t.Write([]byte("over a path")))
 			must(t, eventually(ctx, func() bool { return string(there.data) == "over a path" }))
 			here.t.Close()

@@ -25,7 +25,8 @@ func (c *conn) Write(p []byte) error {
 		}
 	}
 	c.queue.add(p)
-	return c.queued()
+	c.queued()
+	return nil
 }
 
 func (c *conn) Writelines(pieces [][]byte) error {
@@ -46,10 +47,10 @@ func (c *conn) Writelines(pieces [][]byte) error {
 	for _, p := range pieces {
 		c.queue.add(p)
 	}
-	if c.queue.size == 0 {
-		return nil
+	if c.queue.size > 0 {
+		c.queued()
 	}
-	return c.queued()
+	return nil
 }
 
 // writable tells whether the state takes more output.
@@ -71,10 +72,9 @@ func (c *conn) writable(method string) error {
 }
 
 // queued watches for room and looks at the high water mark.
-func (c *conn) queued() error {
+func (c *conn) queued() {
 	c.interest()
 	c.checkHigh()
-	return nil
 }
 
 func (c *conn) checkHigh() {

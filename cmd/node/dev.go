@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 
 	"github.com/hashicorp/go-hclog"
@@ -67,7 +68,8 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 		host, port, _ := net.SplitHostPort(all[i].room.Address())
 		fmt.Fprintf(out, "  nc %s %s\n", host, port)
 	}
-	fmt.Fprintf(out, "and in a third one:\n  loopmesh ls\n  loopmesh conn ls\n  loopmesh func call demo.add '[1,2]' --on %s/io-0\n", all[len(all)-1].node.Name())
+	self := calledAs(os.Args[0])
+	fmt.Fprintf(out, "and in a third one:\n  %[1]s ls\n  %[1]s conn ls\n  %[1]s func call demo.add '[1,2]' --on %[2]s/io-0\n", self, all[len(all)-1].node.Name())
 	fmt.Fprintln(out, "Ctrl-C ends it.")
 	<-ctx.Done()
 	fmt.Fprintln(out, "leaving; once more ends it at once")

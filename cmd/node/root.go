@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -133,4 +134,13 @@ func newCompletion() *cobra.Command {
 			return script(cmd.Root(), cmd.OutOrStdout())
 		},
 	}
+}
+
+// calledAs is what a user types to call this program, given how it was started:
+// "go run" builds it in a folder of its own, where nobody would look for it.
+func calledAs(arg0 string) string {
+	if dir := filepath.Dir(arg0); filepath.Base(dir) == "exe" && strings.Contains(dir, "go-build") {
+		return "go run ./cmd/node"
+	}
+	return "loopmesh"
 }

@@ -113,7 +113,7 @@ func announce(out io.Writer, r *resident) {
 		fmt.Fprintf(out, "  chat    %s\n", r.room.Address())
 	}
 	if at, ok := strings.CutPrefix(r.node.URL(), "nats://"); ok {
-		fmt.Fprintf(out, "  join    loopmesh start --name NAME --join %s\n", at)
+		fmt.Fprintf(out, "  join    %s start --name NAME --join %s\n", calledAs(os.Args[0]), at)
 	}
 	fmt.Fprintf(out, "  socket  %s\n", r.admin.Path())
 	fmt.Fprintln(out, "Ctrl-C leaves.")

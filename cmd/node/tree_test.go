@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -60,6 +61,17 @@ func TestEveryCommand(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestHintsNameTheProgramAsItWasStarted(t *testing.T) {
+	for arg0, want := range map[string]string{
+		"loopmesh": "loopmesh", "/usr/local/bin/loopmesh": "loopmesh",
+		filepath.Join("tmp", "go-build123", "b001", "exe", "node"): "go run ./cmd/node",
+	} {
+		if got := calledAs(arg0); got != want {
+			t.Errorf("%s: %q, want %q", arg0, got, want)
+		}
+	}
 }
 
 func TestWordsNobodyKnows(t *testing.T) {
