@@ -36,7 +36,7 @@ func fromEnvironment(cmd *cobra.Command) error {
 			continue
 		}
 		if err := cmd.Flags().Set(name, value); err != nil {
-			return usageError{fmt.Errorf("%s is %q: %w", variable(name), value, err)}
+			return usageError{fmt.Errorf("%s is %q: %w", variable(name), value, plainly(err))}
 		}
 	}
 	return nil

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,9 +24,23 @@ func newRoot(out, errs io.Writer) *cobra.Command {
 	root.SetHelpCommand(newHelp(root))
 	root.SetOut(out)
 	root.SetErr(errs)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{plainly(err)} })
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd) }
 	return root
+}
+
+// plainly says of a flag that wants a number what a user can do about it, not
+// what a parser says of it.
+func plainly(err error) error {
+	var bad *strconv.NumError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	why := "it takes a whole number"
+	if errors.Is(bad, strconv.ErrRange) {
+		why = "the number is too large"
+	}
+	return errors.New(strings.Replace(err.Error(), bad.Error(), why, 1))
 }
 
 // group is a command that only has others. It must refuse a word it does not

@@ -88,6 +88,8 @@ func TestWordsNobodyKnows(t *testing.T) {
 		{"completion", "needs SHELL"},
 		{"conn write x", "needs CONN and TEXT"},
 		{"status n1 n2", "takes one node, got 2"},
+		{"dev --nodes x", `"x" for "--nodes" flag: it takes a whole number`},
+		{"dev --nodes 99999999999999999999", "the number is too large"},
 	} {
 		if s := loopmesh(strings.Fields(c.args)...); s.code != exitUsage || s.out != "" || !strings.Contains(s.errs, c.errs) {
 			t.Errorf("%s: %+v", c.args, s)
