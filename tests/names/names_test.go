@@ -1,5 +1,5 @@
 // Package names checks that every name in the asyncio → Go table of
-// ARCHITECTURE.md exists.
+// docs/asyncio.md exists.
 package names
 
 import (
@@ -22,7 +22,7 @@ var (
 
 func TestTable(t *testing.T) {
 	root := filepath.Join("..", "..")
-	text, err := os.ReadFile(filepath.Join(root, "ARCHITECTURE.md"))
+	text, err := os.ReadFile(filepath.Join(root, "docs", "asyncio.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestTable(t *testing.T) {
 var index string
 
 func TestNothingOfTheIndexIsMissing(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "ARCHITECTURE.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "asyncio.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestNothingOfTheIndexIsMissing(t *testing.T) {
 	}
 	for _, name := range entries {
 		if !strings.Contains(string(text), "\n| `"+name+"` | ") {
-			t.Errorf("%s has no row in the table of ARCHITECTURE.md", name)
+			t.Errorf("%s has no row in docs/asyncio.md", name)
 		}
 	}
 }
@@ -76,8 +76,8 @@ func TestUnknownNamesAreNoticed(t *testing.T) {
 func exported(t *testing.T, root string) map[string]bool {
 	t.Helper()
 	have, embeds := map[string]bool{}, map[string][]string{}
-	for _, dir := range []string{"actors", "loopnode", "transportactors", "cluster"} {
-		entries, err := fs.Glob(os.DirFS(filepath.Join(root, dir)), "*.go")
+	for _, dir := range publicFolders(t, root) {
+		entries, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func exported(t *testing.T, root string) map[string]bool {
 			if strings.HasSuffix(name, "_test.go") {
 				continue
 			}
-			f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, dir, name), nil, parser.SkipObjectResolution)
+			f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,6 +97,27 @@ func exported(t *testing.T, root string) map[string]bool {
 	}
 	promote(have, embeds)
 	return have
+}
+
+// publicFolders are the folders whose packages a user may import.
+func publicFolders(t *testing.T, root string) []string {
+	t.Helper()
+	var dirs []string
+	for _, top := range []string{"actors", "loopnode", "transportactors", "cluster"} {
+		err := fs.WalkDir(os.DirFS(root), top, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() && (d.Name() == "internal" || d.Name() == "testdata") {
+				return fs.SkipDir
+			}
+			if err == nil && d.IsDir() {
+				dirs = append(dirs, path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dirs
 }
 
 // embedded notes which types a struct embeds.
