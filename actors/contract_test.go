@@ -194,7 +194,7 @@ func TestTerminatedCarriesTheReason(t *testing.T) {
 			s.Watch(r, func(t Terminated) { got = append(got, t) })
 			must(t, s.Send(r, "end"))
 			l.settle()
-			if len(got) != 1 || got[0].Who != r || !c.is(got[0].Why) {
+			if len(got) != 1 || got[0].Who != r || !c.is(got[0].Reason) {
 				t.Fatalf("got %v", got)
 			}
 		})

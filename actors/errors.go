@@ -3,31 +3,34 @@ package actors
 import "errors"
 
 // The reasons and refusals of this package. Errors wrap them with text; ask
-// with errors.Is. In Terminated.Why stands one of ErrStopped, ErrUnknown,
+// with errors.Is. In Terminated.Reason stands one of ErrStopped, ErrUnknown,
 // ErrLoopDied, ErrNodeDown, a *Panic, or the error the actor ended with.
 var (
 	// ErrStopped: the actor was asked to stop, or ended itself without an error.
-	ErrStopped = errors.New("actors: the actor stopped")
+	ErrStopped = errors.New("the actor stopped")
 	// ErrUnknown: no actor has this address, or had it and is gone.
-	ErrUnknown = errors.New("actors: no such actor")
+	ErrUnknown = errors.New("no such actor")
 	// ErrLoopDied: the loop under the actor was closed or its goroutine failed.
-	ErrLoopDied = errors.New("actors: the loop under the actor is gone")
+	ErrLoopDied = errors.New("the loop under the actor is gone")
 	// ErrNodeDown: the node of the actor left or was lost.
-	ErrNodeDown = errors.New("actors: the node of the actor is gone")
-	// ErrGoexit: the actor called runtime.Goexit (t.FailNow does) in a hook.
-	ErrGoexit = errors.New("actors: the actor called runtime.Goexit")
+	ErrNodeDown = errors.New("the node of the actor is gone")
+	// ErrGoexit: user code ended its goroutine with runtime.Goexit (t.FailNow does).
+	ErrGoexit = errors.New("the function called runtime.Goexit")
+	// ErrWouldBlock: the call waits, and its goroutine runs a loop, which would
+	// stand still meanwhile.
+	ErrWouldBlock = errors.New("waiting here would block the event loop")
 	// ErrTooManyRestarts: the supervisor's intensity was spent.
-	ErrTooManyRestarts = errors.New("actors: too many restarts")
+	ErrTooManyRestarts = errors.New("too many restarts")
 	// ErrNameTaken: an actor with this name is alive.
-	ErrNameTaken = errors.New("actors: the name is taken")
+	ErrNameTaken = errors.New("the name is taken")
 	// ErrBadAddress: the text is not an address, or a name cannot be part of one.
-	ErrBadAddress = errors.New("actors: bad address")
+	ErrBadAddress = errors.New("bad address")
 	// ErrShutdown: the system was shut down and starts nothing more.
-	ErrShutdown = errors.New("actors: the system was shut down")
+	ErrShutdown = errors.New("the system was shut down")
 	// ErrNoRoute: the address is on another node and nothing carries messages there.
-	ErrNoRoute = errors.New("actors: no route to the node")
+	ErrNoRoute = errors.New("no route to the node")
 	// ErrMailboxFull: too many messages of other nodes wait for the actor.
-	ErrMailboxFull = errors.New("actors: the mailbox is full")
+	ErrMailboxFull = errors.New("the mailbox is full")
 	// ErrNoSender: the message has no sender to answer.
-	ErrNoSender = errors.New("actors: the message has no sender")
+	ErrNoSender = errors.New("the message has no sender")
 )

@@ -18,6 +18,10 @@ type Failure struct {
 	// Reason is a *Panic, ErrGoexit, or the error given to Exit; it is
 	// wrapped with ErrTooManyRestarts when the budget was spent.
 	Reason error
+	// Normal: there was no failure; it ended itself without an error (Exit(nil), or
+	// a loop that was stopped), and is judged because its lifetime is Permanent. Why
+	// a mark: Reason may be another's ErrStopped, which it failed with.
+	Normal bool
 	// Message is what the actor was handling.
 	Message any
 	// Hook is receive, started, restarting, stopping or stopped. A failure in the
@@ -51,7 +55,7 @@ type DeadLetter struct {
 	To      Ref
 	Message any
 	Sender  Ref
-	Why     error
+	Err     error
 }
 
 // Subscription is a bounded stream of events. A subscriber that does not keep
@@ -161,5 +165,5 @@ func (s *System) deadLetter(to Ref, env envelope, why error) {
 	if q, ok := env.sender.at.(asked); ok {
 		q.settle(nil, why)
 	}
-	s.dead.publish(DeadLetter{To: to, Message: env.msg, Sender: env.sender, Why: why})
+	s.dead.publish(DeadLetter{To: to, Message: env.msg, Sender: env.sender, Err: why})
 }

@@ -161,7 +161,7 @@ func (c *cell) begin() *guard.Panic {
 	c.startedAt = c.sys.opts.Now().UnixNano()
 	return guard.Call(func() {
 		if c.actor = c.make(); c.actor == nil {
-			panic("actors: the factory of " + c.path + " returned nil")
+			panic("the factory of actor " + c.path + " returned nil")
 		}
 		c.ctx.now = envelope{msg: Started{}}
 		c.actor.Receive(&c.ctx)

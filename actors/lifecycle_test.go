@@ -314,7 +314,7 @@ func TestTheLoopsEndEndsItsActors(t *testing.T) {
 				ctx.Watch(r)
 				ctx.Ask(r, "never read", 0, func(_ any, err error) { b.add("asker: %v", errors.Is(err, ErrLoopDied)) })
 			case Terminated:
-				b.add("watcher: %v", errors.Is(m.Why, ErrLoopDied))
+				b.add("watcher: %v", errors.Is(m.Reason, ErrLoopDied))
 			}
 		})
 	})
@@ -340,7 +340,7 @@ func TestTheLoopsEndEndsItsActors(t *testing.T) {
 	}
 	late := make(chan Terminated, 1)
 	s.Watch(r, func(t Terminated) { late <- t })
-	if e := <-late; !errors.Is(e.Why, ErrLoopDied) {
+	if e := <-late; !errors.Is(e.Reason, ErrLoopDied) {
 		t.Fatal(e)
 	}
 }
@@ -355,7 +355,7 @@ func TestAskFailsAtOnceOnALoopThatIsClosedButNotReported(t *testing.T) {
 	}
 	told := make(chan Terminated, 2)
 	s.Watch(r, func(t Terminated) { told <- t })
-	if e := recv(t, told, "the end"); !errors.Is(e.Why, ErrLoopDied) {
+	if e := recv(t, told, "the end"); !errors.Is(e.Reason, ErrLoopDied) {
 		t.Fatal(e)
 	}
 	s.LoopClosed(l)

@@ -33,9 +33,9 @@ type Stopped struct{}
 type Terminated struct {
 	// Who is the ref that was given to Watch.
 	Who Ref
-	// Why is ErrStopped, ErrUnknown, ErrLoopDied, ErrNodeDown, a *Panic,
+	// Reason is ErrStopped, ErrUnknown, ErrLoopDied, ErrNodeDown, a *Panic,
 	// or the error the actor ended with.
-	Why error
+	Reason error
 }
 
 // WatchRequest travels to another node when a local actor watches an actor
@@ -50,7 +50,7 @@ type UnwatchRequest struct{}
 type StopRequest struct{}
 
 // Refusal answers an Ask with an error, across nodes too.
-type Refusal struct{ Why error }
+type Refusal struct{ Err error }
 
 // envelope is a message on its way.
 type envelope struct {

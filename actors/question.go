@@ -70,7 +70,7 @@ func (q *question) deliver(env envelope) error {
 
 func (q *question) settleMsg(msg any) bool {
 	if r, ok := msg.(Refusal); ok {
-		return q.settle(nil, r.Why)
+		return q.settle(nil, r.Err)
 	}
 	return q.settle(msg, nil)
 }

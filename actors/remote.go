@@ -95,7 +95,7 @@ func (s *System) deliverEnd(to Ref, t Terminated) error {
 	case *cell:
 		w.ended(t)
 	case *callbackWatcher:
-		w.ended(Terminated{Who: w.as, Why: t.Why})
+		w.ended(Terminated{Who: w.as, Reason: t.Reason})
 	default:
 		return fmt.Errorf("%w: %s, which watched %s", ErrUnknown, to, t.Who)
 	}
@@ -123,7 +123,7 @@ func (s *System) NodeDown(node string, incarnation uint64) {
 		c.postSystem(&nodeNote{node, incarnation})
 	}
 	for _, w := range watches {
-		w.ended(Terminated{Who: w.as, Why: ErrNodeDown})
+		w.ended(Terminated{Who: w.as, Reason: ErrNodeDown})
 	}
 }
 

@@ -23,7 +23,7 @@ func link(t *testing.T) (a, b *System, la, lb *goLoop) {
 				return fmt.Errorf("%w: %s", ErrNodeDown, addr)
 			}
 			if e, ok := msg.(Terminated); ok {
-				msg = Terminated{Who: RefOf(from.Export(e.Who)), Why: e.Why}
+				msg = Terminated{Who: RefOf(from.Export(e.Who)), Reason: e.Reason}
 			}
 			var back Ref
 			if !sender.IsZero() {
@@ -139,7 +139,7 @@ func TestWatchingAcrossNodes(t *testing.T) {
 			}
 		})
 	})
-	if e := recv(t, ends, "the one who never was"); !errors.Is(e.Why, ErrUnknown) {
+	if e := recv(t, ends, "the one who never was"); !errors.Is(e.Reason, ErrUnknown) {
 		t.Fatal(e)
 	}
 	a.Watch(far, func(e Terminated) { ends <- e })
@@ -147,7 +147,7 @@ func TestWatchingAcrossNodes(t *testing.T) {
 	quiet()
 	must(t, a.Send(far, "end"))
 	for range 2 {
-		if e := recv(t, ends, "the end"); e.Who != far || e.Why.Error() != "end" {
+		if e := recv(t, ends, "the end"); e.Who != far || e.Reason.Error() != "end" {
 			t.Fatal(e)
 		}
 	}
@@ -164,7 +164,7 @@ func TestANodesEndTellsItsWatchersOnce(t *testing.T) {
 	far := RefOf(Address{Node: "b", Incarnation: 7, Path: "x"})
 	newer := RefOf(Address{Node: "b", Incarnation: 8, Path: "x"})
 	watching(t, s, l, &b, nil, far, newer)
-	s.Watch(far, func(e Terminated) { b.add("fn %s: %v", e.Who, e.Why) })
+	s.Watch(far, func(e Terminated) { b.add("fn %s: %v", e.Who, e.Reason) })
 	l.settle()
 	s.NodeDown("b", 7)
 	s.NodeDown("b", 7)
@@ -190,7 +190,7 @@ func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
 	if err := s.Send(far, "m"); !errors.Is(err, ErrNoRoute) {
 		t.Fatal(err)
 	}
-	if d := <-dead.C(); d.To != far || d.Message != "m" || !errors.Is(d.Why, ErrNoRoute) {
+	if d := <-dead.C(); d.To != far || d.Message != "m" || !errors.Is(d.Err, ErrNoRoute) {
 		t.Fatal(d)
 	}
 	if err := s.Deliver(Address{Node: "b", Path: "x"}, "m", Ref{}); !errors.Is(err, ErrNoRoute) {
@@ -198,7 +198,7 @@ func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
 	}
 	told := make(chan Terminated, 1)
 	s.Watch(far, func(e Terminated) { told <- e })
-	if e := recv(t, told, "the refusal"); !errors.Is(e.Why, ErrNoRoute) {
+	if e := recv(t, told, "the refusal"); !errors.Is(e.Reason, ErrNoRoute) {
 		t.Fatal(e)
 	}
 	s.RouteRemote(func(Address, any, Ref) error { return nil })

@@ -39,7 +39,7 @@ func (s *System) Spawn(on Loop, name string, factory func() Actor, opts ...Spawn
 
 func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor, opts []SpawnOption) (Ref, error) {
 	if factory == nil || on == nil {
-		return Ref{}, errors.New("actors: spawn needs a loop and a factory")
+		return Ref{}, errors.New("Spawn needs a loop and a factory, one of them is nil")
 	}
 	if strings.HasPrefix(name, "$") {
 		return Ref{}, fmt.Errorf("%w: %q: names that begin with $ are the system's", ErrBadAddress, name)

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 
@@ -31,14 +30,23 @@ type report struct {
 	why   error
 	msg   any
 	hook  hookKind
+	// normal: the actor ended itself without an error. Why a mark of its own:
+	// errors.Is(why, ErrStopped) is also true for a failure with another's end.
+	normal bool
 }
 
 // failed takes what went wrong in the current message to the supervisor.
 func (c *cell) failed(why error) {
-	if q, ok := c.ctx.now.sender.at.(asked); ok {
-		q.settle(nil, why) // who asked should not wait for the deadline
-	}
+	c.refuseAsk(why)
 	c.fail(noHook, c.ctx.now.msg, why)
+}
+
+// refuseAsk answers the Ask whose message is the current one with an error, so
+// that its sender does not wait for the deadline.
+func (c *cell) refuseAsk(why error) {
+	if q, ok := c.ctx.now.sender.at.(asked); ok {
+		q.settle(nil, why)
+	}
 }
 
 func (c *cell) fail(kind hookKind, msg any, why error) {
@@ -65,14 +73,16 @@ func (c *cell) leave() {
 		c.stop(cmp.Or(why, ErrStopped))
 		return
 	}
-	if why == nil && c.lives(c.supervisor().strategy) != Permanent {
+	if why != nil {
+		c.failed(why)
+		return
+	}
+	if c.lives(c.supervisor().strategy) != Permanent {
 		c.stop(ErrStopped)
 		return
 	}
-	if why == nil {
-		why = ErrStopped
-	}
-	c.failed(why)
+	c.refuseAsk(ErrStopped)
+	c.escalate(&report{child: c, life: c.life, why: ErrStopped, msg: c.ctx.now.msg, normal: true})
 }
 
 func (c *cell) supervisor() *supervisor {
@@ -112,7 +122,7 @@ func (s *supervisor) handle(r *report) {
 	if c.phase != alive || c.comingBack || r.life != c.life {
 		return // a sibling's failure restarts it already, or it ends
 	}
-	f := Failure{Who: c.ref(), Reason: r.why, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
+	f := Failure{Who: c.ref(), Reason: r.why, Normal: r.normal, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
 	f.Directive = s.directive(c, &f)
 	if f.Directive == Restart && !s.admit() {
 		intensity, period := s.strategy.Limits()
@@ -144,7 +154,7 @@ func (s *supervisor) directive(c *cell, f *Failure) Directive {
 	case Permanent:
 		return Restart
 	case Transient:
-		if !errors.Is(f.Reason, ErrStopped) {
+		if !f.Normal {
 			return Restart
 		}
 	}

@@ -269,3 +269,50 @@ func TestADecisionThatPanicsIsPartOfTheReason(t *testing.T) {
 		t.Errorf("%v because of %v", d, f.Reason)
 	}
 }
+
+func TestATransientActorThatFailsWithAnothersEndIsRestarted(t *testing.T) {
+	l, s := onHand(t)
+	var b book
+	target := spawn(t, s, l, "target", func() Actor { return ponger{} })
+	l.settle()
+	s.Stop(target)
+	l.settle()
+	r := spawn(t, s, l, "a", b.recorder(func(ctx *Context, _ int) {
+		switch ctx.Message() {
+		case "use":
+			ctx.Exit(ctx.Send(target, "m")) // wraps the target's ErrStopped
+		case "leave":
+			ctx.Exit(nil)
+		}
+	}), WithLifetime(Transient))
+	must(t, s.Send(r, "use"))
+	l.settle()
+	b.want(t, "Started#1", "use#1", "Restarting#1", "Started#2")
+	must(t, s.Send(r, "leave"))
+	l.settle()
+	b.want(t, "Started#1", "use#1", "Restarting#1", "Started#2", "leave#2", "Stopping#2", "Stopped#2")
+}
+
+func TestOnlyANormalEndIsMarkedNormal(t *testing.T) {
+	l, s := onHand(t)
+	failures := s.Failures(8)
+	defer failures.Close()
+	r := spawn(t, s, l, "a", func() Actor {
+		return Func(func(ctx *Context) {
+			switch m := ctx.Message().(type) {
+			case error:
+				ctx.Exit(m)
+			case string:
+				ctx.Exit(nil)
+			}
+		})
+	}, WithLifetime(Permanent))
+	must(t, s.Send(r, ErrStopped))
+	must(t, s.Send(r, "leave"))
+	l.settle()
+	for _, want := range []bool{false, true} {
+		if f := <-failures.C(); f.Normal != want || f.Directive != Restart {
+			t.Errorf("%+v", f)
+		}
+	}
+}

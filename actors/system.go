@@ -215,7 +215,7 @@ func (s *System) Shutdown(ctx context.Context) error {
 		s.mu.Lock()
 		left := s.live
 		s.mu.Unlock()
-		return fmt.Errorf("actors: shutdown: %d actors have not ended, their loops do not run or a hook blocks: %w", left, context.Cause(ctx))
+		return fmt.Errorf("shutdown of the actor system: %d actors have not ended, their loops do not run or a hook blocks: %w", left, context.Cause(ctx))
 	}
 }
 

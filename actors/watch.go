@@ -24,7 +24,7 @@ type watchNote struct {
 // refuse tells the watcher at once, unless the note was taken in the meantime.
 func (w *watchNote) refuse(why error) {
 	if w.answered.CompareAndSwap(false, true) {
-		w.key.by.ended(Terminated{Who: w.key.as, Why: why})
+		w.key.by.ended(Terminated{Who: w.key.as, Reason: why})
 	}
 }
 
@@ -58,7 +58,7 @@ func (c *cell) tellWatchers(why error) {
 	}
 	slices.SortFunc(keys, func(a, b watchKey) int { return int(all[a]) - int(all[b]) })
 	for _, k := range keys {
-		k.by.ended(Terminated{Who: k.as, Why: why})
+		k.by.ended(Terminated{Who: k.as, Reason: why})
 	}
 }
 
@@ -127,7 +127,7 @@ func (c *cell) nodeDown(n *nodeNote) {
 			continue
 		}
 		if onNode(r.far.Value(), n.node, n.incarnation) {
-			c.notice(Terminated{Who: r, Why: ErrNodeDown})
+			c.notice(Terminated{Who: r, Reason: ErrNodeDown})
 		}
 	}
 }
@@ -154,7 +154,7 @@ func (w *callbackWatcher) address() Address { return w.named(w) }
 
 func (w *callbackWatcher) deliver(env envelope) error {
 	if t, ok := env.msg.(Terminated); ok {
-		w.ended(Terminated{Who: w.as, Why: t.Why})
+		w.ended(Terminated{Who: w.as, Reason: t.Reason})
 	}
 	return nil
 }
@@ -194,11 +194,11 @@ func (s *System) watch(key watchKey, self Ref) {
 	case c != nil:
 		c.postSystem(&watchNote{key: key})
 	case here:
-		key.by.ended(Terminated{Who: key.as, Why: ErrUnknown})
+		key.by.ended(Terminated{Who: key.as, Reason: ErrUnknown})
 	default:
 		_ = self.Address() // from here on the answer, or the node's end, finds the watcher
 		if err := s.route(key.as.far.Value(), envelope{WatchRequest{}, self}); err != nil {
-			key.by.ended(Terminated{Who: key.as, Why: err})
+			key.by.ended(Terminated{Who: key.as, Reason: err})
 		}
 	}
 }

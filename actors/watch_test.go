@@ -18,7 +18,7 @@ func watching(t *testing.T, s *System, l Loop, b *book, also func(*Context), ref
 					ctx.Watch(r)
 				}
 			case Terminated:
-				b.add("%s: %v", m.Who, m.Why)
+				b.add("%s: %v", m.Who, m.Reason)
 			}
 			if also != nil {
 				also(ctx)
@@ -87,7 +87,7 @@ func TestASuspendedWatcherHearsOfTheEndAfterItsResume(t *testing.T) {
 			case Started:
 				ctx.Watch(r)
 			case Terminated:
-				b.add("ended %v", m.Why == ErrStopped)
+				b.add("ended %v", m.Reason == ErrStopped)
 			}
 		})
 	})
@@ -116,7 +116,7 @@ func TestARestartedWatcherWatchesOnlyWhatItsNewLifeAskedFor(t *testing.T) {
 					ctx.Watch(x)
 				}
 			case Terminated:
-				b.add("%v", m.Why)
+				b.add("%v", m.Reason)
 			case string:
 				panic(m)
 			}
@@ -159,8 +159,8 @@ func TestEveryWatchIsAnsweredOnceWhileActorsComeAndGo(t *testing.T) {
 		var times [2]atomic.Int32
 		tell := func(n int) func(Terminated) {
 			return func(e Terminated) {
-				if times[n].Add(1) != 1 || !errors.Is(e.Why, ErrStopped) {
-					t.Errorf("told again, or %v", e.Why)
+				if times[n].Add(1) != 1 || !errors.Is(e.Reason, ErrStopped) {
+					t.Errorf("told again, or %v", e.Reason)
 				}
 				heard.Add(1)
 				all.Done()
@@ -291,7 +291,7 @@ func TestAnActorThatCannotStartAnswersWhoFoundIt(t *testing.T) {
 		t.Fatal("it started on a closed loop")
 	}
 	recv(t, q.done, "an answer")
-	if !errors.Is(q.err, ErrLoopDied) || !errors.Is(recv(t, ended, "the end").Why, ErrLoopDied) {
+	if !errors.Is(q.err, ErrLoopDied) || !errors.Is(recv(t, ended, "the end").Reason, ErrLoopDied) {
 		t.Error(q.err)
 	}
 }

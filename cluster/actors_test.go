@@ -72,7 +72,7 @@ func TestActorsOfTwoNodesTalk(t *testing.T) {
 	wantIs(t, err, ErrPanic)
 	// Whoever asked is told before the actor has ended; until then, why it ends is
 	// the answer to everybody.
-	wantIs(t, receive(t, "the end of the first one", ends).Why, ErrPanic)
+	wantIs(t, receive(t, "the end of the first one", ends).Reason, ErrPanic)
 	_, err = nodes[0].Actors().Ask(testCtx(t), far, hail{"the first one is gone"})
 	wantIs(t, err, actors.ErrUnknown)
 	_, err = ask(unregistered{})
@@ -100,7 +100,7 @@ func TestALoopOfAnotherNodeIsAnActor(t *testing.T) {
 	if err := loop.CallSoonThreadsafe(func() { panic(loopnode.Fatal(errShut)) }); err != nil {
 		t.Fatal(err)
 	}
-	if e := receive(t, "the death of the loop", ends); e.Who != far || !errors.Is(e.Why, ErrLoopDied) {
+	if e := receive(t, "the death of the loop", ends); e.Who != far || !errors.Is(e.Reason, ErrLoopDied) {
 		t.Fatal(e)
 	}
 }
@@ -131,14 +131,14 @@ func TestWatchingAnActorOfAnotherNode(t *testing.T) {
 		return r
 	}
 	absent := watch("n2", "nobody")
-	if e := receive(t, "the one who never was", ends); e.Who != absent || !errors.Is(e.Why, actors.ErrUnknown) {
+	if e := receive(t, "the one who never was", ends); e.Who != absent || !errors.Is(e.Reason, actors.ErrUnknown) {
 		t.Fatal(e)
 	}
 	leaving := watch("n2", "parrot")
 	if err := nodes[0].Actors().Send(leaving, hail{"end"}); err != nil {
 		t.Fatal(err)
 	}
-	if e := receive(t, "an end with a reason", ends); e.Who != leaving || !errors.Is(e.Why, errShut) {
+	if e := receive(t, "an end with a reason", ends); e.Who != leaving || !errors.Is(e.Reason, errShut) {
 		t.Fatal(e)
 	}
 	dying := watch("n3", "parrot")
@@ -146,7 +146,7 @@ func TestWatchingAnActorOfAnotherNode(t *testing.T) {
 		t.Fatal(err) // the watch went before it: it is known there
 	}
 	die(nodes[2])
-	if e := receive(t, "the death of the node", ends); e.Who != dying || !errors.Is(e.Why, ErrNodeDown) {
+	if e := receive(t, "the death of the node", ends); e.Who != dying || !errors.Is(e.Reason, ErrNodeDown) {
 		t.Fatal(e)
 	}
 	select {
@@ -198,7 +198,7 @@ func TestAConnectionOfAnotherNodeIsAnActor(t *testing.T) {
 	if b, err := io.ReadAll(c); err != nil || string(b) != "from afar" {
 		t.Fatalf("%q, %v", b, err)
 	}
-	if e := receive(t, "the end of the connection", ends); e.Who != far || !errors.Is(e.Why, ErrStopped) {
+	if e := receive(t, "the end of the connection", ends); e.Who != far || !errors.Is(e.Reason, ErrStopped) {
 		t.Fatal(e)
 	}
 }
@@ -209,7 +209,7 @@ func TestStoppingAnActorOfAnotherNode(t *testing.T) {
 	ends := make(chan actors.Terminated, 1)
 	nodes[0].Actors().Watch(far, func(e actors.Terminated) { ends <- e })
 	nodes[0].Actors().Stop(far)
-	if e := receive(t, "the end", ends); !errors.Is(e.Why, ErrStopped) {
+	if e := receive(t, "the end", ends); !errors.Is(e.Reason, ErrStopped) {
 		t.Fatal(e)
 	}
 }

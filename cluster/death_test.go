@@ -40,7 +40,7 @@ func seeDeaths(t *testing.T, nodes []*Node) {
 		die(victim)
 		wantIs(t, receive(t, "the notice", loop).Reason, ErrNodeDown)
 		took = append(took, time.Since(begin))
-		wantIs(t, receive(t, "the actors' notice", actor).Why, ErrNodeDown)
+		wantIs(t, receive(t, "the actors' notice", actor).Reason, ErrNodeDown)
 		victim.Close()
 	}
 	slices.Sort(took)

@@ -99,10 +99,10 @@ func (t *messageTable) write(f *wire.Frame, msg any) (err error) {
 		f.Function = tellStop
 	case actors.Terminated:
 		f.Function = tellEnd
-		describe(f, m.Why)
+		describe(f, m.Reason)
 	case actors.Refusal:
 		f.Function = tellRefusal
-		describe(f, m.Why)
+		describe(f, m.Err)
 	default:
 		kind := t.of(msg)
 		if kind == nil {
@@ -124,9 +124,9 @@ func (t *messageTable) read(f *wire.Frame, sender actors.Ref) (any, error) {
 	case tellStop:
 		return actors.StopRequest{}, nil
 	case tellEnd:
-		return actors.Terminated{Who: sender, Why: remoteError(sender.String(), "", f)}, nil
+		return actors.Terminated{Who: sender, Reason: remoteError(sender.String(), "", f)}, nil
 	case tellRefusal:
-		return actors.Refusal{Why: remoteError(f.From, "", f)}, nil
+		return actors.Refusal{Err: remoteError(f.From, "", f)}, nil
 	}
 	kind := t.named(f.Function)
 	if kind == nil {

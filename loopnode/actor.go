@@ -18,7 +18,7 @@ type selfActor struct {
 
 // Actor is the loop as an actor of its system, under the loop's name: send it a
 // func() to run it on the loop (an Ask is answered with Called), stop it to stop
-// the loop, watch it to hear why the loop was closed: Terminated.Why is
+// the loop, watch it to hear why the loop was closed: Terminated.Reason is
 // Loop.CloseReason, or actors.ErrLoopDied. Any goroutine; it does not wait.
 // Errors: actors.ErrNameTaken (another loop or actor has the name),
 // actors.ErrShutdown, actors.ErrLoopDied. A ref to a loop of another node is

@@ -36,7 +36,7 @@ func TestALoopIsAnActor(t *testing.T) {
 	if !ran {
 		t.Fatal("the function did not run")
 	}
-	if e := <-ends; e.Who != self || !errors.Is(e.Why, actors.ErrStopped) {
+	if e := <-ends; e.Who != self || !errors.Is(e.Reason, actors.ErrStopped) {
 		t.Fatal(e)
 	}
 	must(t, l.Close())
@@ -53,7 +53,7 @@ func TestWhoWatchesALoopHearsWhyItClosed(t *testing.T) {
 	runTurns(t, l, 3)
 	why := errors.New("the lights went out")
 	must(t, l.CloseWith(why))
-	if e := <-ends; !errors.Is(e.Why, why) || !errors.Is(e.Why, actors.ErrLoopDied) {
+	if e := <-ends; !errors.Is(e.Reason, why) || !errors.Is(e.Reason, actors.ErrLoopDied) {
 		t.Fatal(e)
 	}
 	if _, err := sys.Ask(context.Background(), self, func() {}); !errors.Is(err, actors.ErrLoopDied) {

@@ -23,7 +23,7 @@ type (
 
 // Actor is the transport as an actor of its loop's system: send it WriteRequest,
 // CloseRequest or AbortRequest, watch it to hear why the connection was lost
-// (Terminated.Why is the reason of ConnectionLost, actors.ErrStopped for nil), stop it to close the
+// (Terminated.Reason is the reason of ConnectionLost, actors.ErrStopped for nil), stop it to close the
 // transport. Its address is that of the Ref, so that other nodes reach it, too.
 // Any goroutine. The zero actors.Ref when the system was shut down.
 func (r Ref) Actor() actors.Ref {

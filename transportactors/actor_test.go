@@ -36,7 +36,7 @@ func TestATransportIsAnActor(t *testing.T) {
 			return fmt.Errorf("got %q", there.data)
 		}
 		e, err := aside(ctx, func() (actors.Terminated, error) { return <-ends, nil })
-		if err != nil || e.Who != actor || !errors.Is(e.Why, actors.ErrStopped) {
+		if err != nil || e.Who != actor || !errors.Is(e.Reason, actors.ErrStopped) {
 			return fmt.Errorf("%v, %v", e, err)
 		}
 		_, err = aside(ctx, func() (any, error) { return sys.Ask(ctx, actor, WriteRequest{}) })
@@ -56,8 +56,8 @@ func TestWhoWatchesATransportHearsWhyItWasLost(t *testing.T) {
 		}
 		there.t.Abort() // unread input makes it a reset
 		e, err := aside(ctx, func() (actors.Terminated, error) { return <-ends, nil })
-		if err != nil || !errors.Is(e.Why, syscall.ECONNRESET) {
-			return fmt.Errorf("%v, %v", e.Why, err)
+		if err != nil || !errors.Is(e.Reason, syscall.ECONNRESET) {
+			return fmt.Errorf("%v, %v", e.Reason, err)
 		}
 		return nil
 	})

@@ -80,7 +80,7 @@ type SubprocessTransport interface {
 	Protocol() SubprocessProtocol
 	// Actor is the child as an actor of its loop's system: send it SignalRequest,
 	// WriteRequest (for its stdin) or CloseRequest, watch it to hear its end
-	// (Terminated.Why is an *ExitError, actors.ErrStopped for code 0), stop it to
+	// (Terminated.Reason is an *ExitError, actors.ErrStopped for code 0), stop it to
 	// close the transport. Its address works from other nodes, too.
 	Actor() actors.Ref
 	// Loop is where the transport lives.

@@ -30,8 +30,8 @@ func TestAChildIsAnActor(t *testing.T) {
 		e, err := aside(ctx, func() (actors.Terminated, error) { return <-ends, nil })
 		must(t, err)
 		var exit *ExitError
-		if e.Who != actor || !errors.As(e.Why, &exit) || exit.Code != -9 || exit.Pid != tr.Pid() {
-			return fmt.Errorf("%v", e.Why)
+		if e.Who != actor || !errors.As(e.Reason, &exit) || exit.Code != -9 || exit.Pid != tr.Pid() {
+			return fmt.Errorf("%v", e.Reason)
 		}
 		must(t, p.wait(ctx))
 
@@ -47,8 +47,8 @@ func TestAChildIsAnActor(t *testing.T) {
 		must(t, p.wait(ctx))
 		sys.Watch(tr.Actor(), func(e actors.Terminated) { ends <- e })
 		e, err = aside(ctx, func() (actors.Terminated, error) { return <-ends, nil })
-		if err != nil || !(errors.Is(e.Why, actors.ErrStopped) || errors.Is(e.Why, actors.ErrUnknown)) {
-			t.Error(e.Why, err)
+		if err != nil || !(errors.Is(e.Reason, actors.ErrStopped) || errors.Is(e.Reason, actors.ErrUnknown)) {
+			t.Error(e.Reason, err)
 		}
 		return nil
 	})

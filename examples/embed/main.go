@@ -70,7 +70,7 @@ func newAccount(ledger actors.Ref) actors.Actor {
 		ctx.Ask(ledger, entry{m.name, amount}, time.Second, func(total any, err error) {
 			var answer any = fmt.Sprintf("%s has %d after %d deposits in this life\n", m.name, total, deposits)
 			if err != nil {
-				answer = actors.Refusal{Why: err}
+				answer = actors.Refusal{Err: err}
 			}
 			_ = ctx.Send(client, answer)
 		})
@@ -99,7 +99,7 @@ func newClerk(ledger actors.Ref, out io.Writer) actors.Actor {
 		case actors.Terminated:
 			name := path.Base(m.Who.Address().Path)
 			delete(accounts, name)
-			fmt.Fprintf(out, "%s ended: %v\n", name, m.Why)
+			fmt.Fprintf(out, "%s ended: %v\n", name, m.Reason)
 		}
 	})
 }
