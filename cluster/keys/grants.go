@@ -1,0 +1,135 @@
+package keys
+
+import (
+	"encoding/base64"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Grants are the rights of a node on other nodes. A value does not change; the
+// zero value has no rights. Each right is one text:
+//
+//	call:GLOB      call functions whose names match, with and without an answer
+//	timer:GLOB     the same at a later time (CallLater, CallAt)
+//	write          write to connections, close and abort them
+//	spawn:PROFILE  start the command that the other node knows under that name
+//	admin          stop loops and actors, and whatever else changes a node
+//
+// A glob is matched as by path.Match: * stands for any text, ? for one character.
+type Grants struct{ list []string }
+
+// DefaultGrants are the rights of a node that was given none: it may call, set
+// timers and write. It may not start commands and is no admin.
+func DefaultGrants() Grants { return Grants{[]string{"call:*", "timer:*", "write"}} }
+
+const (
+	maxGrants     = 32  // rights of one node
+	maxRight      = 128 // bytes of one right
+	maxToken      = 1 << 10
+	defaultRights = "d" // token of DefaultGrants
+)
+
+// ParseGrants reads rights. None at all are DefaultGrants; the single word "none"
+// is no right.
+func ParseGrants(rights []string) (Grants, error) {
+	switch {
+	case len(rights) == 0:
+		return DefaultGrants(), nil
+	case len(rights) == 1 && rights[0] == "none":
+		return Grants{}, nil
+	case len(rights) > maxGrants:
+		return Grants{}, fmt.Errorf("%w: %d rights, the most is %d", ErrInvalid, len(rights), maxGrants)
+	}
+	for _, r := range rights {
+		if err := checkRight(r); err != nil {
+			return Grants{}, err
+		}
+	}
+	list := slices.Clone(rights)
+	slices.Sort(list)
+	return Grants{slices.Compact(list)}, nil
+}
+
+func checkRight(r string) error {
+	kind, glob, has := strings.Cut(r, ":")
+	switch kind {
+	case "write", "admin":
+		if !has {
+			return nil
+		}
+	case "call", "timer", "spawn":
+		if _, err := path.Match(glob, ""); err == nil && glob != "" && len(r) <= maxRight && !strings.ContainsAny(glob, ", \n") {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %q is no right: use call:GLOB, timer:GLOB, write, spawn:PROFILE or admin", ErrInvalid, r)
+}
+
+// List are the rights as texts, in order.
+func (g Grants) List() []string { return slices.Clone(g.list) }
+
+// String is the rights for people.
+func (g Grants) String() string {
+	if len(g.list) == 0 {
+		return "none"
+	}
+	return strings.Join(g.list, ",")
+}
+
+// Call reports whether the node may call the function.
+func (g Grants) Call(function string) bool { return g.has("call", function) }
+
+// Timer reports whether the node may call the function at a later time.
+func (g Grants) Timer(function string) bool { return g.has("timer", function) }
+
+// Spawn reports whether the node may start the command of that profile.
+func (g Grants) Spawn(profile string) bool { return g.has("spawn", profile) }
+
+// Write reports whether the node may write to connections.
+func (g Grants) Write() bool { return slices.Contains(g.list, "write") }
+
+// Admin reports whether the node may stop loops and actors.
+func (g Grants) Admin() bool { return slices.Contains(g.list, "admin") }
+
+func (g Grants) has(kind, name string) bool {
+	return slices.ContainsFunc(g.list, func(r string) bool {
+		glob, ok := strings.CutPrefix(r, kind+":")
+		if !ok {
+			return false
+		}
+		match, _ := path.Match(glob, name) // a bad glob was refused when it was read
+		return match
+	})
+}
+
+// Token is the rights as one token of a NATS subject. Why in the subject: the
+// server lets a node publish under its own token only, so the receiver needs
+// neither a list of nodes nor a signature to check.
+func (g Grants) Token() string {
+	if slices.Equal(g.list, DefaultGrants().list) {
+		return defaultRights
+	}
+	return "x" + base64.RawURLEncoding.EncodeToString([]byte(strings.Join(g.list, ",")))
+}
+
+// FromToken reads Token. What it cannot read gives no rights.
+func FromToken(token string) Grants {
+	if token == defaultRights {
+		return DefaultGrants()
+	}
+	text, ok := strings.CutPrefix(token, "x")
+	if !ok || len(token) > maxToken {
+		return Grants{}
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) == 0 {
+		return Grants{}
+	}
+	g, err := ParseGrants(strings.Split(string(raw), ","))
+	if err != nil {
+		return Grants{}
+	}
+	return g
+}

@@ -1,0 +1,93 @@
+package keys
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/subject"
+)
+
+// signer is an nkey with its seed, the form in which it is kept.
+type signer struct {
+	pair nkeys.KeyPair
+	pub  string
+	seed []byte
+}
+
+func newSigner(make func() (nkeys.KeyPair, error)) (*signer, error) {
+	pair, err := make()
+	if err != nil {
+		return nil, err
+	}
+	return signerOf(pair)
+}
+
+func readSigner(seed []byte) (*signer, error) {
+	pair, err := nkeys.FromSeed(seed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a seed cannot be read: %w", ErrInvalid, err)
+	}
+	return signerOf(pair)
+}
+
+func signerOf(pair nkeys.KeyPair) (*signer, error) {
+	pub, err := pair.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := pair.Seed()
+	return &signer{pair, pub, seed}, err
+}
+
+// systemStatement is the account of the servers. It lets the account of the nodes
+// hear when a client of its own comes or goes: nothing else, and of no other account.
+func systemStatement(system, operator *signer) (string, error) {
+	c := jwt.NewAccountClaims(system.pub)
+	c.Name = "system"
+	for _, what := range []string{"CONNECT", "DISCONNECT"} {
+		c.Exports.Add(&jwt.Export{
+			Name: "clients that " + what, Subject: jwt.Subject(subject.Notices("*", what)), Type: jwt.Stream, AccountTokenPosition: 3,
+		})
+	}
+	return c.Encode(operator.pair)
+}
+
+func accountClaims(cluster, account, system string) *jwt.AccountClaims {
+	c := jwt.NewAccountClaims(account)
+	c.Name = cluster
+	c.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit, Streams: jwt.NoLimit, Consumer: jwt.NoLimit}
+	for _, what := range []string{"CONNECT", "DISCONNECT"} {
+		c.Imports.Add(&jwt.Import{
+			Name: "clients that " + what, Account: system, Subject: jwt.Subject(subject.Notices(account, what)), Type: jwt.Stream,
+		})
+	}
+	return c
+}
+
+// credentials makes a new nkey for a node and the statement about it.
+func credentials(cluster string, n Node, account *signer, now time.Time) (file []byte, public string, err error) {
+	user, err := newSigner(nkeys.CreateUser)
+	if err != nil {
+		return nil, "", err
+	}
+	grants, err := ParseGrants(n.Grants)
+	if err != nil {
+		return nil, "", err
+	}
+	c := jwt.NewUserClaims(user.pub)
+	c.Name = n.Name
+	c.Expires = now.Add(n.valid()).Unix()
+	c.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard, jwt.ConnectionTypeInProcess)
+	s := subject.New(cluster, n.Name, grants.Token())
+	c.Pub.Allow.Add(s.Publish()...)
+	c.Sub.Allow.Add(s.Subscribe()...)
+	text, err := c.Encode(account.pair)
+	if err != nil {
+		return nil, "", err
+	}
+	file, err = jwt.FormatUserConfig(text, user.seed)
+	return file, user.pub, err
+}
