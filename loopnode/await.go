@@ -149,6 +149,13 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 	if onLoop() {
 		return v, fmt.Errorf("%w: use a task, or AddDoneCallback", ErrWouldBlock)
 	}
+	if f.over.Load() { // before anything else: neither an ended ctx nor a closed loop matters then
+		_ = f.loop.Post(f.see) // a closed loop reports nothing any more
+		if f.err != nil {
+			return v, f.err
+		}
+		return f.value, nil
+	}
 	if ctx == nil {
 		ctx = context.Background()
 	}
@@ -176,13 +183,14 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 		return o.v, o.err
 	case <-ctx.Done():
 		_ = f.loop.Post(func() { f.forget(id) }) // a closed loop calls nobody anyway
-		return v, contextError(ctx)
+		err = contextError(ctx)
 	case <-f.loop.gone:
+		err = fmt.Errorf("%w: %s, while waiting for its future", ErrLoopClosed, f.loop.name)
 	}
 	select {
-	case o := <-ready: // it came before the close
+	case o := <-ready: // Why: of several ready cases select takes any
 		return o.v, o.err
 	default:
-		return v, fmt.Errorf("%w: %s, while waiting for its future", ErrLoopClosed, f.loop.name)
+		return v, err
 	}
 }

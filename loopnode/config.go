@@ -52,6 +52,9 @@ const (
 	debugEnv            = "LOOPMESH_DEBUG"
 )
 
+// defaultLogger is the logger of loops that were given none.
+func defaultLogger() hclog.Logger { return hclog.Default().Named("loopmesh") }
+
 var loopCount atomic.Int64
 
 func (c Config) withDefaults() Config {
@@ -59,7 +62,7 @@ func (c Config) withDefaults() Config {
 		c.Name = fmt.Sprintf("loop-%d", loopCount.Add(1))
 	}
 	if c.Logger == nil {
-		c.Logger = hclog.Default().Named("loopmesh")
+		c.Logger = defaultLogger()
 	}
 	if c.Resolver == nil {
 		c.Resolver = net.DefaultResolver

@@ -12,15 +12,33 @@ import (
 // see EagerStart). The task sees the values of ctx; it is not cancelled with the
 // task that created it, but it is when ctx has an end of its own
 // (context.WithTimeout and the like). An empty name becomes Task-N. A task that
-// cannot start is born failed: ErrNoRunningLoop, ErrLoopClosed,
-// ErrInvalidArgument (nil function), or what the loop's TaskFactory says.
+// cannot start is born failed, which is logged too: ErrNoRunningLoop,
+// ErrLoopClosed, ErrInvalidArgument (nil function), or what the loop's TaskFactory
+// says.
 // It does not wait. Any goroutine. asyncio: loop.create_task.
 func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
 	l := loopOf(ctx)
+	var k *Task[T]
 	if err := startable(l, fn == nil); err != nil {
-		return refusedTask[T](err)
+		k = refusedTask[T](name, err)
+	} else {
+		k = newTask(l, ctx, name, fn, nil, opts)
 	}
-	return newTask(l, ctx, name, fn, nil, opts)
+	if k.loop == nil {
+		warnRefused(l, "task refused: its function will not run", k.Name(), k.err)
+	}
+	return k
+}
+
+// warnRefused logs what was refused at birth. Why at once: the result carries the
+// error too, but many callers drop it, and without this line nothing would tell
+// them that their function never runs.
+func warnRefused(l *Loop, message, name string, err error) {
+	log := defaultLogger()
+	if l != nil {
+		log = l.log
+	}
+	log.Warn(message, "name", name, "error", err)
 }
 
 // newTask makes the task and hands it to its loop. atEnd, which may be nil, is
@@ -33,7 +51,7 @@ func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.C
 	if factory := l.factory.Load(); factory != nil || len(opts) > 0 {
 		spec, err := k.plan(ctx, name, factory, opts)
 		if err != nil {
-			return refusedTask[T](err)
+			return refusedTask[T](name, err)
 		}
 		ctx, name, start = spec.Context, spec.Name, spec.Start
 	}
@@ -59,16 +77,19 @@ func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.C
 	// where this code runs, and the inbox keeps the order.
 	if !l.inbox.Put(core.Item{Meta: &k.t}) {
 		k.t.release()
-		return refusedTask[T](closedError(l))
+		return refusedTask[T](name, closedError(l))
 	}
 	return k
 }
 
 // refusedTask is born failed and belongs to no loop.
-func refusedTask[T any](err error) *Task[T] {
+func refusedTask[T any](name string, err error) *Task[T] {
 	k := &Task[T]{}
 	k.state, k.err = failed, err
-	k.t.fut, k.t.name = &k.future, "refused"
+	k.t.fut, k.t.name = &k.future, name
+	if name == "" {
+		k.t.n = taskCount.Add(1)
+	}
 	return k
 }
 

@@ -17,8 +17,8 @@ type TaskSpec struct {
 	// Start is when the first step runs.
 	Start TaskStart
 	// Body runs the task's function and keeps its result. A factory may put its
-	// own function around it; one that does not call it leaves the zero result.
-	// Options do not see it.
+	// own function around it; one that does not call it leaves the zero result, and
+	// nil is an error. Options do not see it.
 	Body func(ctx context.Context) error
 }
 
@@ -112,11 +112,13 @@ func (k *Task[T]) plan(ctx context.Context, name string, factory *TaskFactory, o
 		if err != nil {
 			return nil, err
 		}
-		if body := spec.Body; body != nil {
-			k.fn = func(ctx context.Context) (T, error) {
-				err := body(ctx)
-				return k.value, err
-			}
+		body := spec.Body
+		if body == nil {
+			return nil, invalid("the TaskFactory set TaskSpec.Body to nil; leave it alone, or put a function around it")
+		}
+		k.fn = func(ctx context.Context) (T, error) {
+			err := body(ctx)
+			return k.value, err
 		}
 	}
 	if spec.Context == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 )
 
 type futureState uint8
@@ -23,6 +24,9 @@ type future struct {
 	asked  func(msg ...string) bool // when cancelling it is somebody else's business
 	state  futureState
 	shield bool // a failure after its shield was cancelled is already reported
+	// over is state != pending for other goroutines: what they see after it, the
+	// value and err, does not change any more.
+	over   atomic.Bool
 	err    error
 	first  doneCall // most futures have one callback
 	more   []doneCall
@@ -238,6 +242,7 @@ func (f *future) fail(err error) {
 // settle gives the future its final state and queues who waits for it.
 func (f *future) settle(s futureState, err error) {
 	f.state, f.err = s, err
+	f.over.Store(true)
 	first, more := f.first, f.more
 	f.first, f.more = doneCall{}, nil
 	if first.id != 0 {

@@ -2,6 +2,7 @@ package loopnode
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -107,10 +108,22 @@ func (g *gathering) ended(c *future) {
 		g.outer.fail(err) // not cancelled itself, even when the child was
 	case g.left > 0:
 	case g.cancelled:
-		g.outer.fail(cancelError(nil))
+		g.outer.fail(&CancelledError{Msg: c.cancelMessage()}) // CPython: that of the child that ended last
 	default:
 		g.finish()
 	}
+}
+
+// cancelMessage is the message f was last cancelled with.
+func (f *future) cancelMessage() string {
+	var e *CancelledError
+	switch {
+	case f.owner != nil:
+		return f.owner.cancelMsg
+	case f.state == cancelled && errors.As(f.err, &e):
+		return e.Msg
+	}
+	return ""
 }
 
 func (g *gathering) cancel(msg ...string) bool {

@@ -71,13 +71,18 @@ func WithTaskGroup(ctx context.Context, body func(ctx context.Context, g *TaskGr
 
 // GroupTask runs fn as a task of g; see CreateTask. On a group that has ended
 // or is ending after a failure the task is born failed with ErrInvalidState and
-// fn never runs. asyncio: TaskGroup.create_task.
+// fn never runs. A task that cannot start for another reason, see CreateTask, is a
+// failure of the group. asyncio: TaskGroup.create_task.
 func GroupTask[T any](g *TaskGroup, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
 	if err := g.open(); err != nil {
-		return refusedTask[T](err)
+		return refusedTask[T](name, err)
 	}
 	k := CreateTask(g.ctx, name, fn, opts...)
-	if k.loop == nil || k.state == finished { // done eagerly: nothing to wait for
+	switch {
+	case k.loop == nil: // it could not start
+		g.failed(k.err)
+		return k
+	case k.state == finished: // done eagerly: nothing to wait for
 		return k
 	}
 	g.tasks.add(&k.t)
@@ -123,6 +128,11 @@ func (g *TaskGroup) ended(t *task) {
 		})
 		return
 	}
+	g.failed(err)
+}
+
+// failed counts one failure of a task; the first one ends the others.
+func (g *TaskGroup) failed(err error) {
 	g.errs = append(g.errs, err)
 	g.noteFatal(err)
 	if !g.aborting && !g.cancelledParent {

@@ -32,8 +32,10 @@ type timeoutKey struct{}
 // Timeout runs body in the current task and cancels the task, once, when body
 // takes longer than d; the cancellation comes out as ErrTimeout unless somebody
 // else asked the task to cancel too. d of 0 or less expires in the next turn,
-// Forever never. body gets a ctx with the deadline. It waits as body does.
-// Errors besides body's: ErrInvalidState outside of a task. asyncio.timeout.
+// Forever never. body gets a ctx with the deadline; CurrentTimeout(ctx) gives the
+// scope, to read or move that deadline. It waits as body does. Errors besides
+// body's: ErrInvalidState when ctx is not that of the task that runs now.
+// asyncio.timeout.
 func Timeout(ctx context.Context, d time.Duration, body func(context.Context) error) error {
 	t, err := currentTask(ctx)
 	if err != nil {
@@ -136,18 +138,27 @@ func (s *TimeoutScope) leave(err error) error {
 	return err
 }
 
-// currentTask is the task of ctx, which must be the one that runs.
+// currentTask is the task of ctx, which must be the one that runs now. Why two
+// errors in one for a callback that uses a task's ctx: ErrInvalidState is what the
+// callers document for "not in a task", ErrWouldBlock says what is wrong with the
+// ctx.
 func currentTask(ctx context.Context) (*task, error) {
 	t := taskOf(ctx)
 	if t == nil {
 		return nil, fmt.Errorf("%w: this must be called in a task", ErrInvalidState)
 	}
-	return t, t.owned()
+	err := t.owned()
+	if errors.Is(err, ErrWouldBlock) {
+		return nil, fmt.Errorf("%w: this must be called in the task of its ctx: %w", ErrInvalidState, err)
+	}
+	return t, err
 }
 
 // WaitFor is fn under a time limit: fn runs in the current task, which costs no
-// turn. With d of 0 or less fn does not start. Errors: fn's, ErrTimeout, and
-// those of Timeout. asyncio.wait_for of a coroutine.
+// turn. With d of 0 or less fn does not start and WaitFor returns ErrTimeout at
+// once. The limit ends the wait that fn is in, also when what fn waits for ends in
+// the same turn; what fn then returns is the outcome. Errors: fn's, ErrTimeout,
+// and those of Timeout. asyncio.wait_for of a coroutine.
 func WaitFor[T any](ctx context.Context, fn func(context.Context) (T, error), d time.Duration) (v T, err error) {
 	switch {
 	case fn == nil:
@@ -167,8 +178,13 @@ func WaitFor[T any](ctx context.Context, fn func(context.Context) (T, error), d 
 }
 
 // WaitForFuture waits for aw for d at most, then cancels it, waits until it
-// has ended and returns ErrTimeout; a result that aw has by then is returned
-// instead. Cancelling the waiting task cancels aw. asyncio.wait_for of a future.
+// has ended and returns ErrTimeout. An outcome other than that cancellation is
+// returned instead: a result, a failure, or a cancellation by somebody else, also
+// when it came in the same turn as the limit. With d of 0 or less a future that
+// is done gives its outcome, one that is not done is cancelled at once.
+// Cancelling the waiting task cancels aw. asyncio.wait_for of a future, except
+// that CPython from 3.12 on returns TimeoutError when result and limit come in
+// one turn.
 func WaitForFuture[T any](ctx context.Context, aw Awaitable[T], d time.Duration) (T, error) {
 	var zero T
 	if aw == nil {
@@ -183,23 +199,27 @@ func WaitForFuture[T any](ctx context.Context, aw Awaitable[T], d time.Duration)
 		return err
 	})
 	switch {
-	case err == nil, f.state == finished && errors.Is(err, ErrTimeout):
-		return f.Result() // what ended in the same turn wins
+	case err == nil, errors.Is(err, ErrTimeout) && f.endedItself():
+		return f.Result()
 	default:
 		return zero, err
 	}
 }
 
+// endedItself reports whether f has an outcome that is not a cancellation.
+func (f *future) endedItself() bool { return f.state == finished || f.state == failed }
+
 func cancelAndWait[T any](ctx context.Context, f *Future[T]) (T, error) {
 	var zero T
-	if f.state == pending {
-		if _, err := currentTask(ctx); err != nil {
-			return zero, err
-		}
-		f.Cancel()
-		if _, _, err := Wait(ctx, []Waiter{f}); err != nil {
-			return zero, err
-		}
+	if f.Done() {
+		return f.Result() // also a cancellation that came before
+	}
+	if _, err := currentTask(ctx); err != nil {
+		return zero, err
+	}
+	f.Cancel()
+	if _, _, err := Wait(ctx, []Waiter{f}); err != nil {
+		return zero, err
 	}
 	if f.state == cancelled {
 		return zero, fmt.Errorf("%w: %v", ErrTimeout, f.err)

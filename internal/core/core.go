@@ -52,21 +52,23 @@ func (c *Core) At(t *Timer, when int64) {
 	c.Timers.Add(t)
 }
 
-// CancelTimer takes t back, also when it is already in the batch.
-// It reports whether that prevented the callback.
+// CancelTimer takes t back, also when it is already in the batch. It reports
+// whether that prevented the callback. It changes nothing about a timer that is
+// not armed, was cancelled before, or whose callback has started: Cancelled stays
+// what it was.
 func (c *Core) CancelTimer(t *Timer) bool {
 	switch t.state {
 	case timerArmed:
 		c.Timers.cancel(t)
 		return true
 	case timerDue:
-		prevented := c.Ready.Cancel(t.pos)
-		t.state, t.Item = timerCancelled, Item{}
-		return prevented
-	default:
+		if !c.Ready.Cancel(t.pos) {
+			return false
+		}
 		t.state = timerCancelled
-		return false
+		return true
 	}
+	return false
 }
 
 // Timeout is how long the poller may sleep: 0 when something is ready or a

@@ -20,7 +20,7 @@ const (
 	timerCancelled
 )
 
-// Cancelled reports whether Cancel took the timer back.
+// Cancelled reports whether CancelTimer prevented the callback.
 func (t *Timer) Cancelled() bool { return t.state == timerCancelled }
 
 // entry is a heap slot by value: comparing two needs no pointer chase.
