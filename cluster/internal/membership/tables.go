@@ -1,0 +1,107 @@
+package membership
+
+import "time"
+
+// candidate is a node that was heard of and has not answered yet.
+type candidate struct {
+	id       ID
+	question uint64
+	asked    time.Duration
+	seen     time.Duration
+}
+
+// candidates are bounded, because anybody can invent a name: the oldest one makes
+// room. Owned by Machine.
+type candidates struct {
+	byName map[string]*candidate
+	order  []*candidate // oldest first; those that were replaced or removed are skipped
+}
+
+func (t *candidates) add(c *candidate, limit int) {
+	delete(t.byName, c.id.Name)
+	for len(t.byName) >= limit {
+		oldest := t.order[0]
+		t.order = t.order[1:]
+		if t.byName[oldest.id.Name] == oldest {
+			delete(t.byName, oldest.id.Name)
+		}
+	}
+	t.byName[c.id.Name] = c
+	t.order = append(t.order, c)
+	if len(t.order) > 2*limit+16 {
+		t.compact()
+	}
+}
+
+func (t *candidates) remove(name string) { delete(t.byName, name) }
+
+// forget drops those that were last seen before that time.
+func (t *candidates) forget(before time.Duration) {
+	if len(t.byName) == 0 {
+		t.order = nil
+		return
+	}
+	for name, c := range t.byName {
+		if c.seen < before {
+			delete(t.byName, name)
+		}
+	}
+	t.compact()
+}
+
+func (t *candidates) compact() {
+	kept := make([]*candidate, 0, len(t.byName))
+	for _, c := range t.order {
+		if t.byName[c.id.Name] == c {
+			kept = append(kept, c)
+		}
+	}
+	t.order = kept
+}
+
+// former is the newest incarnation of a name that is no member any more.
+type former struct {
+	incarnation uint64
+	at          time.Duration
+	goodbye     bool // it left; otherwise it was given up and may come back
+}
+
+// formers remembers, for a bounded number of names, who was a member. It keeps an
+// older incarnation from taking the place of a newer one that has ended, and a
+// heartbeat that was on its way from bringing back a node that left. Owned by Machine.
+type formers struct {
+	byName map[string]former
+	order  []string // oldest first
+}
+
+func (t *formers) add(id ID, f former, limit int) {
+	have, known := t.byName[id.Name]
+	if known && have.incarnation > f.incarnation {
+		return
+	}
+	if !known {
+		if len(t.byName) >= limit {
+			delete(t.byName, t.order[0])
+			t.order = t.order[1:]
+		}
+		t.order = append(t.order, id.Name)
+	}
+	t.byName[id.Name] = f
+}
+
+// newest is the newest incarnation of a name that was a member, 0 when none was.
+func (t *formers) newest(name string) uint64 { return t.byName[name].incarnation }
+
+// has reports that an incarnation cannot be a member any more. since: a node that
+// speaks although its goodbye is older than that lives; somebody else said goodbye
+// in its name.
+func (t *formers) has(id ID, since time.Duration) bool {
+	f, known := t.byName[id.Name]
+	switch {
+	case !known || id.Incarnation > f.incarnation:
+		return false
+	case id.Incarnation < f.incarnation:
+		return true
+	}
+	return f.goodbye && f.at >= since
+}
