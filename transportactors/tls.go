@@ -40,6 +40,10 @@ type tlsTransport struct {
 	inside  bool // in a call to conn: the protocol must not be called
 	full    bool // lower asks to pause
 
+	answers   int  // bytes that conn wrote of its own accord and lower may still queue
+	resting   bool // no input is read until lower's queue is short again
+	discarded int  // bytes of cipher text that came behind our goodbye
+
 	room    []byte // what lower reads into
 	in      []byte // cipher text that conn has not seen
 	out     []byte // cipher text that lower has not seen; nil outside of a call to conn

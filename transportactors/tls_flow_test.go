@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"testing"
 
@@ -299,87 +298,4 @@ func mustLoop(ctx context.Context) *loopnode.Loop {
 		panic(err)
 	}
 	return l
-}
-
-// sink is a lower transport whose kernel can be stuck. It is connected to a
-// crypto/tls server by a pipe.
-type sink struct {
-	base
-	loop  *loopnode.Loop
-	flow  flow
-	up    *tlsTransport
-	wire  net.Conn
-	stuck bool
-	size  int
-}
-
-func (s *sink) carry(*tlsTransport) bool { return false }
-func (s *sink) Write(p []byte) error {
-	if s.stuck {
-		s.queue(len(p))
-		return nil
-	}
-	_, err := s.wire.Write(p)
-	return err
-}
-func (s *sink) PauseReading() error                      { return nil }
-func (s *sink) ResumeReading() error                     { return nil }
-func (s *sink) WriteBufferSize() int                     { return s.size }
-func (s *sink) IsClosing() bool                          { return false }
-func (s *sink) ExtraInfo(string) any                     { return nil }
-func (s *sink) SetWriteBufferLimits(high, low int) error { return s.flow.limit(high, low) }
-func (s *sink) Abort()                                   { s.up.ConnectionLost(nil) }
-
-func (s *sink) queue(n int) {
-	s.size += n
-	if s.flow.pause(s.size) {
-		s.up.PauseWriting()
-	}
-}
-
-func (s *sink) drain(to int) {
-	s.size = to
-	if s.flow.resume(s.size) {
-		s.up.ResumeWriting()
-	}
-}
-
-// overSink makes a TLS client over lower, which has shaken hands.
-func overSink(t *testing.T, ctx context.Context, lower *sink, p *probe) (client *tlsTransport, end func()) {
-	t.Helper()
-	near, far := net.Pipe()
-	lower.wire = near
-	setup, err := startSetup(theTLSWorld().clientConfig(), false, []Option{WithServerHostname("localhost")})
-	must(t, err)
-	client = newTLS(lower.loop, setup, p)
-	lower.up = client
-	client.putOn(lower)
-	post := lower.loop.Ref()
-	// goroutine: owner: the test; ends when the pipe is closed.
-	go func() {
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := near.Read(buf)
-			if err != nil {
-				return
-			}
-			data := bytes.Clone(buf[:n])
-			_ = post.CallSoonThreadsafe(func() {
-				copy(client.GetBuffer(-1), data) // far writes less than there is room for
-				client.BufferUpdated(len(data))
-			})
-		}
-	}()
-	// goroutine: owner: the test; ends when the pipe is closed.
-	go func() {
-		c := tls.Server(far, theTLSWorld().serverConfig())
-		_, _ = io.Copy(io.Discard, c)
-	}()
-	must(t, client.shake(ctx))
-	client.made()
-	return client, func() {
-		_ = near.Close()
-		_ = far.Close()
-		client.Abort()
-	}
 }

@@ -47,6 +47,9 @@ func (t *tlsTransport) BufferUpdated(n int) {
 	}
 	defer t.keep(kept) // also when the protocol leaves by Goexit
 	t.pump()
+	if t.phase == tlsClosing {
+		t.countDiscarded(n)
+	}
 }
 
 // keep takes a copy of what is left: the room is for the next read. kept says
@@ -62,11 +65,16 @@ func (t *tlsTransport) keep(kept bool) {
 
 // pump hands on what can be decrypted.
 func (t *tlsTransport) pump() {
-	for t.phase == tlsClosing || t.IsReading() && t.told {
+	for t.wantsInput() {
 		if !t.deliver() {
 			return
 		}
 	}
+}
+
+// wantsInput reports whether input may be decrypted and more be read.
+func (t *tlsTransport) wantsInput() bool {
+	return !t.resting && (t.phase == tlsClosing || t.IsReading() && t.told)
 }
 
 // deliver is one round of pump; false: nothing is left for the moment.
@@ -112,6 +120,7 @@ func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 			n += m
 		}
 	})
+	answered := len(t.out)
 	_ = t.flush() // a lower transport that fails tells it as a loss
 	t.inside = false
 	if p != nil {
@@ -119,6 +128,7 @@ func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 		t.reportPanic("Fatal error on TLS transport", p)
 		return 0, errNothingYet
 	}
+	t.countAnswers(answered)
 	t.tellFlow()
 	return n, err
 }
@@ -213,7 +223,7 @@ func (t *tlsTransport) ResumeReading() error {
 // resumed hands on what waits, then reads on.
 func (t *tlsTransport) resumed() {
 	t.pump()
-	if t.phase == tlsClosing || t.IsReading() {
+	if t.wantsInput() {
 		_ = t.lower.ResumeReading()
 	}
 	t.keep(true)

@@ -77,11 +77,17 @@ var ErrNoWriteEOF = errors.New("transport cannot end its output alone")
 func (t *tlsTransport) PauseWriting() { t.full = true; t.tellFlow() }
 
 // ResumeWriting comes from the lower transport.
-func (t *tlsTransport) ResumeWriting() { t.full = false; t.tellFlow() }
+func (t *tlsTransport) ResumeWriting() {
+	t.full = false
+	if t.resting {
+		t.restEnded()
+	}
+	t.tellFlow()
+}
 
 // tellFlow passes the lower transport's word on, when nothing is in the way.
 func (t *tlsTransport) tellFlow() {
-	if t.inside || !t.told || t.full == t.paused || t.phase >= tlsFailed {
+	if t.inside || !t.told || t.full == t.paused || t.phase >= tlsFailed || t.full && t.phase == tlsClosing {
 		return
 	}
 	t.paused = t.full

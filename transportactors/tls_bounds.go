@@ -1,0 +1,64 @@
+package transportactors
+
+// This file bounds what a peer can make a TLS connection do without the
+// protocol's help.
+//
+// Answers. crypto/tls answers some messages by itself: a peer that sends
+// KeyUpdate gets a KeyUpdate back. A peer that sends them without end and reads
+// nothing would make the output queue grow without end, and no protocol could
+// prevent it. So the bytes of such answers are counted. Above answersMost, while
+// the queue of the lower transport is above its high mark, the transport rests:
+// it reads no input until the queue has fallen to the low mark. What the protocol
+// itself writes does not make the transport rest: two peers that both write more
+// than the other reads would wait for each other for ever.
+//
+// Discarded input. Behind our goodbye (close_notify) the input is read only to
+// find the peer's goodbye. A peer that goes on sending instead would be served
+// until the shutdown timeout. So the bytes are counted; above discardMost the
+// connection ends, without an error, as soon as our goodbye has left the queue.
+// Until then the transport rests.
+const (
+	answersMost = 64 << 10
+	discardMost = 4 << 20
+)
+
+// countAnswers adds n bytes that crypto/tls wrote while it read.
+func (t *tlsTransport) countAnswers(n int) {
+	if n == 0 {
+		return
+	}
+	if t.answers += n; t.lower.WriteBufferSize() == 0 {
+		t.answers = 0
+	}
+	if t.answers > answersMost && t.full {
+		t.rest()
+	}
+}
+
+// countDiscarded adds n bytes of cipher text that came behind our goodbye.
+func (t *tlsTransport) countDiscarded(n int) {
+	switch t.discarded += n; {
+	case t.discarded <= discardMost:
+	case t.lower.WriteBufferSize() == 0:
+		t.fail(nil)
+	default:
+		t.rest()
+		_ = t.lower.SetWriteBufferLimits(0, 0) // ResumeWriting comes with an empty queue
+	}
+}
+
+// rest stops reading until the lower transport tells that its queue is short.
+func (t *tlsTransport) rest() {
+	t.resting = true
+	_ = t.lower.PauseReading() // a closing transport reads nothing anyway
+}
+
+// restEnded goes on reading, or ends a connection that has discarded enough.
+func (t *tlsTransport) restEnded() {
+	t.resting, t.answers = false, 0
+	if t.phase == tlsClosing && t.discarded > discardMost {
+		t.fail(nil)
+		return
+	}
+	t.loop.Soon(t.resumed)
+}
