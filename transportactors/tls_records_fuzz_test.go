@@ -19,6 +19,7 @@ func FuzzTLSRecords(f *testing.F) {
 	f.Add([]byte{kindHandshake, 4, 4, 0, 0, 0}, false, uint8(200))                                  // half a ticket
 	f.Add([]byte{kindHandshake, 4, 0, 0, 0, 0, kindHandshake, 4, 13, 0, 0, 0}, false, uint8(0))     // a request of TLS 1.2, another for a certificate
 	f.Add([]byte{kindData, 0, kindData, 0, kindAlert, 2, 1, 90, 20, 1, 1, 0, 0}, true, uint8(0))    // nothing, a warning, an old kind, no kind
+	f.Add([]byte{kindAlert, 2, 1, 0}, true, uint8(1))                                               // goodbye to a goodbye
 	f.Add([]byte{kindHandshake, 9, 4, 0, 0, 200, 1, 2, 3, 4, 5, kindData, 1, 'x'}, false, uint8(0)) // data inside a message
 	f.Fuzz(func(t *testing.T, script []byte, closed bool, updates uint8) {
 		var told []loopnode.ExceptionContext

@@ -47,6 +47,9 @@ func (s *sink) SetWriteBufferLimits(high, low int) error {
 }
 func (s *sink) Abort() { s.up.ConnectionLost(nil) }
 
+// Close drops what is queued: nothing takes it.
+func (s *sink) Close() { s.Abort() }
+
 func (s *sink) queue(n int) {
 	s.size += n
 	if s.flow.pause(s.size) {
