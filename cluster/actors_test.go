@@ -19,8 +19,8 @@ type hail struct{ Text string }
 type unregistered struct{}
 
 var (
-	_       = Message[hail]("test.hail")
-	_       = Message[[]byte]("test.bytes")
+	_       = RegisterMessage[hail]("test.hail")
+	_       = RegisterMessage[[]byte]("test.bytes")
 	errShut = RegisterError("test.shut", errors.New("shop is shut"))
 )
 
@@ -231,7 +231,7 @@ func TestAMessageNobodyHereKnowsIsRefusedToWhoAsked(t *testing.T) {
 	f := &wire.Frame{Kind: wire.Tell, Function: "test.future", Codec: wire.JSON, Path: "parrot", From: "n1", FromNumber: nodes[0].Incarnation()}
 	for _, sender := range []string{"", "n1@1/$reply/1", "no address", "/local"} {
 		f.Sender = sender
-		nodes[1].told(f)
+		nodes[1].tells.Told(f)
 	}
 	if s := nodes[1].Stats(); s.TellsFailed != 4 {
 		t.Fatalf("%d of 4 bad messages were counted", s.TellsFailed)
@@ -262,10 +262,10 @@ func TestASystemIsOfOneNode(t *testing.T) {
 
 func TestBadRegistrationsOfMessages(t *testing.T) {
 	for name, register := range map[string]func(){
-		"empty":    func() { Message[struct{ A int }]("") },
-		"reserved": func() { Message[struct{ B int }]("$stop") },
-		"name":     func() { Message[struct{ C int }]("test.hail") },
-		"type":     func() { Message[hail]("test.other") },
+		"empty":    func() { RegisterMessage[struct{ A int }]("") },
+		"reserved": func() { RegisterMessage[struct{ B int }]("$stop") },
+		"name":     func() { RegisterMessage[struct{ C int }]("test.hail") },
+		"type":     func() { RegisterMessage[hail]("test.other") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			if guard.Call(register) == nil {

@@ -28,12 +28,12 @@ func benchmarkCall(b *testing.B, change func(*Config)) {
 	nodes := group(b, 2, change, func(c *Config) { c.Heartbeat, c.DeadAfter = time.Second, 3*time.Second })
 	newLoop(b, nodes[1], "io-0")
 	far, ctx, call := refTo(b, nodes[0], "n2/io-0"), context.Background(), add.Via(nodes[0])
-	sub, err := nodes[1].nc.Subscribe("raw", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+	sub, err := nodes[1].conn.Subscribe("raw", func(m *nats.Msg) { _ = m.Respond(m.Data) })
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := nodes[1].nc.Flush(); err != nil {
+	if err := nodes[1].conn.Flush(); err != nil {
 		b.Fatal(err)
 	}
 	payload := []byte(`{"A":1,"B":2}`)
@@ -45,7 +45,7 @@ func benchmarkCall(b *testing.B, change func(*Config)) {
 			b.Fatal(err)
 		}
 		between := time.Now()
-		if _, err := nodes[0].nc.Request("raw", payload, patience); err != nil {
+		if _, err := nodes[0].conn.Request("raw", payload, patience); err != nil {
 			b.Fatal(err)
 		}
 		ours, raw = append(ours, between.Sub(begin)), append(raw, time.Since(between))
@@ -89,13 +89,13 @@ func BenchmarkCallSoon(b *testing.B) {
 			b.Fatal(err)
 		}
 		sent++
-		for sent-nodes[1].stats.castsIn.Load() > 100_000 {
-			if err := nodes[0].nc.Flush(); err != nil {
+		for sent-nodes[1].Stats().CastsIn > 100_000 {
+			if err := nodes[0].conn.Flush(); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	until(b, "all have run", func() bool { return nodes[1].stats.castsIn.Load() == sent && nodes[1].inbound.count() == 0 })
+	until(b, "all have run", func() bool { return nodes[1].Stats().CastsIn == sent && nodes[1].Stats().Inbound == 0 })
 }
 
 // BenchmarkCallLocal is a call to a loop of the same process.

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -279,8 +280,8 @@ func TestErrorsKeepTheirMeaningAcrossNodes(t *testing.T) {
 		if !errors.As(err, &remote) || remote.Message != "the disk is full" || !strings.Contains(err.Error(), "n2/io-0") {
 			t.Errorf("got %v", err)
 		}
-		for _, kind := range kinds {
-			if kind != nil && errors.Is(err, kind) {
+		for _, kind := range fault.Kinds() {
+			if errors.Is(err, kind) {
 				t.Errorf("%v must not be %v", err, kind)
 			}
 		}

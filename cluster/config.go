@@ -1,9 +1,9 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/broker"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -105,15 +107,15 @@ func (c Config) withDefaults() Config {
 // validate refuses what could only fail later, and says what to write instead.
 func (c Config) validate() error {
 	switch {
-	case !validName(c.Name):
-		return badConfig("Name is %q: use up to %d letters, digits, - and _", c.Name, maxNodeName)
-	case !validName(c.Cluster):
-		return badConfig("Cluster is %q: use up to %d letters, digits, - and _", c.Cluster, maxNodeName)
+	case !wire.ValidName(c.Name):
+		return badConfig("Name is %q: use up to %d letters, digits, - and _", c.Name, wire.MaxNode)
+	case !wire.ValidName(c.Cluster):
+		return badConfig("Cluster is %q: use up to %d letters, digits, - and _", c.Cluster, wire.MaxNode)
 	case c.sources() > 1:
 		return badConfig("URL, Join and Beside exclude each other: set one, or none for an embedded server")
 	case c.sources() == 1 && (c.Listen != "" || c.StoreDir != ""):
 		return badConfig("Listen and StoreDir belong to an embedded server, but URL, Join or Beside is set: remove one side")
-	case c.Beside != nil && c.Beside.closing.Load():
+	case c.Beside != nil && c.Beside.link.Closing():
 		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.name)
 	case c.Heartbeat > maxHeartbeat:
 		return badConfig("Heartbeat is %v: the most is %v", c.Heartbeat, maxHeartbeat)
@@ -124,13 +126,43 @@ func (c Config) validate() error {
 	case c.MaxPayload > maxPayloadLimit:
 		return badConfig("MaxPayload is %d: the most is %d, larger data needs a stream", c.MaxPayload, maxPayloadLimit)
 	}
-	if err := c.checkURLs(); err != nil {
+	if err := c.checkAddresses(); err != nil {
 		return err
 	}
 	_, _, err := c.listenAddress()
 	return err
 }
 
+// checkAddresses refuses addresses and files that cannot be used.
+func (c Config) checkAddresses() error {
+	if c.URL != "" {
+		if err := broker.CheckURLs("URL", c.URL); err != nil {
+			return err
+		}
+	}
+	if len(c.Join) > 0 {
+		if err := broker.CheckURLs("Join", c.urls()); err != nil {
+			return err
+		}
+	}
+	if c.Credentials != "" {
+		if _, err := os.Stat(c.Credentials); err != nil {
+			return badConfig("Credentials: %w", err)
+		}
+	}
+	return nil
+}
+
+// server is the configuration of the embedded server.
+func (c Config) server() broker.ServerConfig {
+	host, port, _ := c.listenAddress() // validate has read it
+	return broker.ServerConfig{
+		Name: c.Name, Listen: c.Listen != "", Host: host, Port: port,
+		StoreDir: c.StoreDir, MaxFrame: c.MaxPayload + wire.Overhead,
+	}
+}
+
+// sources counts the fields that say where NATS is.
 func (c Config) sources() int {
 	n := 0
 	for _, set := range []bool{c.URL != "", len(c.Join) > 0, c.Beside != nil} {
@@ -175,26 +207,4 @@ func (c Config) urls() string {
 	return strings.Join(seeds, ",")
 }
 
-const maxNodeName = 64
-
-// validName reports whether s can be a token of a NATS subject and of an address.
-func validName(s string) bool {
-	if s == "" || len(s) > maxNodeName {
-		return false
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// ErrConfig is what Start returns for a Config that cannot work.
-var ErrConfig = errors.New("bad cluster configuration")
-
-func badConfig(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
-}
+func badConfig(format string, args ...any) error { return fault.Config(format, args...) }

@@ -36,11 +36,32 @@ func natsServer(t testing.TB, port int) (*server.Server, int) {
 	return s, s.Addr().(*net.TCPAddr).Port
 }
 
+// rawClient is a connection to a node's embedded server that is no node.
+func rawClient(t testing.TB, n *Node) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect("", n.server.Option())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func publish(t testing.TB, nc *nats.Conn, subject string, f *wire.Frame) {
+	t.Helper()
+	if err := nc.Publish(subject, f.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// subjectOf begins the subjects of a node, in the cluster of n.
+func subjectOf(n *Node, node string) string { return n.cfg.Cluster + ".n." + node }
+
 // die ends a node the way a killed process does: its connection is gone and it
 // says nothing.
 func die(n *Node) {
-	n.closing.Store(true) // what it would log and fail is not of interest
-	n.nc.Close()
+	n.link.Shut() // what it would log and fail is not of interest
+	n.conn.Close()
 }
 
 func watchInto(t testing.TB, n *Node, address string) chan Terminated {
@@ -53,7 +74,7 @@ func watchInto(t testing.TB, n *Node, address string) chan Terminated {
 }
 
 func acked(n *Node) func() bool {
-	return func() bool { return len(n.watches.where(func(w *watch) bool { return !w.acked })) == 0 }
+	return func() bool { return n.watches.Unacknowledged() == 0 }
 }
 
 func onlyOnce(t testing.TB, n *Node, ended chan Terminated) {
@@ -109,15 +130,18 @@ func TestTheCallsOfADeadNodeAreCancelled(t *testing.T) {
 }
 
 func TestASilentNodeIsGivenUp(t *testing.T) {
-	nodes := group(t, 2)
-	newLoop(t, nodes[1], "io-0")
-	ended := watchInto(t, nodes[0], "n2/io-0")
-	until(t, "the watch stands", acked(nodes[0]))
-	// A hung process still holds its connection: NATS takes its frames, it says
-	// nothing. Here its answers go to a subject nobody has.
-	nodes[1].members.mu.Lock() // holds up receiving goroutine and patrol
-	defer nodes[1].members.mu.Unlock()
-	wantIs(t, receive(t, "the notice", ended).Reason, ErrNodeDown)
+	n := group(t, 1)[0]
+	// A hung process still holds its connection: NATS takes the frames that are
+	// sent to it, and it says nothing.
+	hung := rawClient(t, n)
+	if _, err := hung.Subscribe(subjectOf(n, "hung")+".>", func(*nats.Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, hung, "loopmesh.members", &wire.Frame{Kind: wire.Hello, From: "hung", FromNumber: 5})
+	if err := n.WaitMembers(testCtx(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, receive(t, "the notice", watchInto(t, n, "hung/io-0")).Reason, ErrNodeDown)
 }
 
 func TestWatchTellsWhyALoopEnded(t *testing.T) {
@@ -133,9 +157,7 @@ func TestWatchTellsWhyALoopEnded(t *testing.T) {
 		wantIs(t, receive(t, "the near notice", near).Reason, ErrStopped)
 		onlyOnce(t, nodes[0], far)
 		until(t, "the notice is acknowledged", func() bool {
-			nodes[1].watchers.mu.Lock()
-			defer nodes[1].watchers.mu.Unlock()
-			return len(nodes[1].watchers.byKey) == 0
+			return nodes[1].watchers.Len() == 0
 		})
 	})
 	t.Run("died", func(t *testing.T) {
@@ -271,11 +293,7 @@ func TestAHostedLoopStaysItsOwners(t *testing.T) {
 func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 	nodes := group(t, 2)
 	newLoop(t, nodes[1], "io-0")
-	nc, err := nats.Connect("", nats.InProcessServer(nodes[0].server.server))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
+	nc := rawClient(t, nodes[0])
 	call := wire.Frame{Kind: wire.Call, ID: 1, From: "n1", FromNumber: 5, Path: "io-0", Function: "test.add", Codec: wire.JSON, Payload: []byte("{}")}
 	good := call.Append(nil)
 	bad := [][]byte{
@@ -286,7 +304,7 @@ func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 		(&wire.Frame{Kind: wire.Hello, From: "n7", FromNumber: 1}).Append(nil),
 	}
 	for _, b := range bad {
-		for _, subject := range []string{nodes[1].subjects.in, nodes[1].subjects.reply + "7", nodes[1].subjects.members} {
+		for _, subject := range []string{subjectOf(nodes[1], "n2") + ".in", subjectOf(nodes[1], "n2") + ".r.7", "loopmesh.members"} {
 			if err := nc.Publish(subject, b); err != nil {
 				t.Fatal(err)
 			}
@@ -297,7 +315,7 @@ func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 		{Kind: wire.Result, ID: 77}, {Kind: wire.Error, ID: 78, Code: 999}, {Kind: wire.Terminated, ID: 5, From: "n1", FromNumber: 9},
 		{Kind: wire.Unwatch, ID: 5, From: "n1", FromNumber: 9}, {Kind: wire.Error, ID: nodes[1].number, Code: wire.NameTaken},
 	} {
-		if err := nc.Publish(nodes[1].subjects.in, f.Append(nil)); err != nil {
+		if err := nc.Publish(subjectOf(nodes[1], "n2")+".in", f.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -318,7 +336,7 @@ func TestACallThatArrivesTwiceRunsOnce(t *testing.T) {
 	before := hold.ran.Load()
 	f := &wire.Frame{Kind: wire.Call, ID: 1, From: "n1", FromNumber: 5, Path: "io-0", Function: "test.hold", Codec: wire.JSON, Payload: []byte("{}")}
 	for range 2 {
-		if err := nodes[0].send(nodes[1].subjects.in, "", f); err != nil {
+		if err := nodes[0].link.Send("n2", f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -329,7 +347,7 @@ func TestACallThatArrivesTwiceRunsOnce(t *testing.T) {
 	if ran := hold.ran.Load() - before; ran != 1 {
 		t.Errorf("ran %d times", ran)
 	}
-	if err := nodes[0].send(nodes[1].subjects.in, "", &wire.Frame{Kind: wire.Cancel, ID: 1, From: "n1", FromNumber: 5}); err != nil {
+	if err := nodes[0].link.Send("n2", &wire.Frame{Kind: wire.Cancel, ID: 1, From: "n1", FromNumber: 5}); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, "the callee's end", hold.ended)
@@ -385,8 +403,8 @@ func TestANodeThatStartsAgainIsSomebodyElse(t *testing.T) {
 	_, err := add.Via(nodes[0]).Call(testCtx(t), old, sum{})
 	wantIs(t, err, ErrDeadIncarnation)
 	until(t, "the new one is known", func() bool {
-		m, ok := nodes[0].members.find("n2")
-		return ok && m.number == again.Incarnation()
+		number, ok := nodes[0].members.Number("n2")
+		return ok && number == again.Incarnation()
 	})
 	wantIs(t, add.Via(nodes[0]).CallSoon(old, sum{}), ErrDeadIncarnation)
 	if got, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{1, 1}); got != 2 || err != nil {
@@ -440,13 +458,9 @@ func natsURL(port int) string { return fmt.Sprintf("nats://127.0.0.1:%d", port) 
 
 func TestACallToANodeThatLeftUnseenEnds(t *testing.T) {
 	n := group(t, 1)[0]
-	nc, err := nats.Connect("", nats.InProcessServer(n.server.server))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
+	nc := rawClient(t, n)
 	arrived := make(chan struct{}, 1)
-	if _, err := nc.Subscribe(n.subjects.of("ghost"), func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
+	if _, err := nc.Subscribe(subjectOf(n, "ghost")+".in", func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {

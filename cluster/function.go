@@ -2,12 +2,17 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
-	"sync"
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/calls"
+	"github.com/loopmesh/loopmesh/cluster/internal/casts"
+	"github.com/loopmesh/loopmesh/cluster/internal/codec"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -18,43 +23,6 @@ type Function[In, Out any] struct {
 	name string
 	fn   func(context.Context, In) (Out, error)
 	via  *Node
-}
-
-// entry is a registered function without its types.
-type entry struct {
-	name    string
-	in, out string // types, for people
-	serve   func(ctx context.Context, codec wire.Codec, payload []byte) (outcome, error)
-}
-
-// outcome is a result as it travels.
-type outcome struct {
-	codec   wire.Codec
-	payload []byte
-}
-
-// registry are the functions of this program.
-var registry = functionTable{byName: map[string]*entry{}}
-
-type functionTable struct {
-	mu     sync.RWMutex
-	byName map[string]*entry
-}
-
-func (t *functionTable) find(name string) *entry {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.byName[name]
-}
-
-func (t *functionTable) add(e *entry) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.byName[e.name] != nil {
-		return false
-	}
-	t.byName[e.name] = e
-	return true
 }
 
 // Func registers fn under name and returns the handle to call it with. Use it
@@ -70,7 +38,7 @@ func Func[In, Out any](name string, fn func(ctx context.Context, in In) (Out, er
 		panic(fmt.Sprintf("cluster: Func(%q): needs a name of 1 to %d bytes and a function", name, wire.MaxName))
 	}
 	f := &Function[In, Out]{name: name, fn: fn}
-	if !registry.add(&entry{name: name, in: reflect.TypeFor[In]().String(), out: reflect.TypeFor[Out]().String(), serve: f.serve}) {
+	if !registry.AddFunction(&registry.Entry{Name: name, In: reflect.TypeFor[In]().String(), Out: reflect.TypeFor[Out]().String(), Serve: f.serve}) {
 		panic(fmt.Sprintf("cluster: a function named %q is registered already; choose another name", name))
 	}
 	return f
@@ -88,17 +56,17 @@ func (f *Function[In, Out]) Via(n *Node) *Function[In, Out] {
 }
 
 // serve runs the function for another node. Loop goroutine, in the call's task.
-func (f *Function[In, Out]) serve(ctx context.Context, codec wire.Codec, payload []byte) (outcome, error) {
-	in, err := decode[In](codec, payload)
+func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []byte) (registry.Outcome, error) {
+	in, err := codec.Decode[In](c, payload)
 	if err != nil {
-		return outcome{}, err
+		return registry.Outcome{}, err
 	}
 	out, err := f.fn(ctx, in)
 	if err != nil {
-		return outcome{}, err
+		return registry.Outcome{}, err
 	}
-	var o outcome
-	o.codec, o.payload, err = encode(out)
+	var o registry.Outcome
+	o.Codec, o.Payload, err = codec.Encode(out)
 	return o, err
 }
 
@@ -123,14 +91,14 @@ func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (
 		return callLocal(ctx, n, loop, f, in)
 	}
 	frame := wire.Frame{Kind: wire.Call, Function: f.name}
-	if frame.Codec, frame.Payload, err = encode(in); err != nil {
+	if frame.Codec, frame.Payload, err = codec.Encode(in); err != nil {
 		return out, err
 	}
-	r, err := n.request(ctx, addr, &frame)
+	r, err := n.out.Request(ctx, addr, &frame)
 	if err != nil {
 		return out, err
 	}
-	return decode[Out](r.codec, r.payload)
+	return codec.Decode[Out](r.Codec, r.Payload)
 }
 
 // CallSoon runs the function on ref's loop in its next turn, at most once, and
@@ -165,13 +133,15 @@ func (f *Function[In, Out]) cast(ref loopnode.Ref, op wire.Op, when int64, in In
 			_, err := f.fn(ctx, in)
 			return struct{}{}, err
 		}
-		return schedule(loop, op, when, func() { runCast(&callContext{Context: loopContext(n, loop)}, loop, f.name, run, nil) })
+		return casts.Schedule(loop, op, when, func() {
+			casts.Run(&calls.Context{Context: contextOn(n, loop)}, loop, f.name, run, nil)
+		})
 	}
 	frame := wire.Frame{Kind: wire.Cast, Function: f.name, Op: op, When: when}
-	if frame.Codec, frame.Payload, err = encode(in); err != nil {
+	if frame.Codec, frame.Payload, err = codec.Encode(in); err != nil {
 		return err
 	}
-	return n.cast(addr, &frame)
+	return n.casts.Send(addr, &frame)
 }
 
 func (f *Function[In, Out]) node(ctx context.Context) *Node {
@@ -179,6 +149,19 @@ func (f *Function[In, Out]) node(ctx context.Context) *Node {
 		return f.via
 	}
 	return nodeOf(ctx)
+}
+
+// callLocal runs f on a loop of this process, the caller's own included.
+func callLocal[In, Out any](ctx context.Context, n *Node, loop *loopnode.Loop, f *Function[In, Out], in In) (Out, error) {
+	return calls.Local(ctx, contextOn(n, loop), loop, f.name, func(ctx context.Context) (Out, error) { return f.fn(ctx, in) })
+}
+
+// contextOn is what a task on loop starts from; n is nil where no node was started.
+func contextOn(n *Node, loop *loopnode.Loop) context.Context {
+	if n == nil {
+		return loop.Context(context.Background())
+	}
+	return n.loopContext(loop)
 }
 
 // locate finds where ref is: a loop of this process, or an address that n has
@@ -194,9 +177,73 @@ func locate(n *Node, ref loopnode.Ref) (*loopnode.Loop, actors.Address, error) {
 	if addr.Node != "" && addr.Node != n.name {
 		return nil, addr, nil
 	}
-	h, err := n.here(addr)
+	h, err := n.loops.At(addr)
 	if err != nil {
 		return nil, addr, err
 	}
-	return h.loop, addr, nil
+	return h.Loop, addr, nil
+}
+
+// FunctionInfo describes a registered function for people.
+type FunctionInfo struct {
+	Name string `json:"name"`
+	In   string `json:"in"`  // Go type of the argument
+	Out  string `json:"out"` // Go type of the result
+}
+
+// Functions are the functions this program registers, by name.
+func Functions() []FunctionInfo {
+	var out []FunctionInfo
+	for _, e := range registry.Functions() {
+		out = append(out, FunctionInfo{Name: e.Name, In: e.In, Out: e.Out})
+	}
+	return out
+}
+
+// CallJSON is Function.Call for those who know only the name, such as a command
+// line: this program need not register the function. in and the result are JSON;
+// an empty in is null, and bytes are a string in base64. It waits as Call does,
+// also on a loop of this very process. Errors as of Call.
+func (n *Node) CallJSON(ctx context.Context, ref loopnode.Ref, name string, in json.RawMessage) (json.RawMessage, error) {
+	if len(in) == 0 {
+		in = json.RawMessage("null")
+	}
+	if !json.Valid(in) {
+		return nil, fmt.Errorf("%w: the argument of %s is not JSON", ErrBadPayload, name)
+	}
+	loop, addr, err := locate(n, ref)
+	if err != nil {
+		return nil, err
+	}
+	if loop != nil {
+		return callLocalJSON(ctx, n, loop, name, in)
+	}
+	r, err := n.out.Request(ctx, addr, &wire.Frame{Kind: wire.Call, Function: name, Codec: wire.JSON, Payload: in})
+	if err != nil {
+		return nil, err
+	}
+	return asJSON(registry.Outcome{Codec: r.Codec, Payload: r.Payload})
+}
+
+func callLocalJSON(ctx context.Context, n *Node, loop *loopnode.Loop, name string, in json.RawMessage) (json.RawMessage, error) {
+	e := registry.Function(name)
+	if e == nil {
+		return nil, fault.New(loop.Name(), name, ErrUnknownFunction, "this program registers no function of that name")
+	}
+	f := &Function[json.RawMessage, registry.Outcome]{name: name, fn: func(ctx context.Context, in json.RawMessage) (registry.Outcome, error) {
+		return e.Serve(ctx, wire.JSON, in)
+	}}
+	out, err := callLocal(ctx, n, loop, f, in)
+	if err != nil {
+		return nil, err
+	}
+	return asJSON(out)
+}
+
+// asJSON is the result as text, whatever it travelled as.
+func asJSON(o registry.Outcome) (json.RawMessage, error) {
+	if o.Codec == wire.Raw {
+		return json.Marshal(o.Payload)
+	}
+	return o.Payload, nil
 }

@@ -4,59 +4,34 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"strings"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go"
 
-	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/cluster/internal/broker"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // Node is this process's place in a cluster. Start makes one; close it. All
 // methods are safe from any goroutine.
 type Node struct {
-	cfg      Config
-	name     string
-	number   uint64 // incarnation
-	log      hclog.Logger
-	server   *embedded // nil: somebody else's
-	nc       *nats.Conn
-	maxFrame int
-	subjects subjects
-	subs     []*nats.Subscription
+	*rooms
+	cfg    Config
+	name   string
+	number uint64 // incarnation
+	log    hclog.Logger
+	server *broker.Server // nil: somebody else's
+	conn   *nats.Conn
 
-	pending    pendingTable // calls of this node to others
-	inbound    inboundTable // calls of others to this node
-	members    memberTable
-	outboxes   outboxTable
-	loops      loopTable
-	watches    watchTable   // what this node watches elsewhere
-	watchers   watcherTable // who watches loops of this node
-	transports atomic.Pointer[TransportDirectory]
-	actors     *actors.System
-
-	claim   claim
-	stats   counters
-	quiet   struct{ malformed, answers, nats, conflict, casts, tells rarely }
-	offline atomic.Bool // between the loss of the connection and the next one
-	notices atomic.Bool // the server tells when a client goes, so nobody need be asked often
-
-	closing    atomic.Bool
 	closeOnce  sync.Once
 	stop       chan struct{} // closed by Close
 	closed     chan struct{} // closed when Close is done
 	connClosed chan struct{} // closed by nats.go when the connection is gone for good
-	kicks      chan struct{} // wakes the patrol
 	work       sync.WaitGroup
 }
-
-// frames are buffers for encoding; nats.go copies what it publishes.
-var frames = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 
 // randomNumber draws a number that is not zero.
 func randomNumber() uint64 {
@@ -80,65 +55,109 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, name: cfg.Name, number: randomNumber(), log: cfg.Logger.With("node", cfg.Name),
-		subjects: makeSubjects(cfg.Cluster, cfg.Name),
-		stop:     make(chan struct{}), closed: make(chan struct{}), connClosed: make(chan struct{}), kicks: make(chan struct{}, 1),
+		stop: make(chan struct{}), closed: make(chan struct{}), connClosed: make(chan struct{}),
 	}
-	n.pending.init()
-	n.inbound.init(cfg.MaxInbound)
-	n.members.init()
-	n.outboxes.init()
-	n.watches.init()
-	n.watchers.init()
-	n.watches.notify = notifier{work: &n.work, fault: n.watchPanicked}
-	n.SetTransports(cfg.Transports)
-	if err := n.adopt(); err != nil {
-		return nil, fmt.Errorf("starting node %s: %w", cfg.Name, err)
+	sys, err := adopt(cfg.Actors, n.log)
+	if err == nil {
+		n.rooms = makeRooms(n, sys, &n.work)
+		n.SetTransports(cfg.Transports)
+		sys.Identify(n.name, n.number)
+		sys.RouteRemote(n.tells.Route)
+		if err = n.join(ctx); err != nil {
+			n.abandon()
+		}
 	}
-	if err := n.join(ctx); err != nil {
-		n.abandon()
+	if err != nil {
 		return nil, fmt.Errorf("starting node %s: %w", cfg.Name, err)
 	}
 	// goroutine: owner: node; ends when Close closes n.stop
-	n.work.Go(n.patrol)
+	n.work.Go(func() { n.members.Run(n.stop) })
 	// goroutine: owner: node; ends when Close closes n.stop
-	n.work.Go(n.outboxes.run(n))
+	n.work.Go(func() { n.link.SendPosted(n.stop) })
 	running.add(n)
 	n.log.Info("node is up", "incarnation", n.number, "url", n.URL())
 	return n, nil
 }
 
 // join takes the steps that make the node addressable.
-func (n *Node) join(ctx context.Context) error {
+func (n *Node) join(ctx context.Context) (err error) {
 	if n.cfg.sources() == 0 {
-		var err error
-		if n.server, err = startEmbedded(ctx, n.cfg, n.log); err != nil {
+		if n.server, err = broker.Start(ctx, n.cfg.server(), n.log); err != nil {
 			return err
 		}
 	}
-	if err := n.connect(ctx); err != nil {
+	if n.conn, err = broker.Connect(ctx, n.connection()); err != nil {
 		return err
 	}
-	return n.claimName(ctx)
+	// NATS cuts the connection of a client that sends more than the server takes.
+	most := n.conn.MaxPayload()
+	if int64(n.cfg.MaxPayload) > most {
+		return badConfig("MaxPayload is %d but the NATS server takes messages of %d: lower it or raise max_payload there", n.cfg.MaxPayload, most)
+	}
+	n.link.Open(n.conn, int(most))
+	return n.members.Claim(ctx, n.subscriptions(broker.Notices))
+}
+
+// connection says how to connect, and what to do with the events of the
+// connection.
+func (n *Node) connection() broker.ConnConfig {
+	shared := n.sharedServer()
+	n.members.Disconnected(shared != nil)
+	return broker.ConnConfig{
+		// The server says this name when the connection is gone.
+		Name: fmt.Sprintf("%s#%x", n.name, n.number),
+		URL:  n.cfg.urls(), Credentials: n.cfg.Credentials, Server: shared, Log: n.log,
+		Disconnected: func(err error) {
+			if !n.link.Closing() {
+				n.log.Warn("connection to NATS lost", "error", err)
+				n.disconnected(n.sharedServer() != nil)
+			}
+		},
+		Reconnected: func() {
+			n.log.Info("connected to NATS again", "url", n.conn.ConnectedUrlRedacted())
+			n.reconnected()
+		},
+		Closed: func() { close(n.connClosed) },
+		Failed: n.connectionFailed,
+	}
+}
+
+// connectionFailed logs and counts what NATS reports.
+func (n *Node) connectionFailed(sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		n.slow.Add(1)
+	case broker.NoticesRefused(err):
+		n.log.Debug("NATS does not let this node hear who goes; it asks others instead", "error", err)
+		return
+	}
+	if ok, more := n.natsErrors.Allow(); ok {
+		n.log.Error("NATS reports an error", "error", err, "subject", subject, "kept_back", more)
+	}
 }
 
 // abandon takes back what a failed start has made.
 func (n *Node) abandon() {
-	n.closing.Store(true)
+	n.link.Shut()
 	n.releaseActors()
 	n.disconnect()
 	if n.server != nil {
-		n.server.stop()
+		n.server.Stop()
 	}
 }
 
 func (n *Node) disconnect() {
-	if n.nc == nil {
+	if n.conn == nil {
 		return
 	}
 	// Why drain: what was sent here before the server knew that we leave gets an
 	// answer; a plain close would drop it, and its caller would wait in vain.
-	if n.nc.Drain() != nil {
-		n.nc.Close()
+	if n.conn.Drain() != nil {
+		n.conn.Close()
 	}
 	<-n.connClosed
 }
@@ -153,18 +172,18 @@ func (n *Node) Incarnation() uint64 { return n.number }
 // embedded server's address, "" when it listens on nothing, or the NATS in use.
 func (n *Node) URL() string {
 	if s := n.sharedServer(); s != nil {
-		return s.url()
+		return s.URL()
 	}
-	return n.nc.ConnectedUrlRedacted()
+	return n.conn.ConnectedUrlRedacted()
 }
 
 // Stop takes no new calls, waits until those that run here have ended or ctx has,
 // and closes the node. It returns ctx's error when calls were cut off.
 func (n *Node) Stop(ctx context.Context) error {
-	n.inbound.refuse()
+	n.in.Refuse()
 	var err error
 	select {
-	case <-n.inbound.drained():
+	case <-n.in.Idle():
 	case <-n.closed:
 	case <-ctx.Done():
 		err = fmt.Errorf("node %s stopped with calls under way: %w", n.name, context.Cause(ctx))
@@ -179,67 +198,36 @@ func (n *Node) Stop(ctx context.Context) error {
 // Closing twice is harmless. Not from a loop of this node: it waits for them.
 func (n *Node) Close() {
 	n.closeOnce.Do(func() {
-		n.closing.Store(true)
 		running.remove(n)
-		n.outboxes.flush(n)
-		n.inbound.refuse()
-		n.watchers.endAll(n, ErrStopped)
+		n.link.Shut()
+		n.in.Refuse()
+		n.watchers.EndAll(ErrStopped)
 		close(n.stop)
-		n.pending.close(func(p *pending) error { return p.failure(ErrClosed, "this node was closed while waiting") })
-		n.loops.closeAll(n)
+		n.out.Close()
+		n.loops.Close()
 		n.releaseActors()
-		n.farewell()
-		n.watches.notify.end()
+		n.members.Farewell()
+		n.watches.End()
 		n.work.Wait()
-		n.watches.clear()
-		if n.nc.IsConnected() {
-			_ = n.nc.FlushTimeout(farewellFlush) // a server that hangs must not hold up a close
+		n.watches.Clear()
+		if n.conn.IsConnected() {
+			_ = n.conn.FlushTimeout(broker.DrainLimit) // a server that hangs must not hold up a close
 		}
 		n.disconnect()
 		if n.server != nil {
-			n.server.stop()
+			n.server.Stop()
 		}
 		close(n.closed)
 	})
 	<-n.closed
 }
 
-const farewellFlush = 500 * time.Millisecond
-
-// farewell tells the members that the node leaves on purpose. Why one by one:
-// each must read it behind the answers that were sent to it before.
-func (n *Node) farewell() {
-	for _, m := range n.Members() {
-		if !m.Self {
-			n.answer(n.subjects.of(m.Name), &wire.Frame{Kind: wire.Goodbye, From: n.name, FromNumber: n.number})
-		}
+// sharedServer is the embedded server to reach through memory.
+func (n *Node) sharedServer() *broker.Server {
+	if n.cfg.Beside != nil {
+		return n.cfg.Beside.sharedServer()
 	}
-}
-
-// subjects are the NATS subjects of one node. Every frame to it arrives through
-// one subscription, whatever it has of loops and functions.
-type subjects struct {
-	cluster string
-	all     string // everything of this node: subscribed once
-	in      string // frames of others
-	reply   string // prefix of answers, and of NATS's "nobody is there"
-	members string // who lives: subscribed by all
-}
-
-func makeSubjects(cluster, node string) subjects {
-	base := cluster + ".n." + node
-	return subjects{cluster: cluster, all: base + ".>", in: base + ".in", reply: base + ".r.", members: cluster + ".members"}
-}
-
-// of is where frames for a node go.
-func (s *subjects) of(node string) string {
-	var b strings.Builder
-	b.Grow(len(s.cluster) + len(node) + 6)
-	b.WriteString(s.cluster)
-	b.WriteString(".n.")
-	b.WriteString(node)
-	b.WriteString(".in")
-	return b.String()
+	return n.server
 }
 
 // running are the nodes of this process, oldest first: a call from code that
@@ -295,4 +283,16 @@ func nodeOf(ctx context.Context) *Node {
 		}
 	}
 	return running.first()
+}
+
+// loopContext is what the tasks of called functions on a loop start from.
+func (n *Node) loopContext(loop *loopnode.Loop) context.Context {
+	return loop.Context(n.Context(context.Background()))
+}
+
+// NodeOf is the node a function was called through, or that Node.Context put
+// into ctx.
+func NodeOf(ctx context.Context) (*Node, bool) {
+	n, ok := ctx.Value(nodeKey{}).(*Node)
+	return n, ok
 }

@@ -39,7 +39,7 @@ func TestCastsCallsAndTellsOfOneSenderKeepTheirOrder(t *testing.T) {
 			case isTold(i):
 				err = nodes[0].Actors().Send(actor, hail{text})
 			case i%500 == 1: // too large to be gathered with others
-				err = jot.CallSoon(far, text+strings.Repeat(" ", 2*batchLimit))
+				err = jot.CallSoon(far, text+strings.Repeat(" ", 64<<10))
 			default:
 				err = jot.CallSoon(far, text)
 			}
@@ -95,7 +95,7 @@ func TestABadFrameInABatchHurtsNoOther(t *testing.T) {
 	b = good.AppendInBatch(b)
 	b = append(b, 255, 0, 0, 0, 1) // a length that lies
 	for _, message := range [][]byte{b, wire.AppendBatch(nil)} {
-		if err := nodes[0].nc.Publish(nodes[1].subjects.in, message); err != nil {
+		if err := nodes[0].conn.Publish(subjectOf(nodes[1], "n2")+".in", message); err != nil {
 			t.Fatal(err)
 		}
 	}

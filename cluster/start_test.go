@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 func TestAZeroConfigIsANode(t *testing.T) {
@@ -19,7 +20,7 @@ func TestAZeroConfigIsANode(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	if !validName(n.Name()) || n.Incarnation() == 0 || n.URL() != "" {
+	if !wire.ValidName(n.Name()) || n.Incarnation() == 0 || n.URL() != "" {
 		t.Errorf("name %q, incarnation %d, url %q", n.Name(), n.Incarnation(), n.URL())
 	}
 	if m := n.Members(); len(m) != 1 || !m[0].Self || m[0].Name != n.Name() {
@@ -140,9 +141,6 @@ func TestAPortThatIsTakenIsSaidSo(t *testing.T) {
 func TestAStoreFolderBelongsToOneNode(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	a := start(t, Config{Name: "a", StoreDir: dir})
-	if !a.server.server.JetStreamEnabled() {
-		t.Error("there is no JetStream")
-	}
 	if _, err := Start(testCtx(t), Config{Name: "b", StoreDir: dir, Logger: quiet()}); err == nil || !strings.Contains(err.Error(), "own StoreDir") {
 		t.Errorf("got %v", err)
 	}

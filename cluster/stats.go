@@ -2,6 +2,8 @@ package cluster
 
 import "sync/atomic"
 
+type counter = atomic.Uint64
+
 // Stats are the node's counters since its start, and two levels.
 type Stats struct {
 	FramesIn     uint64 `json:"frames_in"`     // frames of other nodes, also malformed ones
@@ -33,28 +35,19 @@ type Stats struct {
 	Loops        int    `json:"loops"`         // hosted
 }
 
-type counters struct {
-	framesIn, framesOut, sendErrors, malformed, calls, callsFailed, served, refused, expired atomic.Uint64
-	castsOut, castsIn, castsFailed, noResponders, late, slow, disconnects, reconnects        atomic.Uint64
-	tellsOut, tellsIn, tellsFailed, nodesDown, conflicts, batches                            atomic.Uint64
-}
-
 // Stats reads the counters.
 func (n *Node) Stats() Stats {
-	c := &n.stats
-	s := Stats{
-		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), Batches: c.batches.Load(), SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
-		Calls: c.calls.Load(), CallsFailed: c.callsFailed.Load(), Served: c.served.Load(), Refused: c.refused.Load(),
-		Expired: c.expired.Load(), TellsOut: c.tellsOut.Load(), TellsIn: c.tellsIn.Load(), TellsFailed: c.tellsFailed.Load(),
-		CastsOut: c.castsOut.Load(), CastsIn: c.castsIn.Load(), CastsFailed: c.castsFailed.Load(),
-		NoResponders: c.noResponders.Load(), Late: c.late.Load(), Disconnects: c.disconnects.Load(), Reconnects: c.reconnects.Load(),
-		NodesDown: c.nodesDown.Load(), Conflicts: c.conflicts.Load(),
-		InFlight: n.pending.count(), Inbound: n.inbound.count(), Members: len(n.Members()), Loops: len(n.Loops()),
+	frames, members, out, in := n.link.Counters(), n.rooms.members.Counters(), n.out.Counters(), n.in.Counters()
+	casts, tells := n.casts.Counters(), n.tells.Counters()
+	return Stats{
+		FramesIn: frames.FramesIn, FramesOut: frames.FramesOut, Batches: frames.Batches,
+		SendErrors: frames.SendErrors, Malformed: frames.Malformed, Dropped: frames.Dropped,
+		Calls: out.Calls, CallsFailed: out.Failed, Late: out.Late, InFlight: out.Waiting,
+		Served: in.Served, Refused: in.Refused, Expired: in.Expired, Inbound: in.Running,
+		CastsOut: casts.Out, CastsIn: casts.In, CastsFailed: casts.Failed,
+		TellsOut: tells.Out, TellsIn: tells.In, TellsFailed: tells.Failed,
+		NoResponders: members.NoResponders, NodesDown: members.Down, Conflicts: members.Conflicts,
+		Disconnects: n.disconnects.Load(), Reconnects: n.reconnects.Load(),
+		Members: len(n.Members()), Loops: len(n.Loops()),
 	}
-	for _, sub := range n.subs {
-		if d, err := sub.Dropped(); err == nil && d > 0 {
-			s.Dropped += uint64(d)
-		}
-	}
-	return s
 }

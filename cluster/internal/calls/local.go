@@ -1,0 +1,116 @@
+package calls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/wait"
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Context is what a called function's task starts from: loop, node and the
+// caller's deadline. It has no Done of its own: who enforces the deadline
+// cancels the task, and a task's ctx ends with it.
+type Context struct {
+	context.Context
+	At time.Time // the caller's deadline; zero: none
+}
+
+// Deadline is the caller's.
+func (c *Context) Deadline() (time.Time, bool) { return c.At, !c.At.IsZero() }
+
+type result[Out any] struct {
+	out Out
+	err error
+}
+
+// local is a call to a loop of this process.
+type local[Out any] struct {
+	loop   *loopnode.Loop
+	task   *loopnode.Task[Out] // loop goroutine of loop only
+	left   atomic.Bool         // the caller does not wait any more
+	target string
+	name   string
+}
+
+// Local runs fn on a loop of this process, the caller's own included, and waits
+// for its result. base is what fn's ctx starts from; name is the function's.
+func Local[Out any](ctx, base context.Context, loop *loopnode.Loop, name string, fn func(context.Context) (Out, error)) (out Out, err error) {
+	c := &local[Out]{loop: loop, target: loop.Name(), name: name}
+	if err := ctx.Err(); err != nil {
+		return out, c.waitError(context.Cause(ctx))
+	}
+	w, err := wait.New[result[Out]](ctx)
+	if err != nil {
+		return out, err
+	}
+	callee := &Context{Context: base}
+	callee.At, _ = ctx.Deadline()
+	begin := func() {
+		if c.left.Load() {
+			return
+		}
+		c.task = loopnode.CreateTask(callee, name, fn)
+		c.task.AddDoneCallback(func(t *loopnode.Future[Out]) {
+			out, err := t.Result()
+			w.Deliver(result[Out]{out, c.failure(err)})
+		})
+	}
+	if err := loop.Post(begin); err != nil {
+		return out, fmt.Errorf("%s on %s: %w: %w", name, loop.Name(), fault.ErrClosed, err)
+	}
+	stop := c.watchClosed(w)
+	defer stop()
+	r, err := w.Wait(ctx)
+	if err != nil {
+		c.left.Store(true)
+		_ = loop.Post(c.cancel) // a closed loop has no task left
+		return out, c.waitError(err)
+	}
+	return r.out, r.err
+}
+
+func (c *local[Out]) cancel() {
+	if c.task != nil {
+		c.task.Cancel("the caller does not wait any more")
+	}
+}
+
+// watchClosed ends the wait when the loop is closed: what was posted to it is
+// dropped then, without a word.
+func (c *local[Out]) watchClosed(w wait.Waiter[result[Out]]) (stop func()) {
+	return c.loop.OnClose(func() {
+		w.Deliver(result[Out]{err: c.remote(fault.ErrClosed, fault.ErrClosed, "the loop was closed while waiting")})
+	})
+}
+
+// failure turns what the function's task ended with into what a caller on
+// another node would see; the function's own errors stay as they are.
+func (c *local[Out]) failure(err error) error {
+	var p *guard.Panic
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &p):
+		return c.remote(fault.ErrPanic, p, fault.PanicText(p.Value))
+	case errors.Is(err, loopnode.ErrCancelled):
+		return c.remote(fault.ErrCancelled, err, err.Error())
+	}
+	return err
+}
+
+func (c *local[Out]) remote(kind, cause error, text string) error {
+	return fault.Wrap(c.target, c.name, kind, cause, text)
+}
+
+func (c *local[Out]) waitError(why error) error {
+	if errors.Is(why, context.DeadlineExceeded) {
+		return c.remote(fault.ErrExpired, why, "no result in time")
+	}
+	return fmt.Errorf("call of %s on %s given up: %w", c.name, c.target, why)
+}

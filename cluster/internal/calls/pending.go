@@ -1,0 +1,183 @@
+package calls
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/wait"
+)
+
+// answer is how a call ended.
+type answer struct {
+	Reply
+	err error
+}
+
+// pending is one call of this node that waits for its answer. Whoever takes it
+// out of the table, and only that one, completes it.
+type pending struct {
+	id       uint64
+	token    string // of its reply subject
+	node     string
+	number   uint64 // incarnation asked, 0 when it was not known
+	target   string
+	function string
+	begun    time.Time
+	deadline time.Time
+	waiter   wait.Waiter[answer]
+
+	// Guarded by the table's mutex.
+	published bool
+	asked     uint64 // the first question after it was published, see mark
+}
+
+func (p *pending) done(a answer) { p.waiter.Deliver(a) }
+
+func (p *pending) failure(kind error, text string) error {
+	return fault.New(p.target, p.function, kind, text)
+}
+
+const (
+	// slots is how many reply subjects are used in turn. Why not one per call: the
+	// server caches subjects, and a new one each time would never be in its cache.
+	slots = 512
+	// answerSoon: a call that takes longer makes its node one to ask.
+	answerSoon = 50 * time.Millisecond
+)
+
+// table are the calls that wait. A call has two keys: its id, which the answer
+// repeats, and the token of its reply subject, by which NATS says that nobody is
+// there. Invariant: a token is of one waiting call at a time.
+type table struct {
+	link      *link.Link
+	mu        sync.Mutex
+	byID      map[uint64]*pending
+	slot      [slots]*pending // those whose token is a slot number
+	tokens    [slots]string
+	questions uint64 // asked so far, see mark
+	closed    bool
+}
+
+func (t *table) init(l *link.Link) {
+	t.link, t.byID = l, map[uint64]*pending{}
+	for i := range t.tokens {
+		t.tokens[i] = strconv.Itoa(i)
+	}
+}
+
+func (t *table) add(p *pending) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return fmt.Errorf("%w: this node", fault.ErrClosed)
+	}
+	p.id = t.link.NextID() // under mu: takeWhere's newest covers what was added before
+	t.byID[p.id] = p
+	if i := p.id % slots; t.slot[i] == nil {
+		t.slot[i], p.token = p, t.tokens[i]
+	} else {
+		p.token = "x" + strconv.FormatUint(p.id, 36)
+	}
+	return nil
+}
+
+// sent notes that the call has been published.
+func (t *table) sent(p *pending) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p.published = true
+}
+
+// take removes and returns the call; nil when somebody else has it.
+func (t *table) take(id uint64) *pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.takeLocked(id)
+}
+
+func (t *table) takeLocked(id uint64) *pending {
+	p := t.byID[id]
+	if p == nil {
+		return nil
+	}
+	delete(t.byID, id)
+	if i := id % slots; t.slot[i] == p {
+		t.slot[i] = nil
+	}
+	return p
+}
+
+func (t *table) takeToken(token string) *pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if rest, ok := strings.CutPrefix(token, "x"); ok {
+		id, err := strconv.ParseUint(rest, 36, 64)
+		if err != nil {
+			return nil
+		}
+		return t.takeLocked(id)
+	}
+	i, err := strconv.Atoi(token)
+	if err != nil || i < 0 || i >= slots || t.slot[i] == nil {
+		return nil
+	}
+	return t.takeLocked(t.slot[i].id)
+}
+
+func (t *table) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byID)
+}
+
+func (t *table) nodes(now time.Time) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []string
+	seen := map[string]bool{}
+	for _, p := range t.byID {
+		if !seen[p.node] && now.Sub(p.begun) > answerSoon {
+			seen[p.node] = true
+			out = append(out, p.node)
+		}
+	}
+	return out
+}
+
+// takeWhere also returns the newest id that was given out until then.
+func (t *table) takeWhere(match func(*pending) bool) (out []*pending, newest uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, p := range t.byID {
+		if match(p) {
+			out = append(out, t.takeLocked(id))
+		}
+	}
+	return out, t.link.LastID()
+}
+
+// close refuses what comes.
+func (t *table) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+}
+
+// mark gives a question to a node a number and writes it on the calls to the
+// node that were published before it.
+func (t *table) mark(node string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.questions++
+	for _, p := range t.byID {
+		if p.node == node && p.published && p.asked == 0 {
+			p.asked = t.questions
+		}
+	}
+	return t.questions
+}

@@ -1,0 +1,137 @@
+package calls
+
+import (
+	"context"
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/host"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// inbound is a call of another node that runs here, or waits to. Whoever
+// takes it out of the table, and only that one, answers it.
+type inbound struct {
+	table    *Incoming
+	key      callKey
+	home     *host.Loop
+	entry    *registry.Entry
+	codec    wire.Codec
+	payload  []byte
+	deadline time.Time // zero: none
+
+	// Owned by the loop goroutine.
+	task      *loopnode.Task[registry.Outcome]
+	alarm     func() // cancels the deadline's timer
+	overdue   bool
+	withdrawn bool // cancelled before it began
+}
+
+// Serve starts a call of another node. Receiving goroutine.
+func (t *Incoming) Serve(f *wire.Frame) {
+	c := &inbound{table: t, key: callKey{f.From, f.FromNumber, f.ID}, codec: f.Codec, payload: f.Payload}
+	if f.Remaining > 0 {
+		c.deadline = time.Now().Add(f.Remaining)
+	}
+	var err error
+	if c.home, c.entry, err = t.loops.Admit(f, t.maxPayload); err != nil {
+		c.answerError(err)
+		return
+	}
+	known, err := t.add(c)
+	switch {
+	case known:
+		return
+	case err != nil:
+		c.answerError(err)
+		return
+	}
+	if err := c.home.Loop.Post(c.begin); err != nil {
+		c.refuse(fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, err))
+	}
+}
+
+// begin starts the task. Loop goroutine.
+func (c *inbound) begin() {
+	if c.withdrawn {
+		c.refuse(fault.Codef(wire.Cancelled, "%w before it began", fault.ErrCancelled))
+		return
+	}
+	left := time.Duration(0)
+	if !c.deadline.IsZero() {
+		if left = time.Until(c.deadline); left <= 0 {
+			c.table.expired.Add(1)
+			c.refuse(fault.Codef(wire.Expired, "%w before the loop had time for it", fault.ErrExpired))
+			return
+		}
+	}
+	c.task = loopnode.CreateTask(&Context{c.home.Ctx, c.deadline}, c.entry.Name, c.run)
+	c.task.AddDoneCallback(c.finish)
+	if left > 0 {
+		c.alarm = c.home.Loop.After(left, func() {
+			c.overdue = true
+			c.task.Cancel("the caller's deadline passed")
+		})
+	}
+}
+
+// run is the body of the task.
+func (c *inbound) run(ctx context.Context) (registry.Outcome, error) {
+	return c.entry.Serve(ctx, c.codec, c.payload)
+}
+
+// cancel asks the task to end, or not to begin. Any goroutine.
+func (c *inbound) cancel(why string) {
+	_ = c.home.Loop.Post(func() { // a closed loop has no task left
+		if c.task == nil {
+			c.withdrawn = true
+			return
+		}
+		c.task.Cancel(why)
+	})
+}
+
+// finish answers with what the task ended in. Loop goroutine.
+func (c *inbound) finish(t *loopnode.Future[registry.Outcome]) {
+	if c.alarm != nil {
+		c.alarm()
+	}
+	out, err := t.Result()
+	switch {
+	case err != nil && c.overdue:
+		c.table.expired.Add(1)
+		err = fault.Codef(wire.Expired, "%w while the function ran", fault.ErrExpired)
+	case err == nil && len(out.Payload) > c.table.maxPayload:
+		err = fault.Codef(wire.TooLarge, "the result has %d bytes, the limit is %d", len(out.Payload), c.table.maxPayload)
+	}
+	if !c.table.take(c.key) {
+		return
+	}
+	defer c.table.answered()
+	c.table.served.Add(1)
+	if err != nil {
+		c.reply(fault.Frame(c.key.id, err))
+		return
+	}
+	c.reply(&wire.Frame{Kind: wire.Result, Codec: out.Codec, Payload: out.Payload})
+}
+
+// refuse ends a call that does not run to its end.
+func (c *inbound) refuse(err error) {
+	if c.table.take(c.key) {
+		defer c.table.answered()
+		c.answerError(err)
+	}
+}
+
+func (c *inbound) answerError(err error) {
+	c.table.refusals.Add(1)
+	c.reply(fault.Frame(c.key.id, err))
+}
+
+func (c *inbound) reply(f *wire.Frame) {
+	f.ID = c.key.id
+	c.table.link.Answer(c.key.from, f)
+}

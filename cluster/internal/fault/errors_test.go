@@ -1,0 +1,23 @@
+package fault
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+func TestWhatErrorsSay(t *testing.T) {
+	cases := map[string]*RemoteError{
+		"f on n2/io-0: unknown loop: node n2 has no loop": {Target: "n2/io-0", Function: "f", Message: "node n2 has no loop", code: wire.UnknownLoop},
+		"n2: deadline passed":                             {Target: "n2", Message: "deadline passed", code: wire.Expired},
+		"n2: payload too large":                           {Target: "n2", code: wire.TooLarge},
+		"n2: my own words":                                {Target: "n2", Message: "my own words", code: wire.User},
+		"n2: from the future":                             {Target: "n2", Message: "from the future", code: 999},
+	}
+	for want, err := range cases {
+		if got := fmt.Sprint(err); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package fault
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Frame is the Error frame that answers the request id with err.
+func Frame(id uint64, err error) *wire.Frame {
+	f := &wire.Frame{Kind: wire.Error, ID: id}
+	Describe(f, err)
+	return f
+}
+
+// Describe puts err into the error fields of a frame.
+func Describe(f *wire.Frame, err error) {
+	f.Code, f.Message = wire.User, err.Error()
+	var own *coded
+	var panicked *guard.Panic
+	switch {
+	case errors.As(err, &own):
+		f.Code = own.code
+	case errors.As(err, &panicked):
+		f.Code, f.Message = wire.Panicked, PanicText(panicked.Value)
+	case errors.Is(err, loopnode.ErrCancelled):
+		f.Code = wire.Cancelled
+	case errors.Is(err, ErrStopped):
+		f.Code = wire.Stopped
+	case errors.Is(err, ErrLoopDied):
+		f.Code = wire.LoopDied
+	case errors.Is(err, ErrNodeDown):
+		f.Code = wire.NodeDown
+	default:
+		f.Sentinel = named.nameOf(err)
+	}
+}
+
+// DescribeEnd puts the reason why a loop ended into a Terminated frame.
+func DescribeEnd(f *wire.Frame, why error) {
+	f.Code, f.Message = wire.Stopped, why.Error()
+	if errors.Is(why, ErrLoopDied) {
+		f.Code = wire.LoopDied
+	}
+}
+
+// PanicText is what of a panic may leave the process: the text of an error or a
+// string, of everything else only its type. A value printed with its fields
+// could carry whatever the program holds in memory.
+func PanicText(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case error:
+		return v.Error()
+	}
+	return fmt.Sprintf("a value of type %T", v)
+}
+
+// FromFrame is the error that a frame carries.
+func FromFrame(target, function string, f *wire.Frame) *RemoteError {
+	return &RemoteError{Target: target, Function: function, Message: f.Message, code: f.Code, sentinel: named.find(f.Sentinel)}
+}

@@ -1,0 +1,189 @@
+// Package host holds the loops that are addressable under this node, and runs
+// those that were made for it.
+package host
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Loop is a loop that is addressable under this node. Its fields do not change
+// but for the two that say who guards them.
+type Loop struct {
+	Loop *loopnode.Loop
+	Ctx  context.Context // what called functions start from
+	Ref  loopnode.Ref
+	own  bool          // made by Run
+	gone chan struct{} // closed when the goroutine of an own loop has ended
+
+	Casts int  // unfinished calls without an answer; guarded by the table of calls
+	Over  bool // it takes no calls any more; guarded by the table of calls
+}
+
+// End is why a loop that is closed has ended, for those who watch it.
+func End(loop *loopnode.Loop) error {
+	if err := loop.CloseFailure(); err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrLoopDied, err)
+	}
+	return fault.ErrStopped
+}
+
+// Events are what the table tells of its loops. Any goroutine.
+type Events struct {
+	Ending func(*Loop) // it takes no calls any more; those that run are to be answered
+	Ended  func(*Loop) // it is closed and out of the table
+}
+
+// Table are the loops of a node by name. Any goroutine.
+type Table struct {
+	node    string
+	number  uint64
+	actors  *actors.System
+	log     hclog.Logger
+	context func(*loopnode.Loop) context.Context
+	events  Events
+
+	mu     sync.RWMutex
+	byName map[string]*Loop
+	closed bool
+}
+
+// New makes an empty table for a node. context makes what called functions of a
+// loop start from.
+func New(node string, number uint64, sys *actors.System, log hclog.Logger, context func(*loopnode.Loop) context.Context, events Events) *Table {
+	return &Table{node: node, number: number, actors: sys, log: log, context: context, events: events, byName: map[string]*Loop{}}
+}
+
+// Find gives the loop of that name; nil when there is none.
+func (t *Table) Find(name string) *Loop {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byName[name]
+}
+
+// Names are the names of all loops, sorted.
+func (t *Table) Names() []string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Sorted(maps.Keys(t.byName))
+}
+
+func (t *Table) all() []*Loop {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Values(t.byName))
+}
+
+// At finds the loop of an address on this node.
+func (t *Table) At(addr actors.Address) (*Loop, error) {
+	if addr.Incarnation != 0 && addr.Incarnation != t.number {
+		return nil, fmt.Errorf("%s: %w: the node lives as incarnation %d now", addr, fault.ErrDeadIncarnation, t.number)
+	}
+	h := t.Find(addr.Path)
+	if h == nil {
+		return nil, fmt.Errorf("%s: %w", addr, fault.ErrUnknownLoop)
+	}
+	return h, nil
+}
+
+// Admit finds loop and function of a frame of another node, or says in an error
+// with a code why it cannot run.
+func (t *Table) Admit(f *wire.Frame, maxPayload int) (*Loop, *registry.Entry, error) {
+	if f.Incarnation != 0 && f.Incarnation != t.number {
+		return nil, nil, fault.Codef(wire.DeadIncarnation, "the address means incarnation %d, the node lives as %d", f.Incarnation, t.number)
+	}
+	h := t.Find(f.Path)
+	if h == nil {
+		return nil, nil, fault.Codef(wire.UnknownLoop, "node %s has no loop %q", t.node, f.Path)
+	}
+	e := registry.Function(f.Function)
+	if e == nil {
+		return nil, nil, fault.Codef(wire.UnknownFunction, "the program of node %s registers no function %q", t.node, f.Function)
+	}
+	if len(f.Payload) > maxPayload {
+		return nil, nil, fault.Codef(wire.TooLarge, "%d bytes of arguments, the limit is %d", len(f.Payload), maxPayload)
+	}
+	return h, e, nil
+}
+
+// Add makes a loop that somebody else runs addressable until it is closed.
+func (t *Table) Add(loop *loopnode.Loop) (loopnode.Ref, error) {
+	h := t.make(loop)
+	if err := t.enter(h); err != nil {
+		return loopnode.Ref{}, err
+	}
+	return h.Ref, nil
+}
+
+func (t *Table) make(loop *loopnode.Loop) *Loop {
+	addr := actors.Address{Node: t.node, Incarnation: t.number, Path: loop.Name()}
+	return &Loop{Loop: loop, Ctx: t.context(loop), Ref: loop.Ref().WithAddress(addr), gone: make(chan struct{})}
+}
+
+// CheckName refuses a name that cannot be in an address.
+func CheckName(name string) error {
+	if !wire.ValidName(name) {
+		return fault.Config("loop name %q: use up to %d letters, digits, - and _", name, wire.MaxNode)
+	}
+	return nil
+}
+
+func (t *Table) enter(h *Loop) error {
+	name := h.Loop.Name()
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	if err := t.insert(name, h); err != nil {
+		return err
+	}
+	h.Loop.OnClose(func() { t.remove(h) }) // at once when it is closed
+	if err := h.Loop.CloseReason(); err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrClosed, err)
+	}
+	if h.Loop.Actors() == t.actors {
+		if _, err := h.Loop.Ref().Actor(); err != nil {
+			t.remove(h)
+			return fmt.Errorf("loop %s cannot be an actor of node %s: %w", name, t.node, err)
+		}
+	}
+	return nil
+}
+
+func (t *Table) insert(name string, h *Loop) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.closed:
+		return fmt.Errorf("%w: it takes no more loops", fault.ErrClosed)
+	case t.byName[name] != nil:
+		return fmt.Errorf("%w: this node has a loop named %q already; choose another name", fault.ErrNameTaken, name)
+	}
+	t.byName[name] = h
+	return nil
+}
+
+// remove takes a loop that ends out of the table, once.
+func (t *Table) remove(h *Loop) {
+	name := h.Loop.Name()
+	t.mu.Lock()
+	have := t.byName[name] == h
+	if have {
+		delete(t.byName, name)
+	}
+	t.mu.Unlock()
+	if have {
+		t.events.Ending(h)
+		t.events.Ended(h)
+	}
+}

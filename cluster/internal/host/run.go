@@ -1,0 +1,81 @@
+package host
+
+import (
+	"time"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+const (
+	endLimit   = time.Second           // how long cancelled tasks may take to end
+	endTurn    = 10 * time.Millisecond // one wait for them
+	closeLimit = 5 * time.Second       // how long all own loops together may take to end
+)
+
+// Run makes loop addressable and runs it on a goroutine of its own, until
+// somebody stops it, at the latest Close.
+func (t *Table) Run(loop *loopnode.Loop) (loopnode.Ref, error) {
+	h := t.make(loop)
+	h.own = true
+	if err := t.enter(h); err != nil {
+		_ = loop.Close() // it has not run: there is nothing to lose
+		return loopnode.Ref{}, err
+	}
+	// goroutine: owner: node; ends when the loop is stopped, at the latest by Close
+	go t.run(h)
+	return h.Ref, nil
+}
+
+func (t *Table) run(h *Loop) {
+	defer close(h.gone)
+	died := h.Loop.RunForever()
+	if died != nil {
+		t.log.Error("loop died", "loop", h.Loop.Name(), "error", died)
+	}
+	t.events.Ending(h) // what is called ends with ErrClosed, not with how its task meets the end
+	endTasks(h.Loop)
+	if err := h.Loop.CloseWith(died); err != nil {
+		t.log.Error("closing a loop failed", "loop", h.Loop.Name(), "error", err)
+	}
+}
+
+// endTasks cancels the tasks of a stopped loop and lets them end: a task that is
+// only dropped cannot clean up.
+func endTasks(loop *loopnode.Loop) {
+	for _, task := range loopnode.AllTasks(loop) {
+		task.Cancel("the loop is being closed")
+	}
+	for end := time.Now().Add(endLimit); len(loopnode.AllTasks(loop)) > 0 && time.Now().Before(end); {
+		if err := loop.RunOnce(endTurn); err != nil {
+			return
+		}
+	}
+}
+
+// Close ends the loops that Run made and lets go of the others. It waits for
+// them, but not longer than closeLimit.
+func (t *Table) Close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	all := t.all()
+	for _, h := range all {
+		t.events.Ending(h)
+		if h.own {
+			_ = h.Ref.Stop() // a closed loop needs no stop
+		}
+	}
+	limit := time.NewTimer(closeLimit)
+	defer limit.Stop()
+	for _, h := range all {
+		if h.own {
+			select {
+			case <-h.gone:
+			case <-limit.C:
+				t.log.Error("a loop does not stop: a callback of it does not return", "loop", h.Loop.Name(), "waited", closeLimit)
+				return
+			}
+		}
+		t.remove(h)
+	}
+}

@@ -1,0 +1,239 @@
+// Package link carries frames between this node and the others over a connection
+// to NATS. It knows subjects, the outbox of each peer and the order of what is
+// sent; what a frame means is the business of the rooms around it.
+package link
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// Self is who this node is in every frame it sends.
+type Self struct {
+	Cluster string
+	Name    string
+	Number  uint64 // incarnation
+}
+
+// Handlers take what arrives. They run on the receiving goroutine, in the order
+// of arrival, and never wait. A frame is reused for the next one: a handler that
+// keeps something of it copies it. Payload belongs to this message alone.
+type Handlers struct {
+	Frame       func(f *wire.Frame, in Arrival) // on this node's own subject
+	Broadcast   func(f *wire.Frame, in Arrival) // on the subject of all members
+	Unreachable func(token string)              // NATS found nobody for what was sent with this token
+}
+
+// Arrival says how a frame came.
+type Arrival struct {
+	Subject string
+	Reply   string // where its sender expects an answer; "" for nowhere
+	Answer  bool   // it came on the reply subject
+}
+
+// Link is this node's connection as the rooms see it. Any goroutine.
+type Link struct {
+	self     Self
+	subjects subjects
+	log      hclog.Logger
+	handlers Handlers
+	conn     *nats.Conn // set by Open, before anything is sent
+	maxFrame int
+	subs     []*nats.Subscription
+	outboxes outboxTable
+	ids      ids
+
+	closing atomic.Bool // Close has begun: nothing more is posted
+	offline atomic.Bool // between the loss of the connection and the next one
+
+	stats counters
+	quiet struct{ malformed, answers ratelog.Line }
+}
+
+type counters struct {
+	framesIn, framesOut, batches, sendErrors, malformed atomic.Uint64
+}
+
+// Counters are what a Link has counted since its start.
+type Counters struct {
+	FramesIn, FramesOut, Batches, SendErrors, Malformed, Dropped uint64
+}
+
+// New makes a Link that is not connected. log gets what cannot be returned.
+func New(self Self, log hclog.Logger, first uint64, h Handlers) *Link {
+	l := &Link{self: self, subjects: makeSubjects(self.Cluster, self.Name), log: log, handlers: h}
+	l.ids.next = first
+	l.outboxes.init()
+	return l
+}
+
+// Open gives the Link its connection. Frames longer than maxFrame are refused.
+func (l *Link) Open(conn *nats.Conn, maxFrame int) { l.conn, l.maxFrame = conn, maxFrame }
+
+// Self is who this node is.
+func (l *Link) Self() Self { return l.self }
+
+// NextID draws an id that nothing else of this node has.
+func (l *Link) NextID() uint64 { return l.ids.draw() }
+
+// LastID is the newest id that was drawn.
+func (l *Link) LastID() uint64 { return l.ids.last() }
+
+// ids are the numbers of requests and watches of this node.
+type ids struct {
+	mu   sync.Mutex
+	next uint64
+}
+
+func (i *ids) draw() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.next++
+	return i.next
+}
+
+func (i *ids) last() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.next
+}
+
+// SetOffline notes that the connection is lost, or back.
+func (l *Link) SetOffline(v bool) { l.offline.Store(v) }
+
+// Offline reports whether the connection is lost.
+func (l *Link) Offline() bool { return l.offline.Load() }
+
+// Usable reports whether what others do not say is evidence: the connection is there.
+func (l *Link) Usable() bool { return !l.offline.Load() && l.conn.IsConnected() }
+
+// Shut lets nothing more be posted, after it has sent what was.
+func (l *Link) Shut() {
+	l.closing.Store(true)
+	l.outboxes.flush(l)
+}
+
+// Closing reports whether Shut was called.
+func (l *Link) Closing() bool { return l.closing.Load() }
+
+// Send publishes f to a node, behind what was posted to it before. It does not
+// wait. Errors: ErrTooLarge, ErrDisconnected, ErrClosed.
+func (l *Link) Send(node string, f *wire.Frame) error {
+	return l.publish(l.subjects.of(node), "", f)
+}
+
+// SendFor is Send for a frame whose fate matters: when nobody listens under the
+// node's name, NATS says so and Handlers.Unreachable gets the token.
+func (l *Link) SendFor(node, token string, f *wire.Frame) error {
+	return l.publish(l.subjects.of(node), l.subjects.reply+token, f)
+}
+
+// Answer is Send where nobody is left to tell about a failure: it is logged.
+func (l *Link) Answer(node string, f *wire.Frame) { l.AnswerTo(l.subjects.of(node), f) }
+
+// AnswerTo is Answer to a subject that came with a question.
+func (l *Link) AnswerTo(subject string, f *wire.Frame) {
+	if err := l.publish(subject, "", f); err != nil && !l.closing.Load() {
+		if ok, more := l.quiet.answers.Allow(); ok {
+			l.log.Warn("an answer could not be sent", "kind", f.Kind, "error", err, "kept_back", more)
+		}
+	}
+}
+
+// Broadcast sends f to all members, in this node's name.
+func (l *Link) Broadcast(f *wire.Frame) {
+	f.From, f.FromNumber = l.self.Name, l.self.Number
+	l.AnswerTo(l.subjects.members, f)
+}
+
+// frames are buffers for encoding; nats.go copies what it publishes.
+var frames = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+func (l *Link) publish(subject, reply string, f *wire.Frame) error {
+	l.outboxes.flushFor(l, subject)
+	buf := frames.Get().(*[]byte)
+	defer frames.Put(buf)
+	*buf = f.Append((*buf)[:0])
+	if len(*buf) > l.maxFrame {
+		return tooLong(len(*buf), l.maxFrame)
+	}
+	var err error
+	if reply == "" {
+		err = l.conn.Publish(subject, *buf)
+	} else {
+		err = l.conn.PublishRequest(subject, reply, *buf)
+	}
+	if err != nil {
+		l.stats.sendErrors.Add(1)
+		return sendError(err)
+	}
+	l.stats.framesOut.Add(1)
+	return nil
+}
+
+func tooLong(have, most int) error {
+	return fault.Codef(wire.TooLarge, "%w: frame of %d bytes, the NATS server takes %d", fault.ErrTooLarge, have, most)
+}
+
+func sendError(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		return fmt.Errorf("%w: the node has been closed", fault.ErrClosed)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fault.Codef(wire.TooLarge, "%w: %w", fault.ErrTooLarge, err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+		return fmt.Errorf("%w: nothing was sent; try again when it is back", fault.ErrDisconnected)
+	}
+	return fmt.Errorf("publishing: %w", err)
+}
+
+// Counters reads what was counted.
+func (l *Link) Counters() Counters {
+	c := &l.stats
+	out := Counters{
+		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), Batches: c.batches.Load(),
+		SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
+	}
+	for _, sub := range l.subs {
+		if d, err := sub.Dropped(); err == nil && d > 0 {
+			out.Dropped += uint64(d)
+		}
+	}
+	return out
+}
+
+// subjects are the NATS subjects of one node. Every frame to it arrives through
+// one subscription, whatever it has of loops and functions.
+type subjects struct {
+	cluster string
+	all     string // everything of this node: subscribed once
+	in      string // frames of others
+	reply   string // prefix of answers, and of NATS's "nobody is there"
+	members string // signs of life of all members: subscribed by all
+}
+
+func makeSubjects(cluster, node string) subjects {
+	base := cluster + ".n." + node
+	return subjects{cluster: cluster, all: base + ".>", in: base + ".in", reply: base + ".r.", members: cluster + ".members"}
+}
+
+// of is where frames for a node go.
+func (s *subjects) of(node string) string {
+	var b strings.Builder
+	b.Grow(len(s.cluster) + len(node) + 6)
+	b.WriteString(s.cluster)
+	b.WriteString(".n.")
+	b.WriteString(node)
+	b.WriteString(".in")
+	return b.String()
+}

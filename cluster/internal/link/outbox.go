@@ -1,0 +1,210 @@
+package link
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// batchLimit is how much is gathered for one peer before it is sent by whoever
+// fills it.
+const batchLimit = 32 << 10
+
+// outbox gathers the frames for one peer that nobody answers. Whoever posts never
+// waits for more: a goroutine of the node sends what is there as soon as it runs,
+// so one frame goes at once and many go together.
+type outbox struct {
+	subject string
+	mu      sync.Mutex
+	buf     []byte // a wire.Batch; what it holds is in frames
+	frames  int
+	queued  bool        // in outboxTable.ready
+	waiting atomic.Bool // something is posted and not yet with NATS
+}
+
+type outboxTable struct {
+	mu        sync.RWMutex
+	byName    map[string]*outbox
+	bySubject map[string]*outbox
+
+	readyMu sync.Mutex
+	ready   []*outbox
+	wake    chan struct{}
+}
+
+func (t *outboxTable) init() {
+	t.byName, t.bySubject, t.wake = map[string]*outbox{}, map[string]*outbox{}, make(chan struct{}, 1)
+}
+
+// Post sends a frame that nobody answers, in order with all that this goroutine
+// sends to the node. It does not wait.
+func (l *Link) Post(node string, f *wire.Frame) error {
+	if !l.conn.IsConnected() {
+		if l.conn.IsClosed() || l.closing.Load() {
+			return sendError(nats.ErrConnectionClosed)
+		}
+		return sendError(nats.ErrDisconnected)
+	}
+	return l.outboxes.of(l, node).post(l, f)
+}
+
+// of is the box for a member. There are as many as members that were sent to.
+func (t *outboxTable) of(l *Link, node string) *outbox {
+	t.mu.RLock()
+	b := t.byName[node]
+	t.mu.RUnlock()
+	if b != nil {
+		return b
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b = t.byName[node]; b == nil {
+		b = &outbox{subject: l.subjects.of(node)}
+		t.byName[node], t.bySubject[b.subject] = b, b
+	}
+	return b
+}
+
+// Forget drops the box of a node that is gone.
+func (l *Link) Forget(node string) {
+	t := &l.outboxes
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byName, node)
+	delete(t.bySubject, l.subjects.of(node))
+}
+
+// flushFor sends what waits for a subject, because something else follows it.
+func (t *outboxTable) flushFor(l *Link, subject string) {
+	t.mu.RLock()
+	b := t.bySubject[subject]
+	t.mu.RUnlock()
+	if b != nil && b.waiting.Load() {
+		b.flush(l)
+	}
+}
+
+// flush sends everything; after Node.closing is set nothing follows.
+func (t *outboxTable) flush(l *Link) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, b := range t.byName {
+		b.flush(l)
+	}
+}
+
+// SendPosted sends what was posted, until stop is closed. It is the body of a
+// goroutine.
+func (l *Link) SendPosted(stop <-chan struct{}) {
+	t := &l.outboxes
+	var mine []*outbox
+	for {
+		select {
+		case <-stop:
+			return
+		case <-t.wake:
+		}
+		t.readyMu.Lock()
+		mine, t.ready = t.ready, mine[:0]
+		t.readyMu.Unlock()
+		for i, b := range mine {
+			b.flush(l)
+			mine[i] = nil
+		}
+	}
+}
+
+func (t *outboxTable) queue(b *outbox) {
+	t.readyMu.Lock()
+	t.ready = append(t.ready, b)
+	t.readyMu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (b *outbox) post(l *Link, f *wire.Frame) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.closing.Load() { // under mu: Close has sent, or will send, what is in the box
+		return sendError(nats.ErrConnectionClosed)
+	}
+	if b.frames == 0 {
+		b.buf = wire.AppendBatch(b.buf[:0])
+	}
+	at := len(b.buf)
+	b.buf = f.AppendInBatch(b.buf)
+	if size := len(b.buf) - at - wire.BatchEach; size > l.maxFrame {
+		b.buf = b.buf[:at]
+		return tooLong(size, l.maxFrame)
+	}
+	b.frames++
+	b.waiting.Store(true)
+	if len(b.buf) > min(batchLimit, l.maxFrame) {
+		return b.overflow(l, at)
+	}
+	if !b.queued {
+		b.queued = true
+		l.outboxes.queue(b)
+	}
+	return nil
+}
+
+// overflow sends what was there before the frame at that place, and the frame.
+// Only the error of the latter is the caller's.
+func (b *outbox) overflow(l *Link, at int) error {
+	last := b.buf[at+wire.BatchEach:]
+	if b.frames > 1 {
+		b.lost(l, b.frames-1, b.publish(l, b.buf[:at], b.frames-1))
+	}
+	err := b.publish(l, last, 1)
+	b.frames = 0
+	b.waiting.Store(false)
+	if cap(b.buf) > 2*batchLimit {
+		b.buf = nil // one large frame must not hold memory for ever
+	}
+	return err
+}
+
+// flush sends what is there.
+func (b *outbox) flush(l *Link) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.queued = false
+	switch b.frames {
+	case 0:
+		return
+	case 1:
+		b.lost(l, 1, b.publish(l, b.buf[wire.BatchHead+wire.BatchEach:], 1))
+	default:
+		b.lost(l, b.frames, b.publish(l, b.buf, b.frames))
+	}
+	b.frames = 0
+	b.waiting.Store(false)
+}
+
+func (b *outbox) publish(l *Link, message []byte, frames int) error {
+	if err := l.conn.Publish(b.subject, message); err != nil {
+		l.stats.sendErrors.Add(uint64(frames))
+		return sendError(err)
+	}
+	l.stats.framesOut.Add(uint64(frames))
+	if frames > 1 {
+		l.stats.batches.Add(1)
+	}
+	return nil
+}
+
+// lost logs frames whose senders are gone: at most once is the promise.
+func (b *outbox) lost(l *Link, frames int, err error) {
+	if err == nil || l.closing.Load() {
+		return
+	}
+	if ok, more := l.quiet.answers.Allow(); ok {
+		l.log.Warn("calls without an answer or messages were lost on the way out", "frames", frames, "to", b.subject, "error", err, "kept_back", more)
+	}
+}

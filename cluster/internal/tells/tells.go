@@ -1,0 +1,174 @@
+// Package tells carries messages of actors between nodes.
+package tells
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// Addresser completes a frame that nobody answers, or says why it would be in
+// vain.
+type Addresser interface {
+	Address(addr actors.Address, f *wire.Frame) error
+}
+
+// Tells sends and takes messages for one actor system. Any goroutine.
+type Tells struct {
+	link     *link.Link
+	address  Addresser
+	system   *actors.System
+	watched  func(node string) // an actor there is watched by one here
+	log      hclog.Logger
+	quiet    ratelog.Line
+	out, in  atomic.Uint64
+	failures atomic.Uint64
+}
+
+// Counters are what Tells has counted.
+type Counters struct{ Out, In, Failed uint64 }
+
+// New makes the room for sys.
+func New(l *link.Link, a Addresser, sys *actors.System, watched func(node string), log hclog.Logger) *Tells {
+	return &Tells{link: l, address: a, system: sys, watched: watched, log: log}
+}
+
+// Counters reads what was counted.
+func (t *Tells) Counters() Counters {
+	return Counters{Out: t.out.Load(), In: t.in.Load(), Failed: t.failures.Load()}
+}
+
+// Route sends a message of an actor here to an actor elsewhere (actors.Route).
+func (t *Tells) Route(to actors.Address, msg any, sender actors.Ref) error {
+	f := &wire.Frame{Kind: wire.Tell}
+	if err := write(f, msg); err != nil {
+		return err
+	}
+	if !sender.IsZero() {
+		f.Sender = t.system.Export(sender).String()
+	}
+	if err := t.address.Address(to, f); err != nil {
+		return err
+	}
+	if err := t.link.Post(to.Node, f); err != nil {
+		return fmt.Errorf("%s: %w", to, err)
+	}
+	if _, watch := msg.(actors.WatchRequest); watch {
+		t.watched(to.Node)
+	}
+	t.out.Add(1)
+	return nil
+}
+
+// Told takes a message of an actor elsewhere. Receiving goroutine.
+func (t *Tells) Told(f *wire.Frame) {
+	t.in.Add(1)
+	var err error
+	if p := guard.Call(func() { err = t.deliver(f) }); p != nil {
+		err = p // a type's own UnmarshalJSON
+	}
+	if err == nil {
+		return
+	}
+	t.failures.Add(1)
+	if ok, more := t.quiet.Allow(); ok {
+		t.log.Warn("a message of another node reached nobody", "message", f.Function, "to", f.Path, "from", f.From, "error", err, "kept_back", more)
+	}
+}
+
+func (t *Tells) deliver(f *wire.Frame) error {
+	sender, err := senderOf(f)
+	if err != nil {
+		return err
+	}
+	msg, err := read(f, sender)
+	if err != nil {
+		return t.system.Reject(sender, err)
+	}
+	me := t.link.Self()
+	if f.Incarnation != 0 && f.Incarnation != me.Number {
+		return t.system.Reject(sender, fault.Codef(wire.DeadIncarnation, "%w: the address means incarnation %d, the node lives as %d", fault.ErrDeadIncarnation, f.Incarnation, me.Number))
+	}
+	return t.system.Deliver(actors.Address{Node: me.Name, Incarnation: f.Incarnation, Path: f.Path}, msg, sender)
+}
+
+// senderOf is who sent the message: an actor of the sending node, or, when it
+// was forwarded, of a third one.
+func senderOf(f *wire.Frame) (actors.Ref, error) {
+	if f.Sender == "" {
+		return actors.Ref{}, nil
+	}
+	a, err := actors.Parse(f.Sender)
+	if err != nil {
+		return actors.Ref{}, err
+	}
+	if !wire.ValidName(a.Node) || a.Incarnation == 0 {
+		return actors.Ref{}, fault.Codef(wire.Refused, "%w: %q is no sender on a node", fault.ErrRefused, f.Sender)
+	}
+	return actors.RefOf(a), nil
+}
+
+// The messages of the actor system itself. Names are part of the wire format.
+const (
+	tellWatch   = "$watch"
+	tellUnwatch = "$unwatch"
+	tellStop    = "$stop"
+	tellEnd     = "$terminated"
+	tellRefusal = "$refusal"
+)
+
+// write puts a message into a frame.
+func write(f *wire.Frame, msg any) (err error) {
+	switch m := msg.(type) {
+	case actors.WatchRequest:
+		f.Function = tellWatch
+	case actors.UnwatchRequest:
+		f.Function = tellUnwatch
+	case actors.StopRequest:
+		f.Function = tellStop
+	case actors.Terminated:
+		f.Function = tellEnd
+		fault.Describe(f, m.Reason)
+	case actors.Refusal:
+		f.Function = tellRefusal
+		fault.Describe(f, m.Err)
+	default:
+		kind := registry.MessageOf(msg)
+		if kind == nil {
+			return fmt.Errorf("%w: %T: register it with cluster.RegisterMessage on both nodes", fault.ErrUnknownMessage, msg)
+		}
+		f.Function = kind.Name
+		f.Codec, f.Payload, err = kind.Encode(msg)
+	}
+	return err
+}
+
+// read takes a message out of a frame. sender is who sent it.
+func read(f *wire.Frame, sender actors.Ref) (any, error) {
+	switch f.Function {
+	case tellWatch:
+		return actors.WatchRequest{}, nil
+	case tellUnwatch:
+		return actors.UnwatchRequest{}, nil
+	case tellStop:
+		return actors.StopRequest{}, nil
+	case tellEnd:
+		return actors.Terminated{Who: sender, Reason: fault.FromFrame(sender.String(), "", f)}, nil
+	case tellRefusal:
+		return actors.Refusal{Err: fault.FromFrame(f.From, "", f)}, nil
+	}
+	kind := registry.MessageNamed(f.Function)
+	if kind == nil {
+		return nil, fault.Codef(wire.UnknownMessage, "%w: the program here registers no message %q", fault.ErrUnknownMessage, f.Function)
+	}
+	return kind.Decode(f.Codec, f.Payload)
+}
