@@ -11,7 +11,7 @@ import (
 
 // Failure is one failure of an actor and what its supervisor answered.
 type Failure struct {
-	// Who failed; zero when it is a loop (loopnode.Supervise).
+	// Who failed; zero when it is a loop (package supervisor).
 	Who Ref
 	// Loop is the name of its loop.
 	Loop string

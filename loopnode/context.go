@@ -6,11 +6,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 )
 
 type (
-	loopKey struct{}
-	taskKey struct{}
+	loopKey = loopaccess.LoopKey
+	taskKey = loopaccess.TaskKey
 )
 
 // Running is the loop that ctx belongs to and that runs now. ErrNoRunningLoop
@@ -82,8 +84,8 @@ func taskOf(ctx context.Context) *task {
 	if ctx == nil {
 		return nil
 	}
-	t, _ := ctx.Value(taskKey{}).(*task)
-	return t
+	t, _ := ctx.Value(taskKey{}).(*taskAccess)
+	return (*task)(t)
 }
 
 // values is the ctx the task was created with, on its loop. It outlives the task
@@ -108,7 +110,7 @@ func (c *taskContext) Deadline() (time.Time, bool) { return c.parent.Deadline() 
 func (c *taskContext) Value(key any) any {
 	switch key.(type) {
 	case taskKey:
-		return c.task
+		return (*taskAccess)(c.task)
 	case loopKey:
 		return c.task.loop
 	}

@@ -2,14 +2,11 @@ package loopnode
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/internal/core"
 )
@@ -45,24 +42,6 @@ func (l *Loop) runTimed(it core.Item) {
 			what = t.String() // the task, not the handle of its step
 		}
 		l.log.Warn(fmt.Sprintf("Executing %s took %.3f seconds", what, took.Seconds()), "loop", l.name)
-	}
-}
-
-// timeLookup is, in debug mode, how long a task waits for a name: logged at
-// level info when that counts as slow, else at level debug.
-func timeLookup(ctx context.Context, host, service string) (done func()) {
-	t := taskOf(ctx)
-	if t == nil || !t.loop.tracing.Load() {
-		return func() {}
-	}
-	l := t.loop
-	start, slow := l.Time(), l.slowAt
-	return func() {
-		took, level := l.Time().Sub(start), hclog.Debug
-		if took >= slow {
-			level = hclog.Info
-		}
-		l.log.Log(level, fmt.Sprintf("Getting address info of %q, %q took %.3f ms", host, service, float64(took)/1e6), "loop", l.name)
 	}
 }
 

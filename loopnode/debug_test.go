@@ -3,7 +3,6 @@ package loopnode
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -53,26 +52,6 @@ func TestDebugChecks(t *testing.T) {
 			t.Fatal("at the threshold:", log)
 		}
 	})
-	t.Run("DBG-06 looking up a name is timed: info when slow, debug otherwise, nothing without debug mode", func(t *testing.T) {
-		for _, c := range []struct {
-			debug bool
-			slow  time.Duration
-			want  string
-		}{{true, time.Nanosecond, "[INFO]"}, {true, time.Hour, "[DEBUG]"}, {false, time.Nanosecond, ""}} {
-			l, log := newLoop(t, func(cfg *Config) { cfg.Debug, cfg.SlowCallback, cfg.Resolver = c.debug, c.slow, oneAddress{} })
-			_, err := RunUntilComplete(l, CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
-				l.SetSlowCallback(c.slow)
-				_, err := Getaddrinfo(ctx, "name.example", "80", Hints{})
-				return 0, err
-			}))
-			must(t, err)
-			lines := strings.Split(log.String(), "\n")
-			i := slices.IndexFunc(lines, func(s string) bool { return strings.Contains(s, "Getting address info") })
-			if c.want == "" && i >= 0 || c.want != "" && (i < 0 || !strings.Contains(lines[i], c.want)) {
-				t.Errorf("%+v: %s", c, log)
-			}
-		}
-	})
 }
 
 func TestUnclosedLoop(t *testing.T) {
@@ -88,7 +67,7 @@ func TestUnclosedLoop(t *testing.T) {
 		}()
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
-		for end := time.Now().Add(patience); !strings.Contains(log.String(), "unclosed event loop"); <-tick.C {
+		for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), "unclosed event loop"); <-tick.C {
 			if runtime.GC(); time.Now().After(end) {
 				t.Fatal("nobody noticed")
 			}
@@ -210,11 +189,4 @@ func TestExceptionContexts(t *testing.T) {
 			t.Errorf("without a ctx of its own: %+v", got)
 		}
 	})
-}
-
-// oneAddress knows one host.
-type oneAddress struct{ Resolver }
-
-func (oneAddress) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 )
 
 // A socket for the loop is made with SOCK_NONBLOCK; accepted ones are so
@@ -31,7 +32,7 @@ func ExampleSockConnect() {
 			return err
 		}
 		defer unix.Close(fd)
-		if err := loopnode.SockConnect(ctx, fd, loopnode.HostPort(fmt.Sprintf("localhost:%d", port))); err != nil {
+		if err := loopnode.SockConnect(ctx, fd, lookup.HostPort(fmt.Sprintf("localhost:%d", port))); err != nil {
 			return err
 		}
 		p, err := loopnode.SockRecv(ctx, fd, 100)

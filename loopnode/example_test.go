@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -186,31 +184,4 @@ func ExamplePanic() {
 		return nil
 	})
 	// Output: panic: no such shelf true true
-}
-
-// A loop that gets a new life when it fails.
-func ExampleSupervise() {
-	lives, ended := make(chan int, 2), errors.New("told to end")
-	supervisor, err := loopnode.Supervise(loopnode.Supervision{
-		Name:   "example-gate",
-		Policy: &loopnode.DefaultPolicy{Config: loopnode.Config{Logger: hclog.NewNullLogger()}},
-		Setup: func(ctx context.Context, life *loopnode.Life) error {
-			lives <- life.Number()
-			if life.Number() == 1 {
-				return ended // a Setup that fails is a failure of the loop
-			}
-			fmt.Println("before:", errors.Is(life.Why(), ended))
-			return nil
-		},
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(<-lives, <-lives)
-	fmt.Println(supervisor.Stop(context.Background()), supervisor.Lives())
-	// Unordered output:
-	// before: true
-	// 1 2
-	// <nil> 2
 }

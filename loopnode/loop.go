@@ -14,6 +14,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/core"
 	"github.com/loopmesh/loopmesh/internal/coro"
 	"github.com/loopmesh/loopmesh/internal/inbox"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 )
 
 // Loop is one event loop. Its methods belong to the goroutine that runs it; Ref
@@ -29,32 +30,30 @@ type Loop struct {
 	resolver Resolver // any goroutine
 
 	// Owned by the loop goroutine.
-	core     core.Core
-	strict   bool // debug mode or closed: CallSoon takes the checked path
-	debug    bool
-	slowAt   time.Duration
-	watching int // descriptors registered; with none, a busy turn needs no poll
-	watches  map[int]*fdWatch
-	sockOps  map[side]*sockOp // socket operations that wait
-	handler  ExceptionHandler
-	readBuf  []byte
-	fatal    *FatalError // leaves the run as soon as it is set
-	run      runState
-	batch    func()            // runSome, bound once
-	admit    func(core.Item)   // accept, bound once
-	event    func(any, Events) // onEvent, bound once
-	tasks    taskList
-	left     *remains // idle coroutines, for Close or the collector
-	dropped  runtime.Cleanup
-	lost     map[*unretrieved]struct{} // failures nobody has looked at
-	attached map[any]any               // see Attach
-	ctx      context.Context           // what CallbackContext and Context derive from
-	pools    executors
-	signals  map[syscall.Signal]*signalHandler
-	gens     generators
-	// tooMany counts a failed callback and returns why that was one too many; nil
-	// without a supervisor.
-	tooMany func(error) error
+	core       core.Core
+	strict     bool // debug mode or closed: CallSoon takes the checked path
+	debug      bool
+	slowAt     time.Duration
+	watching   int // descriptors registered; with none, a busy turn needs no poll
+	watches    map[int]*fdWatch
+	sockOps    map[side]*sockOp // socket operations that wait
+	handler    ExceptionHandler
+	readBuf    []byte
+	fatal      *FatalError // leaves the run as soon as it is set
+	run        runState
+	batch      func()            // runSome, bound once
+	admit      func(core.Item)   // accept, bound once
+	event      func(any, Events) // onEvent, bound once
+	tasks      taskList
+	left       *remains // idle coroutines, for Close or the collector
+	dropped    runtime.Cleanup
+	lost       map[*unretrieved]struct{} // failures nobody has looked at
+	attached   map[any]any               // see Attach
+	ctx        context.Context           // what CallbackContext and Context derive from
+	pools      executors
+	signals    map[syscall.Signal]*signalHandler
+	gens       generators
+	supervisor loopaccess.Supervisor // nil without one
 
 	factory atomic.Pointer[TaskFactory]
 	tracing atomic.Bool          // debug, for other goroutines

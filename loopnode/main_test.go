@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
@@ -78,4 +79,15 @@ func runTurns(t testing.TB, l *Loop, n int) {
 
 func testLogger(log *logBuffer) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug})
+}
+
+// comes waits for what must come over c.
+func comes[T any](t testing.TB, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing came")
+	}
+	return v
 }

@@ -69,7 +69,7 @@ func beChild(t *testing.T) {
 	witness := make(chan os.Signal, 1)
 	signal.Notify(witness, syscall.SIGUSR1)
 	defer signal.Stop(witness)
-	limit, cancel := context.WithTimeout(context.Background(), patience)
+	limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	err := Run(limit, func(ctx context.Context) error {
 		l, err := Running(ctx)

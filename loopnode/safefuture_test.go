@@ -103,3 +103,21 @@ func TestWrapFuture(t *testing.T) {
 		isErr(t, WrapFuture(l.Context(context.Background()), safe).Exception(), ErrLoopClosed)
 	})
 }
+
+func TestSafeFutureCallsAllCallbacks(t *testing.T) {
+	f := NewSafeFuture[int]()
+	called := 0
+	f.AddDoneCallback(func() { called++; panic(errBoom) })
+	f.AddDoneCallback(func() { called++ })
+	func() {
+		defer func() {
+			if err, _ := recover().(error); !errors.Is(err, errBoom) {
+				t.Error("the panic is lost", err)
+			}
+		}()
+		_ = f.SetResult(1)
+	}()
+	if called != 2 {
+		t.Errorf("%d of 2 callbacks were called", called)
+	}
+}

@@ -314,3 +314,9 @@ func TestSockSendfileRefuses(t *testing.T) {
 		})
 	})
 }
+
+// refusing is an executor that must not be used.
+type refusing struct{}
+
+func (refusing) Submit(func()) error            { return errors.New("the executor was used") }
+func (refusing) Shutdown(context.Context) error { return nil }

@@ -152,17 +152,15 @@ func SockAccept(ctx context.Context, fd int) (int, net.Addr, error) {
 	return c.fd, c.from, nil
 }
 
-// HostPort is an address "host:port" whose host may be a name. SockConnect looks
-// it up for the kind of socket it has.
-type HostPort string
-
-// Network is "host:port": which one it is depends on the socket.
-func (HostPort) Network() string { return "host:port" }
-
-func (h HostPort) String() string { return string(h) }
+// namedAddr is an address whose host may be a name: a lookup.HostPort.
+type namedAddr interface {
+	net.Addr
+	// Resolve is the address to use for a socket of this kind. It may wait.
+	Resolve(ctx context.Context, family, kind, proto int) (net.Addr, error)
+}
 
 // SockConnect connects fd to addr, a *net.TCPAddr, *net.UDPAddr, *net.UnixAddr
-// or HostPort, of whose addresses the first is used. A failure names the
+// or lookup.HostPort, whose host may be a name. A failure names the
 // address; the descriptor of a failed or cancelled connect is only good for
 // closing. A UNIX listener whose backlog is full is EAGAIN at once.
 // asyncio: loop.sock_connect.
@@ -183,23 +181,15 @@ func SockConnect(ctx context.Context, fd int, addr net.Addr) error {
 
 // lookedUp is addr with a name's address in its place.
 func lookedUp(ctx context.Context, fd int, addr net.Addr) (net.Addr, error) {
-	h, ok := addr.(HostPort)
+	named, ok := addr.(namedAddr)
 	if !ok {
 		return addr, nil
 	}
-	host, port, err := net.SplitHostPort(string(h))
+	family, kind, proto, err := sock.Describe(fd)
 	if err != nil {
-		return nil, invalid("address %q: %v", string(h), err)
-	}
-	var hints Hints
-	if hints.Family, hints.Type, hints.Proto, err = sock.Describe(fd); err != nil {
 		return nil, sockError("looking at", fd, err)
 	}
-	list, err := Getaddrinfo(ctx, host, port, hints)
-	if err != nil {
-		return nil, err
-	}
-	return list[0].NetAddr(), nil
+	return named.Resolve(ctx, family, kind, proto)
 }
 
 // connecting is one SockConnect on its way.

@@ -29,7 +29,7 @@ func usable(what string, addr net.Addr) error {
 		port, zone = a.Port, a.Zone
 	case *net.UnixAddr:
 		return usablePath(what, a)
-	case HostPort, interface{ AddrPort() netip.AddrPort }:
+	case namedAddr, interface{ AddrPort() netip.AddrPort }:
 	default:
 		return invalid("%s does not know addresses of type %T: use a *net.TCPAddr, *net.UDPAddr or *net.UnixAddr", what, addr)
 	}

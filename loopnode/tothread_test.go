@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 )
 
 func TestWorkers(t *testing.T) {
-	limit, cancel := context.WithTimeout(context.Background(), patience)
+	limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	t.Run("EXE-09 a job gets nothing behind its back; ToThread hands the values over", func(t *testing.T) {
 		l, _ := newLoop(t)

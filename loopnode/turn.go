@@ -150,10 +150,10 @@ func (l *Loop) callbackFailed(p *guard.Panic) {
 
 // count takes a failed callback to the supervisor; one too many ends the run.
 func (l *Loop) count(err error) {
-	if l.tooMany == nil || l.fatal != nil {
+	if l.supervisor == nil || l.fatal != nil {
 		return
 	}
-	if why := l.tooMany(err); why != nil {
+	if why := l.supervisor.CallbackFailed(err); why != nil {
 		l.fatal = &FatalError{why}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 )
 
 // watchdog looks at a running loop from outside and names the frame of a
@@ -17,9 +19,9 @@ type watchdog struct {
 	quit  chan struct{}
 	over  chan struct{}
 	task  *task // whose step the running callback is; loop goroutine, debug mode
-	// tell is called at limit, 2×limit, 4×limit … while a callback is stuck, and
-	// with nil when it has moved; nil without a supervisor. Set before the run.
-	tell func(*StuckError)
+	// supervisor is told at limit, 2×limit, 4×limit … while a callback is stuck, and
+	// when it has returned; nil without one. Set before the run.
+	supervisor loopaccess.Supervisor
 }
 
 // StuckError is ErrStuck with where the callback is.
@@ -89,8 +91,8 @@ func (w *watchdog) watch(l *Loop) {
 		case now := <-tick.C:
 			n := w.count.Load()
 			if n != last || n&1 == 0 {
-				if next > w.limit && w.tell != nil {
-					w.tell(nil)
+				if next > w.limit && w.supervisor != nil {
+					w.supervisor.Moves()
 				}
 				last, since, next = n, now, w.limit
 				continue
@@ -111,8 +113,8 @@ func (w *watchdog) stuck(l *Loop, took time.Duration, first bool) {
 		l.log.Warn(fmt.Sprintf("Callback has not returned for %s: %s", took.Round(time.Millisecond), e.Frame),
 			"loop", l.name, "stack", e.Stack)
 	}
-	if w.tell != nil {
-		w.tell(e)
+	if w.supervisor != nil {
+		w.supervisor.Stuck(e)
 	}
 }
 

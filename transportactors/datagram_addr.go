@@ -50,7 +50,7 @@ func (a Addr) String() string {
 
 // ParseAddr makes the Addr of a numeric "host:port" for udp, udp4 and udp6, or
 // of a path for unixgram. Names are not looked up: CreateDatagramEndpoint and
-// loopnode.Getaddrinfo do that. loopnode.ErrInvalidArgument.
+// lookup.Getaddrinfo do that. loopnode.ErrInvalidArgument.
 func ParseAddr(network, address string) (Addr, error) {
 	switch network {
 	case "unixgram":

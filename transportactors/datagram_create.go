@@ -10,6 +10,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 )
 
 // CreateDatagramEndpoint makes a datagram endpoint for udp, udp4, udp6 or
@@ -102,7 +103,7 @@ func openDatagram(ctx context.Context, l *loopnode.Loop, network, local, remote 
 	if local == "" && remote == "" {
 		return bareDatagram(l, network, o)
 	}
-	from, err := datagramNames(ctx, network, local, loopnode.AIPassive)
+	from, err := datagramNames(ctx, network, local, lookup.AIPassive)
 	if err != nil {
 		return datagramSocket{}, err
 	}
@@ -127,7 +128,7 @@ func bareDatagram(l *loopnode.Loop, network string, o options) (datagramSocket, 
 }
 
 // datagramNames are the addresses to try; one zero Name when none was given.
-func datagramNames(ctx context.Context, network, address string, flags loopnode.AIFlags) ([]sock.Name, error) {
+func datagramNames(ctx context.Context, network, address string, flags lookup.AIFlags) ([]sock.Name, error) {
 	if address == "" {
 		return []sock.Name{{}}, nil
 	}
@@ -146,7 +147,7 @@ func datagramNames(ctx context.Context, network, address string, flags loopnode.
 	if service == "" {
 		service = "0"
 	}
-	list, err := loopnode.Getaddrinfo(ctx, host, service, loopnode.Hints{Family: domain, Type: syscall.SOCK_DGRAM, Flags: flags})
+	list, err := lookup.Getaddrinfo(ctx, host, service, lookup.Hints{Family: domain, Type: syscall.SOCK_DGRAM, Flags: flags})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/tasksync"
 )
 
 const trueProgram = "/bin/true"
@@ -139,7 +140,7 @@ func BenchmarkSpawnStress(b *testing.B) {
 	for b.Loop() {
 		before := descriptors()
 		benchLoop(b, func(ctx context.Context) error {
-			sem, err := loopnode.NewSemaphore(atOnce)
+			sem, err := tasksync.NewSemaphore(atOnce)
 			if err != nil {
 				return err
 			}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/tasksync"
 )
 
 // noStdio gives the child no pipes.
@@ -255,7 +256,7 @@ func TestSubprocessExit(t *testing.T) {
 
 func TestSubprocessMany(t *testing.T) {
 	many := func(ctx context.Context, n int) error {
-		sem, err := loopnode.NewSemaphore(20)
+		sem, err := tasksync.NewSemaphore(20)
 		if err != nil {
 			return err
 		}

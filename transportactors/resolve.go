@@ -5,7 +5,7 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 )
 
 // families is the address family of each network by name.
@@ -14,7 +14,7 @@ var families = map[string]int{
 }
 
 // resolve makes socket addresses of network and address, in the resolver's
-// order. An empty host is every interface. It waits as loopnode.Getaddrinfo
+// order. An empty host is every interface. It waits as lookup.Getaddrinfo
 // does: not at all for numbers.
 func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 	if network == "unix" {
@@ -34,8 +34,8 @@ func resolve(ctx context.Context, network, address string) ([]net.Addr, error) {
 	if service == "" {
 		service = "0"
 	}
-	list, err := loopnode.Getaddrinfo(ctx, host, service, loopnode.Hints{
-		Family: family, Type: syscall.SOCK_STREAM, Flags: loopnode.AIPassive,
+	list, err := lookup.Getaddrinfo(ctx, host, service, lookup.Hints{
+		Family: family, Type: syscall.SOCK_STREAM, Flags: lookup.AIPassive,
 	})
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 )
 
 // nobody is a resolver that knows no name.
@@ -47,7 +48,7 @@ func FuzzResolve(f *testing.F) {
 	ctx := l.Context(context.Background())
 	f.Fuzz(func(t *testing.T, network, address string) {
 		found, err := resolve(ctx, network, address)
-		var lookup *loopnode.AddrInfoError
+		var lookup *lookup.Error
 		switch {
 		case err != nil && len(found) > 0:
 			t.Fatalf("%q %q: %v beside %v", network, address, found, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 	ta "github.com/loopmesh/loopmesh/transportactors"
 )
 
@@ -56,8 +57,8 @@ func TestAddressesToConnectTo(t *testing.T) {
 			is: loopnode.ErrInvalidArgument, says: []string{"missing port"}},
 		row{name: "a local address of the other family", do: connect("tcp", "127.0.0.1:1", ta.WithLocalAddress("[::1]:0")),
 			is: loopnode.ErrInvalidArgument, says: []string{"127.0.0.1:1", "no local address of its family"}},
-		row{name: "an IPv6 address for tcp4", do: connect("tcp4", "[::1]:80"), is: loopnode.EAIAddrFamily, says: []string{"::1"}},
-		row{name: "an IPv4 address for tcp6", do: connect("tcp6", "127.0.0.1:80"), is: loopnode.EAIAddrFamily, says: []string{"127.0.0.1"}},
+		row{name: "an IPv6 address for tcp4", do: connect("tcp4", "[::1]:80"), is: lookup.EAIAddrFamily, says: []string{"::1"}},
+		row{name: "an IPv4 address for tcp6", do: connect("tcp6", "127.0.0.1:80"), is: lookup.EAIAddrFamily, says: []string{"127.0.0.1"}},
 		row{name: "a socket and an address", do: connect("tcp", "127.0.0.1:1", ta.WithSocket(0)),
 			is: loopnode.ErrInvalidArgument, says: []string{"WithSocket", "127.0.0.1:1", "together"}},
 		row{name: "nobody listens", do: func(e *env) error { a := freePort(e); return connect("tcp", a)(e) },

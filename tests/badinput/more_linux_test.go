@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 	ta "github.com/loopmesh/loopmesh/transportactors"
 )
 
@@ -153,23 +154,23 @@ func TestSignals(t *testing.T) {
 }
 
 func TestLookups(t *testing.T) {
-	ask := func(host, service string, hints loopnode.Hints) func(e *env) error {
-		return func(e *env) error { _, err := loopnode.Getaddrinfo(e.ctx, host, service, hints); return err }
+	ask := func(host, service string, hints lookup.Hints) func(e *env) error {
+		return func(e *env) error { _, err := lookup.Getaddrinfo(e.ctx, host, service, hints); return err }
 	}
-	name := func(a netip.AddrPort, flags loopnode.NIFlags) func(e *env) error {
-		return func(e *env) error { _, _, err := loopnode.Getnameinfo(e.ctx, a, flags); return err }
+	name := func(a netip.AddrPort, flags lookup.NIFlags) func(e *env) error {
+		return func(e *env) error { _, _, err := lookup.Getnameinfo(e.ctx, a, flags); return err }
 	}
 	home := netip.MustParseAddrPort("127.0.0.1:80")
 	check(t, []row{
-		{name: "neither host nor service", do: ask("", "", loopnode.Hints{}), is: loopnode.ErrInvalidArgument, says: []string{"neither host nor service"}},
-		{name: "unknown flags", do: ask("127.0.0.1", "1", loopnode.Hints{Flags: 1 << 30}), is: loopnode.ErrInvalidArgument, says: []string{"0x40000000"}},
-		{name: "family 99", do: ask("127.0.0.1", "1", loopnode.Hints{Family: 99}), is: loopnode.ErrInvalidArgument, says: []string{"family 99"}},
-		{name: "port 65536", do: ask("127.0.0.1", "65536", loopnode.Hints{}), is: loopnode.ErrInvalidArgument, says: []string{"65536"}},
-		{name: "a name where a number is due", do: ask("localhost", "1", loopnode.Hints{Flags: loopnode.AINumericHost}), is: loopnode.EAINoName, says: []string{"localhost"}},
+		{name: "neither host nor service", do: ask("", "", lookup.Hints{}), is: loopnode.ErrInvalidArgument, says: []string{"neither host nor service"}},
+		{name: "unknown flags", do: ask("127.0.0.1", "1", lookup.Hints{Flags: 1 << 30}), is: loopnode.ErrInvalidArgument, says: []string{"0x40000000"}},
+		{name: "family 99", do: ask("127.0.0.1", "1", lookup.Hints{Family: 99}), is: loopnode.ErrInvalidArgument, says: []string{"family 99"}},
+		{name: "port 65536", do: ask("127.0.0.1", "65536", lookup.Hints{}), is: loopnode.ErrInvalidArgument, says: []string{"65536"}},
+		{name: "a name where a number is due", do: ask("localhost", "1", lookup.Hints{Flags: lookup.AINumericHost}), is: lookup.EAINoName, says: []string{"localhost"}},
 		{name: "a look-up in a callback", is: loopnode.ErrWouldBlock, do: func(e *env) error {
 			f := loopnode.NewFuture[error](e.loop)
 			e.loop.CallSoon(func() {
-				_, err := loopnode.Getaddrinfo(e.loop.Context(noCtx), "some.example", "1", loopnode.Hints{})
+				_, err := lookup.Getaddrinfo(e.loop.Context(noCtx), "some.example", "1", lookup.Hints{})
 				_ = f.SetResult(err)
 			})
 			err, _ := f.Await(e.ctx)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/tasksync"
 )
 
 // task makes a task of fn.
@@ -319,53 +320,53 @@ func TestFutures(t *testing.T) {
 func TestSynchronisation(t *testing.T) {
 	check(t, []row{
 		{name: "Release of a free lock", is: loopnode.ErrInvalidState, says: []string{"not acquired"},
-			do: func(e *env) error { return (&loopnode.Lock{}).Release() }},
+			do: func(e *env) error { return (&tasksync.Lock{}).Release() }},
 		{name: "Acquire outside of a task", is: loopnode.ErrInvalidState, says: []string{"in a task"},
-			do: func(e *env) error { return (&loopnode.Lock{}).Acquire(context.Background()) }},
+			do: func(e *env) error { return (&tasksync.Lock{}).Acquire(context.Background()) }},
 		{name: "Acquire with a nil ctx", is: loopnode.ErrInvalidState, says: []string{"in a task"},
-			do: func(e *env) error { return (&loopnode.Lock{}).Acquire(noCtx) }},
+			do: func(e *env) error { return (&tasksync.Lock{}).Acquire(noCtx) }},
 		{name: "a condition waited for without its lock", is: loopnode.ErrInvalidState, says: []string{"not acquired"},
-			do: func(e *env) error { return loopnode.NewCondition(nil).Wait(e.ctx) }},
+			do: func(e *env) error { return tasksync.NewCondition(nil).Wait(e.ctx) }},
 		{name: "a condition notified without its lock", is: loopnode.ErrInvalidState, says: []string{"not acquired"},
-			do: func(e *env) error { return loopnode.NewCondition(nil).Notify(1) }},
+			do: func(e *env) error { return tasksync.NewCondition(nil).Notify(1) }},
 		{name: "a condition without a predicate", is: loopnode.ErrInvalidArgument, says: []string{"predicate"},
-			do: func(e *env) error { return loopnode.NewCondition(nil).WaitUntil(e.ctx, nil) }},
+			do: func(e *env) error { return tasksync.NewCondition(nil).WaitUntil(e.ctx, nil) }},
 		{name: "a negative number of notices", do: func(e *env) error {
-			c := loopnode.NewCondition(nil)
+			c := tasksync.NewCondition(nil)
 			return errors.Join(c.Acquire(e.ctx), c.Notify(-1), c.Release())
 		}},
 		{name: "a negative semaphore", is: loopnode.ErrInvalidArgument, says: []string{"-1", "0 or more"},
-			do: func(e *env) error { return second(loopnode.NewSemaphore(-1)) }},
-		{name: "a semaphore released too often", is: loopnode.ErrTooManyReleases, says: []string{"bound is 1"},
+			do: func(e *env) error { return second(tasksync.NewSemaphore(-1)) }},
+		{name: "a semaphore released too often", is: tasksync.ErrTooManyReleases, says: []string{"bound is 1"},
 			do: func(e *env) error {
-				s, err := loopnode.NewBoundedSemaphore(1)
+				s, err := tasksync.NewBoundedSemaphore(1)
 				return errors.Join(err, s.Release())
 			}},
 		{name: "a barrier of nobody", is: loopnode.ErrInvalidArgument, says: []string{"1 party or more", "0"},
-			do: func(e *env) error { return second(loopnode.NewBarrier(0)) }},
-		{name: "a full queue", is: loopnode.ErrQueueFull, says: []string{"1 items"},
+			do: func(e *env) error { return second(tasksync.NewBarrier(0)) }},
+		{name: "a full queue", is: tasksync.ErrQueueFull, says: []string{"1 items"},
 			do: func(e *env) error {
-				q := loopnode.NewQueue[int](1)
+				q := tasksync.NewQueue[int](1)
 				return errors.Join(q.TryPut(1), q.TryPut(2))
 			}},
-		{name: "an empty queue", is: loopnode.ErrQueueEmpty,
-			do: func(e *env) error { return second(loopnode.NewQueue[int](-7).TryGet()) }},
-		{name: "a queue after Shutdown", is: loopnode.ErrQueueShutdown,
+		{name: "an empty queue", is: tasksync.ErrQueueEmpty,
+			do: func(e *env) error { return second(tasksync.NewQueue[int](-7).TryGet()) }},
+		{name: "a queue after Shutdown", is: tasksync.ErrQueueShutdown,
 			do: func(e *env) error {
-				q := loopnode.NewQueue[int](1)
+				q := tasksync.NewQueue[int](1)
 				q.Shutdown(true)
 				q.Shutdown(false)
 				return q.Put(e.ctx, 1)
 			}},
 		{name: "TaskDone of nothing", is: loopnode.ErrInvalidState, says: []string{"too many times"},
-			do: func(e *env) error { return loopnode.NewQueue[int](1).TaskDone() }},
+			do: func(e *env) error { return tasksync.NewQueue[int](1).TaskDone() }},
 		{name: "a priority queue without an order", is: loopnode.ErrInvalidArgument, says: []string{"less"},
 			do: func(e *env) error {
-				q := loopnode.NewPriorityQueue[int](0, nil)
+				q := tasksync.NewPriorityQueue[int](0, nil)
 				return errors.Join(q.TryPut(2), q.TryPut(1))
 			}},
 		{name: "a priority queue without an order, emptied", is: loopnode.ErrInvalidArgument, says: []string{"less"},
-			do: func(e *env) error { return second(loopnode.NewPriorityQueue[int](0, nil).Get(e.ctx)) }},
+			do: func(e *env) error { return second(tasksync.NewPriorityQueue[int](0, nil).Get(e.ctx)) }},
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/lookup"
 	ta "github.com/loopmesh/loopmesh/transportactors"
 )
 
@@ -354,7 +355,7 @@ func TestSocketOperations(t *testing.T) {
 			return err
 		})},
 		{name: "an address without a port", is: loopnode.ErrInvalidArgument, says: []string{"missing port"}, do: on(syscall.SOCK_STREAM, func(e *env, fd int) error {
-			return loopnode.SockConnect(e.ctx, fd, loopnode.HostPort("127.0.0.1"))
+			return loopnode.SockConnect(e.ctx, fd, lookup.HostPort("127.0.0.1"))
 		})},
 		{name: "an address of an unknown kind", is: loopnode.ErrInvalidArgument, do: on(syscall.SOCK_STREAM, func(e *env, fd int) error {
 			return loopnode.SockConnect(e.ctx, fd, strangeAddr{})

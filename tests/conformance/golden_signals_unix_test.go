@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/tasksync"
 )
 
 func TestGoldenSignals(t *testing.T) {
@@ -20,7 +21,7 @@ func TestGoldenSignals(t *testing.T) {
 
 func signalling(t *testing.T, say func(...any)) {
 	inTask(t, func(ctx context.Context, l *loopnode.Loop) error {
-		var news loopnode.Event
+		var news tasksync.Event
 		handler := func(name string) func() {
 			return func() { say("handler", name); news.Set() }
 		}

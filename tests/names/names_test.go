@@ -103,7 +103,7 @@ func exported(t *testing.T, root string) map[string]bool {
 func publicFolders(t *testing.T, root string) []string {
 	t.Helper()
 	var dirs []string
-	for _, top := range []string{"actors", "loopnode", "transportactors", "cluster"} {
+	for _, top := range []string{"actors", "loopnode", "loopnode/lookup", "loopnode/supervisor", "loopnode/tasksync", "transportactors", "cluster"} {
 		err := fs.WalkDir(os.DirFS(root), top, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() && (d.Name() == "internal" || d.Name() == "testdata") {
 				return fs.SkipDir

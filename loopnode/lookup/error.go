@@ -1,9 +1,9 @@
-package loopnode
+package lookup
 
 import "net"
 
 // EAI is why a lookup failed, with the C library's numbers. It is an error, so
-// that errors.Is(err, loopnode.EAINoName) works. asyncio: socket.EAI_*.
+// that errors.Is(err, lookup.EAINoName) works. asyncio: socket.EAI_*.
 type EAI int
 
 // The codes of getaddrinfo(3).
@@ -36,16 +36,16 @@ func (e EAI) Error() string {
 	return "unknown lookup failure"
 }
 
-// AddrInfoError is a failed lookup. errors.Is finds its code, errors.As the
+// Error is a failed lookup. errors.Is finds its code, errors.As the
 // resolver's *net.DNSError when there is one. asyncio: socket.gaierror.
-type AddrInfoError struct {
+type Error struct {
 	Code    EAI
 	Host    string
 	Service string
 	Err     error // the particulars, nil when the code says it all
 }
 
-func (e *AddrInfoError) Error() string {
+func (e *Error) Error() string {
 	s := "looking up " + net.JoinHostPort(e.Host, e.Service) + ": " + e.Code.Error()
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
@@ -53,7 +53,7 @@ func (e *AddrInfoError) Error() string {
 	return s
 }
 
-func (e *AddrInfoError) Unwrap() []error {
+func (e *Error) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Code}
 	}

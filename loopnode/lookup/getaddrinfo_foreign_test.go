@@ -1,6 +1,6 @@
 //go:build foreign
 
-package loopnode
+package lookup
 
 import (
 	"context"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/loopmesh/loopmesh/loopnode/internal/testloop"
 )
 
 // askPython reads one question a line, [host, service, family, type, proto,
@@ -36,7 +38,7 @@ func python(t *testing.T, questions []any) []string {
 	t.Helper()
 	var in strings.Builder
 	for _, q := range questions {
-		must(t, json.NewEncoder(&in).Encode(q))
+		testloop.Must(t, json.NewEncoder(&in).Encode(q))
 	}
 	cmd := exec.Command("python3", "-c", askPython)
 	cmd.Stdin = strings.NewReader(in.String())
@@ -105,7 +107,7 @@ func TestGetaddrinfoForeign(t *testing.T) {
 
 // foreign is an answer as askPython prints it.
 func foreign(list []AddrInfo, err error) string {
-	var e *AddrInfoError
+	var e *Error
 	if errors.As(err, &e) {
 		return fmt.Sprint(int(e.Code))
 	}

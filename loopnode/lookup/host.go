@@ -1,4 +1,4 @@
-package loopnode
+package lookup
 
 import (
 	"context"
@@ -94,7 +94,7 @@ func (q *query) lookupHost(ctx context.Context) error {
 	network := q.network()
 	found, err := q.from.LookupNetIP(ctx, network, q.host)
 	if err != nil {
-		return q.fail(lookupCode(err, EAINoName), err)
+		return q.fail(code(err, EAINoName), err)
 	}
 	q.addrs = q.ofFamily(found)
 	if len(q.addrs) == 0 {

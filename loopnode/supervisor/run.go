@@ -1,4 +1,4 @@
-package loopnode
+package supervisor
 
 import (
 	"context"
@@ -9,10 +9,12 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // run is the supervisor's goroutine: one life after the other.
-func (s *Supervisor) run(l *Loop) {
+func (s *Supervisor) run(l *loopnode.Loop) {
 	defer close(s.done)
 	defer s.closeKept()
 	var why error
@@ -28,9 +30,9 @@ func (s *Supervisor) run(l *Loop) {
 }
 
 // begin makes l the present life. Before the run of l.
-func (s *Supervisor) begin(l *Loop) {
+func (s *Supervisor) begin(l *loopnode.Loop) {
 	s.panics.Reset()
-	l.tooMany, l.beat.tell = s.tooMany, s.hung
+	loopaccess.Of(l).Supervise((*follower)(s))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loop, s.born = l, time.Now()
@@ -48,7 +50,7 @@ func (s *Supervisor) end() {
 
 // live is one life: nil when it ended as it was asked to. The loop is closed
 // when it returns.
-func (s *Supervisor) live(l *Loop, why error) *Failure {
+func (s *Supervisor) live(l *loopnode.Loop, why error) *loopnode.Failure {
 	s.setup(l, why)
 	for !s.stopping() {
 		f := s.verdict(l.RunForever())
@@ -56,7 +58,7 @@ func (s *Supervisor) live(l *Loop, why error) *Failure {
 		case f == nil || s.stopping():
 		case f.Directive == actors.Resume && !l.IsClosed():
 			s.panics.Reset()
-			s.hung(nil)
+			s.moves()
 			continue
 		default:
 			_ = l.CloseWith(f.Reason) // descriptors are gone either way
@@ -64,35 +66,35 @@ func (s *Supervisor) live(l *Loop, why error) *Failure {
 		}
 		break
 	}
-	if err := l.teardown(); err != nil {
-		l.log.Warn("ending the loop failed", "loop", s.name, "error", err)
+	if err := loopaccess.Of(l).TeardownAndClose(); err != nil {
+		l.Logger().Warn("ending the loop failed", "loop", s.name, "error", err)
 	}
 	return nil
 }
 
 // setup queues the first task of the life.
-func (s *Supervisor) setup(l *Loop, why error) {
+func (s *Supervisor) setup(l *loopnode.Loop, why error) {
 	if s.cfg.Setup == nil {
 		return
 	}
-	life := &Life{s: s, loop: l, n: s.Lives(), why: why}
-	k := CreateTask(l.Context(context.Background()), "setup", func(ctx context.Context) (struct{}, error) {
+	life := &Life{s: s, loop: l, n: s.Lives(), reason: why}
+	k := loopnode.CreateTask(l.Context(context.Background()), "setup", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.cfg.Setup(ctx, life)
 	})
 	ended := func() {
 		if err := k.Exception(); err != nil && !k.Cancelled() {
-			panic(Fatal(fmt.Errorf("setting up loop %s: %w", s.name, err)))
+			panic(loopnode.Fatal(fmt.Errorf("setting up loop %s: %w", s.name, err)))
 		}
 	}
-	if k.loop == nil { // the loop's TaskFactory refused it
+	if k.Loop() == nil { // the loop's TaskFactory refused it
 		l.CallSoon(ended)
 		return
 	}
-	k.onDone(ended)
+	k.AddDoneCallback(func(*loopnode.Future[struct{}]) { ended() })
 }
 
 // verdict is what follows from the end of a run; nil: it was asked to end.
-func (s *Supervisor) verdict(err error) *Failure {
+func (s *Supervisor) verdict(err error) *loopnode.Failure {
 	s.mu.Lock()
 	sentence := s.sentence
 	s.mu.Unlock()
@@ -108,7 +110,7 @@ func (s *Supervisor) verdict(err error) *Failure {
 }
 
 // next makes the loop of the next life; nil ends the supervision.
-func (s *Supervisor) next(f *Failure) *Loop {
+func (s *Supervisor) next(f *loopnode.Failure) *loopnode.Loop {
 	for {
 		if f.Directive != actors.Restart {
 			s.mu.Lock()
@@ -141,29 +143,47 @@ func (s *Supervisor) pause(d time.Duration) bool {
 	return !s.stopping()
 }
 
-// tooMany counts a failed callback. Loop goroutine.
-func (s *Supervisor) tooMany(last error) error {
-	if s.panics.Admit(int64(time.Since(s.start)), s.cfg.Panics, s.cfg.Period) {
+// follower is the Supervisor as its loop sees it.
+type follower Supervisor
+
+// CallbackFailed counts a failed callback. Loop goroutine.
+func (f *follower) CallbackFailed(last error) error {
+	if f.panics.Admit(int64(time.Since(f.start)), f.cfg.Panics, f.cfg.Period) {
 		return nil
 	}
-	return fmt.Errorf("%w: more than %d within %v, the last one: %w", ErrTooManyPanics, s.cfg.Panics, s.cfg.Period, last)
+	return fmt.Errorf("%w: more than %d within %v, the last one: %w", ErrTooManyPanics, f.cfg.Panics, f.cfg.Period, last)
 }
 
-// hung hears of a stuck callback, and with nil that it has moved. Watchdog's
-// goroutine.
-func (s *Supervisor) hung(e *StuckError) {
+// Moves hears that the stuck callback has returned. Watchdog's goroutine.
+func (f *follower) Moves() { (*Supervisor)(f).moves() }
+
+// Stuck hears of a callback that does not return. Watchdog's goroutine.
+func (f *follower) Stuck(err error) {
+	if e := (*loopnode.StuckError)(nil); errors.As(err, &e) {
+		(*Supervisor)(f).hung(e)
+	}
+}
+
+// moves ends the quarantine, unless the end of this life is decided already.
+func (s *Supervisor) moves() {
 	s.mu.Lock()
-	judged := s.sentence != nil
-	switch {
-	case judged:
-	case e == nil:
+	defer s.mu.Unlock()
+	if s.sentence == nil {
 		s.stuck, s.away = nil, false
-	default:
-		s.away = s.stuck != nil // the second time it speaks
+	}
+}
+
+// hung quarantines a loop that is reported stuck for the second time, and asks
+// what to do with it.
+func (s *Supervisor) hung(e *loopnode.StuckError) {
+	s.mu.Lock()
+	decided := s.sentence != nil
+	if !decided {
+		s.away = s.stuck != nil // the second report
 		s.stuck = e
 	}
 	s.mu.Unlock()
-	if judged || e == nil {
+	if decided {
 		return
 	}
 	f := s.decide(e)
@@ -174,12 +194,12 @@ func (s *Supervisor) hung(e *StuckError) {
 	l := s.loop
 	s.sentence, s.away = f, true
 	s.mu.Unlock()
-	_ = l.Post(func() { panic(Fatal(e)) }) // as soon as it moves
+	_ = l.Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(e)) }) // as soon as it moves
 }
 
 // decide answers a failure and tells who wants to know. Any goroutine.
-func (s *Supervisor) decide(why error) *Failure {
-	f := &Failure{Loop: s.name, Reason: why, At: time.Now()}
+func (s *Supervisor) decide(why error) *loopnode.Failure {
+	f := &loopnode.Failure{Loop: s.name, Reason: why, At: time.Now()}
 	f.Directive = f.Ask(s.policy.OnFailure)
 	if f.Directive == actors.Undecided {
 		f.Directive = f.Ask(s.cfg.Strategy.Decide)
@@ -197,9 +217,9 @@ func (s *Supervisor) decide(why error) *Failure {
 }
 
 // byLifetime is the answer of a strategy without an opinion.
-func (s *Supervisor) byLifetime(why error) Directive {
+func (s *Supervisor) byLifetime(why error) loopnode.Directive {
 	switch {
-	case errors.Is(why, ErrStuck):
+	case errors.Is(why, loopnode.ErrStuck):
 		return actors.Resume
 	case s.cfg.Strategy.Restart == actors.Temporary:
 		return actors.Stop
@@ -208,7 +228,7 @@ func (s *Supervisor) byLifetime(why error) Directive {
 }
 
 // budgeted holds restarts to the strategy's limits.
-func (s *Supervisor) budgeted(f *Failure) {
+func (s *Supervisor) budgeted(f *loopnode.Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.Directive == actors.Restart {
@@ -226,7 +246,7 @@ func (s *Supervisor) budgeted(f *Failure) {
 	f.Restarts = s.restarts.Len()
 }
 
-func tell(fn func(Failure), f Failure) {
+func tell(fn func(loopnode.Failure), f loopnode.Failure) {
 	if fn != nil {
 		_ = guard.Call(func() { fn(f) })
 	}

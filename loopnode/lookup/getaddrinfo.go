@@ -1,10 +1,12 @@
-package loopnode
+package lookup
 
 import (
 	"context"
 	"net"
 	"net/netip"
 	"syscall"
+
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // Hints narrows what Getaddrinfo answers; the zero value asks for everything.
@@ -66,7 +68,7 @@ func (a AddrInfo) NetAddr() net.Addr {
 // loop, in a goroutine without a task by blocking it. Cancelling the task or
 // ending ctx ends the wait and the look-up.
 //
-// Errors: *AddrInfoError with the C library's code (EAINoName, EAIService, …);
+// Errors: *Error with the C library's code (EAINoName, EAIService, …);
 // a port or host that cannot exist is also ErrInvalidArgument; ErrWouldBlock in
 // a callback; CancelledError, ErrTimeout, ErrShutdown. asyncio: loop.getaddrinfo.
 func Getaddrinfo(ctx context.Context, host, service string, hints Hints) ([]AddrInfo, error) {
@@ -78,7 +80,7 @@ func Getaddrinfo(ctx context.Context, host, service string, hints Hints) ([]Addr
 		return q.answers(), nil
 	}
 	q.from = resolverOf(ctx)
-	defer timeLookup(ctx, host, service)()
+	defer timed(ctx, host, service)()
 	return offLoop(ctx, q.ask)
 }
 
@@ -86,7 +88,7 @@ func Getaddrinfo(ctx context.Context, host, service string, hints Hints) ([]Addr
 type query struct {
 	host, service string
 	hints         Hints
-	from          Resolver
+	from          loopnode.Resolver
 	kinds         []kind       // the socket types asked for, with their ports
 	addrs         []netip.Addr // what the host stands for
 	zoned         bool         // addrs has a zone whose interface is not known yet
@@ -95,7 +97,7 @@ type query struct {
 }
 
 func (q *query) fail(code EAI, err error) error {
-	return &AddrInfoError{Code: code, Host: q.host, Service: q.service, Err: err}
+	return &Error{Code: code, Host: q.host, Service: q.service, Err: err}
 }
 
 // check refuses what is wrong in itself and reads the numbers, in the C

@@ -1,4 +1,4 @@
-package loopnode
+package supervisor
 
 import (
 	"context"
@@ -8,22 +8,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loopmesh/loopmesh/actors"
-)
+	"github.com/hashicorp/go-hclog"
 
-const patience = 20 * time.Second
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/internal/testloop"
+)
 
 // verdicts is a policy that answers from a list and keeps what it was asked.
 type verdicts struct {
-	*DefaultPolicy
+	*loopnode.DefaultPolicy
 	mu     sync.Mutex
-	answer func(Failure) Directive
+	answer func(loopnode.Failure) loopnode.Directive
 	asked  []error
 	fail   error // of NewLoop
 	made   int
 }
 
-func (p *verdicts) OnFailure(f Failure) Directive {
+func (p *verdicts) OnFailure(f loopnode.Failure) loopnode.Directive {
 	p.mu.Lock()
 	p.asked = append(p.asked, f.Reason)
 	p.mu.Unlock()
@@ -33,7 +35,7 @@ func (p *verdicts) OnFailure(f Failure) Directive {
 	return p.answer(f)
 }
 
-func (p *verdicts) NewLoop(name string) (*Loop, error) {
+func (p *verdicts) NewLoop(name string) (*loopnode.Loop, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.made++; p.made > 1 && p.fail != nil {
@@ -42,12 +44,33 @@ func (p *verdicts) NewLoop(name string) (*Loop, error) {
 	return p.DefaultPolicy.NewLoop(name)
 }
 
-func newVerdicts(answer func(Failure) Directive) *verdicts {
+func quietPolicy() *loopnode.DefaultPolicy {
+	return &loopnode.DefaultPolicy{Config: loopnode.Config{Logger: hclog.NewNullLogger()}}
+}
+
+// watcher keeps what it is told about the actors it watches.
+type watcher struct {
+	of   []actors.Ref
+	told []error
+}
+
+func (w *watcher) Receive(c *actors.Context) {
+	switch m := c.Message().(type) {
+	case actors.Started:
+		for _, r := range w.of {
+			c.Watch(r)
+		}
+	case actors.Terminated:
+		w.told = append(w.told, m.Why)
+	}
+}
+
+func newVerdicts(answer func(loopnode.Failure) loopnode.Directive) *verdicts {
 	return &verdicts{DefaultPolicy: quietPolicy(), answer: answer}
 }
 
 // supervised starts cfg and tells each life's loop; the end of the test stops it.
-func supervised(t *testing.T, cfg Supervision) (*Supervisor, <-chan *Life) {
+func supervised(t *testing.T, cfg Config) (*Supervisor, <-chan *Life) {
 	t.Helper()
 	lives := make(chan *Life, 100)
 	setup := cfg.Setup
@@ -60,24 +83,24 @@ func supervised(t *testing.T, cfg Supervision) (*Supervisor, <-chan *Life) {
 		lives <- life
 		return nil
 	}
-	s, err := Supervise(cfg)
-	must(t, err)
+	s, err := Start(cfg)
+	testloop.Must(t, err)
 	t.Cleanup(func() { stopSupervised(t, s) })
 	return s, lives
 }
 
 func stopSupervised(t *testing.T, s *Supervisor) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testloop.Patience)
 	defer cancel()
-	must(t, s.Stop(ctx))
+	testloop.Must(t, s.Stop(ctx))
 }
 
 func comes[T any](t *testing.T, c <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-c:
-	case <-time.After(patience):
+	case <-time.After(testloop.Patience):
 		t.Fatal("nothing came")
 	}
 	return v
@@ -85,7 +108,7 @@ func comes[T any](t *testing.T, c <-chan T) (v T) {
 
 // panics makes n callbacks of the loop of life panic, one a turn.
 func panics(life *Life, n int) {
-	_ = life.Loop().Post(func() {
+	_ = life.Loop().Ref().CallSoonThreadsafe(func() {
 		if n > 1 {
 			panics(life, n-1)
 		}
@@ -93,14 +116,14 @@ func panics(life *Life, n int) {
 	})
 }
 
-func TestSupervise(t *testing.T) {
+func TestStart(t *testing.T) {
 	t.Run("a budget of failed callbacks: within it the loop goes on, past it comes a new life", func(t *testing.T) {
 		p := newVerdicts(nil)
-		s, lives := supervised(t, Supervision{Name: "gateway", Policy: p, Panics: 5})
+		s, lives := supervised(t, Config{Name: "gateway", Policy: p, Panics: 5})
 		first := comes(t, lives)
 		panics(first, 5)
 		alive := make(chan struct{})
-		must(t, first.Loop().Post(func() { first.Loop().CallLater(0, func() { close(alive) }) }))
+		testloop.Must(t, first.Loop().Ref().CallSoonThreadsafe(func() { first.Loop().CallLater(0, func() { close(alive) }) }))
 		comes(t, alive)
 		if ref, err := s.Ref(); err != nil || ref != first.Loop().Ref() || len(p.asked) != 0 {
 			t.Fatal("within the budget:", ref, err, p.asked)
@@ -110,18 +133,18 @@ func TestSupervise(t *testing.T) {
 		if second.Number() != 2 || second.Loop() == first.Loop() || second.Loop().Name() != "gateway" || s.Lives() != 2 {
 			t.Fatal(second.Number(), second.Loop(), s.Lives())
 		}
-		if why := second.Why(); !errors.Is(why, ErrTooManyPanics) || !errors.Is(first.Loop().CloseReason(), ErrTooManyPanics) {
+		if why := second.Reason(); !errors.Is(why, ErrTooManyPanics) || !errors.Is(first.Loop().CloseReason(), ErrTooManyPanics) {
 			t.Fatal(why, first.Loop().CloseReason())
 		}
 	})
 	t.Run("Resume goes on with the same loop and its queue", func(t *testing.T) {
-		p := newVerdicts(func(Failure) Directive { return actors.Resume })
-		s, lives := supervised(t, Supervision{Policy: p, Panics: 1})
+		p := newVerdicts(func(loopnode.Failure) loopnode.Directive { return actors.Resume })
+		s, lives := supervised(t, Config{Policy: p, Panics: 1})
 		life := comes(t, lives)
 		panics(life, 2)
 		ran := make(chan struct{})
-		must(t, life.Loop().Post(func() { panic(Fatal(errors.New("exit"))) }))
-		must(t, life.Loop().Post(func() { close(ran) }))
+		testloop.Must(t, life.Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(errors.New("exit"))) }))
+		testloop.Must(t, life.Loop().Ref().CallSoonThreadsafe(func() { close(ran) }))
 		comes(t, ran)
 		if s.Lives() != 1 || life.Loop().IsClosed() {
 			t.Fatal(s.Lives())
@@ -129,31 +152,33 @@ func TestSupervise(t *testing.T) {
 	})
 	t.Run("a fatal error ends the life; what lives on the loop is told why", func(t *testing.T) {
 		boom := errors.New("the goroutine failed")
-		sys := actors.New(actors.Options{Logger: testLogger(&logBuffer{})})
-		home, _ := newLoop(t)
+		sys := actors.New(actors.Options{Logger: hclog.NewNullLogger()})
+		home, _ := testloop.New(t)
 		told := make(chan error, 1)
-		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+		s, lives := supervised(t, Config{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
 			if life.Number() > 1 {
 				return nil
 			}
 			life.Loop().OnClose(func() { told <- life.Loop().CloseReason() })
-			_, err := sys.Spawn(life.Loop(), "lodger", func() actors.Actor { return recorder{new([]string)} })
+			_, err := sys.Spawn(life.Loop(), "lodger", func() actors.Actor { return actors.Func(func(*actors.Context) {}) })
 			return err
 		}})
 		first := comes(t, lives)
 		w := &watcher{of: []actors.Ref{sys.Ref(actors.Address{Path: "lodger"})}}
 		_, err := sys.Spawn(home, "watcher", func() actors.Actor { return w })
-		must(t, err)
-		runTurns(t, home, 5)
-		must(t, first.Loop().Post(func() { panic(Fatal(boom)) }))
-		if err := comes(t, told); !errors.Is(err, boom) || !errors.Is(err, ErrLoopClosed) {
+		testloop.Must(t, err)
+		for range 5 {
+			testloop.Must(t, home.RunOnce(0))
+		}
+		testloop.Must(t, first.Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(boom)) }))
+		if err := comes(t, told); !errors.Is(err, boom) || !errors.Is(err, loopnode.ErrLoopClosed) {
 			t.Fatal(err)
 		}
-		if second := comes(t, lives); !errors.Is(second.Why(), boom) {
-			t.Fatal(second.Why())
+		if second := comes(t, lives); !errors.Is(second.Reason(), boom) {
+			t.Fatal(second.Reason())
 		}
 		for len(w.told) == 0 {
-			must(t, home.RunOnce(patience))
+			testloop.Must(t, home.RunOnce(testloop.Patience))
 		}
 		if !errors.Is(w.told[0], actors.ErrLoopDied) || !errors.Is(w.told[0], boom) {
 			t.Fatal(w.told)
@@ -165,17 +190,17 @@ func TestSupervise(t *testing.T) {
 	})
 	t.Run("Stop and Escalate end it; Err tells why", func(t *testing.T) {
 		boom := errors.New("boom")
-		for _, d := range []Directive{actors.Stop, actors.Escalate} {
-			escalated := make(chan Failure, 1)
-			s, lives := supervised(t, Supervision{
-				Policy:     newVerdicts(func(Failure) Directive { return d }),
-				OnEscalate: func(f Failure) { escalated <- f },
+		for _, d := range []loopnode.Directive{actors.Stop, actors.Escalate} {
+			escalated := make(chan loopnode.Failure, 1)
+			s, lives := supervised(t, Config{
+				Policy:     newVerdicts(func(loopnode.Failure) loopnode.Directive { return d }),
+				OnEscalate: func(f loopnode.Failure) { escalated <- f },
 			})
 			life := comes(t, lives)
-			must(t, life.Loop().Post(func() { panic(Fatal(boom)) }))
+			testloop.Must(t, life.Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(boom)) }))
 			comes(t, s.Done())
 			_, err := s.Ref()
-			if !errors.Is(s.Err(), boom) || !errors.Is(err, ErrLoopClosed) || !errors.Is(err, boom) || !life.Loop().IsClosed() {
+			if !errors.Is(s.Err(), boom) || !errors.Is(err, loopnode.ErrLoopClosed) || !errors.Is(err, boom) || !life.Loop().IsClosed() {
 				t.Fatal(d, s.Err(), err)
 			}
 			if (len(escalated) == 1) != (d == actors.Escalate) {
@@ -185,17 +210,17 @@ func TestSupervise(t *testing.T) {
 	})
 	t.Run("too many restarts escalate", func(t *testing.T) {
 		broken := errors.New("port taken")
-		var decided []Directive
-		s, err := Supervise(Supervision{
-			Policy:     newVerdicts(func(Failure) Directive { return actors.Undecided }),
+		var decided []loopnode.Directive
+		s, err := Start(Config{
+			Policy:     newVerdicts(func(loopnode.Failure) loopnode.Directive { return actors.Undecided }),
 			Strategy:   actors.Strategy{Restart: actors.Transient, Intensity: 3, Backoff: actors.Backoff{Min: time.Millisecond}},
 			Setup:      func(context.Context, *Life) error { return broken },
-			OnDecided:  func(f Failure) { decided = append(decided, f.Directive) },
-			OnEscalate: func(f Failure) { panic("escalated") },
+			OnDecided:  func(f loopnode.Failure) { decided = append(decided, f.Directive) },
+			OnEscalate: func(f loopnode.Failure) { panic("escalated") },
 		})
-		must(t, err)
+		testloop.Must(t, err)
 		comes(t, s.Done())
-		same(t, decided, []Directive{actors.Restart, actors.Restart, actors.Restart, actors.Escalate})
+		testloop.Same(t, decided, []loopnode.Directive{actors.Restart, actors.Restart, actors.Restart, actors.Escalate})
 		if !errors.Is(s.Err(), broken) || !errors.Is(s.Err(), actors.ErrTooManyRestarts) || s.Lives() != 4 {
 			t.Fatal(s.Err(), s.Lives())
 		}
@@ -204,36 +229,36 @@ func TestSupervise(t *testing.T) {
 		none := errors.New("no descriptors")
 		p := newVerdicts(nil)
 		p.fail = none
-		s, lives := supervised(t, Supervision{Policy: p, Strategy: actors.Strategy{Intensity: 2}})
-		must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(errors.New("first"))) }))
+		s, lives := supervised(t, Config{Policy: p, Strategy: actors.Strategy{Intensity: 2}})
+		testloop.Must(t, comes(t, lives).Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(errors.New("first"))) }))
 		comes(t, s.Done())
 		if !errors.Is(s.Err(), none) || !errors.Is(s.Err(), actors.ErrTooManyRestarts) {
 			t.Fatal(s.Err())
 		}
-		s, lives = supervised(t, Supervision{Policy: newVerdicts(func(Failure) Directive { panic("no idea") })})
-		must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(none)) }))
+		s, lives = supervised(t, Config{Policy: newVerdicts(func(loopnode.Failure) loopnode.Directive { panic("no idea") })})
+		testloop.Must(t, comes(t, lives).Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(none)) }))
 		comes(t, s.Done())
 		if !errors.Is(s.Err(), none) {
 			t.Fatal(s.Err())
 		}
 	})
 	t.Run("a loop that stops itself has ended; a permanent one comes back", func(t *testing.T) {
-		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil)})
-		must(t, comes(t, lives).Loop().Ref().Stop())
+		s, lives := supervised(t, Config{Policy: newVerdicts(nil)})
+		testloop.Must(t, comes(t, lives).Loop().Ref().Stop())
 		comes(t, s.Done())
-		must(t, s.Err())
-		_, lives = supervised(t, Supervision{Policy: newVerdicts(nil), Strategy: actors.Strategy{Restart: actors.Permanent}})
-		must(t, comes(t, lives).Loop().Ref().Stop())
-		if second := comes(t, lives); second.Number() != 2 || !errors.Is(second.Why(), actors.ErrStopped) {
-			t.Fatal(second.Number(), second.Why())
+		testloop.Must(t, s.Err())
+		_, lives = supervised(t, Config{Policy: newVerdicts(nil), Strategy: actors.Strategy{Restart: actors.Permanent}})
+		testloop.Must(t, comes(t, lives).Loop().Ref().Stop())
+		if second := comes(t, lives); second.Number() != 2 || !errors.Is(second.Reason(), actors.ErrStopped) {
+			t.Fatal(second.Number(), second.Reason())
 		}
 	})
 	t.Run("Stop cancels and awaits the tasks, also during a back-off", func(t *testing.T) {
 		cleaned := false
-		s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
-			CreateTask(ctx, "worker", func(ctx context.Context) (int, error) {
-				err := Sleep(ctx, time.Hour)
-				_ = Sleep(ctx, 0)
+		s, lives := supervised(t, Config{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+			loopnode.CreateTask(ctx, "worker", func(ctx context.Context) (int, error) {
+				err := loopnode.Sleep(ctx, time.Hour)
+				_ = loopnode.Sleep(ctx, 0)
 				cleaned = true
 				return 0, err
 			})
@@ -245,12 +270,12 @@ func TestSupervise(t *testing.T) {
 		if !cleaned || s.Err() != nil {
 			t.Fatal(cleaned, s.Err())
 		}
-		decided := make(chan Failure, 1)
-		s, lives = supervised(t, Supervision{
+		decided := make(chan loopnode.Failure, 1)
+		s, lives = supervised(t, Config{
 			Policy: newVerdicts(nil), Strategy: actors.Strategy{Backoff: actors.Backoff{Min: time.Hour, Max: time.Hour}},
-			OnDecided: func(f Failure) { decided <- f },
+			OnDecided: func(f loopnode.Failure) { decided <- f },
 		})
-		must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+		testloop.Must(t, comes(t, lives).Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(errors.New("x"))) }))
 		if f := comes(t, decided); f.Delay != time.Hour || f.Restarts != 1 {
 			t.Fatalf("%+v", f)
 		}
@@ -259,7 +284,7 @@ func TestSupervise(t *testing.T) {
 	t.Run("no first loop is an error of Supervise", func(t *testing.T) {
 		p := quietPolicy()
 		p.Config.MaxWorkers = -1
-		if _, err := Supervise(Supervision{Policy: p}); !errors.Is(err, ErrInvalidArgument) {
+		if _, err := Start(Config{Policy: p}); !errors.Is(err, loopnode.ErrInvalidArgument) {
 			t.Fatal(err)
 		}
 	})
@@ -272,12 +297,12 @@ func (k keptValue) Close() error { *k.closed = append(*k.closed, "kept"); return
 func TestKeep(t *testing.T) {
 	var closed []string
 	opened := 0
-	s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+	s, lives := supervised(t, Config{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
 		_, err := Keep(life, "socket", func() (keptValue, error) { opened++; return keptValue{&closed}, nil })
 		if err != nil {
 			return err
 		}
-		if _, err = Keep(life, "socket", func() (*Runner, error) { return NewRunner(), nil }); !errors.Is(err, ErrInvalidArgument) {
+		if _, err = Keep(life, "socket", func() (*loopnode.Runner, error) { return loopnode.NewRunner(), nil }); !errors.Is(err, loopnode.ErrInvalidArgument) {
 			t.Errorf("another type: %v", err)
 		}
 		refused := errors.New("refused")
@@ -286,17 +311,17 @@ func TestKeep(t *testing.T) {
 		}
 		return nil
 	}})
-	must(t, comes(t, lives).Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+	testloop.Must(t, comes(t, lives).Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(errors.New("x"))) }))
 	comes(t, lives)
 	if opened != 1 || len(closed) != 0 {
 		t.Fatalf("opened %d times, closed %v", opened, closed)
 	}
 	stopSupervised(t, s)
-	same(t, closed, []string{"kept"})
+	testloop.Same(t, closed, []string{"kept"})
 }
 
 func TestStuckLoop(t *testing.T) {
-	stuckPolicy := func(answer func(Failure) Directive) *verdicts {
+	stuckPolicy := func(answer func(loopnode.Failure) loopnode.Directive) *verdicts {
 		p := newVerdicts(answer)
 		p.Config.Stuck = 10 * time.Millisecond
 		return p
@@ -304,14 +329,14 @@ func TestStuckLoop(t *testing.T) {
 	// block makes the loop of life stuck until the function it returns is called.
 	block := func(t *testing.T, life *Life) (release func()) {
 		gate := make(chan struct{})
-		must(t, life.Loop().Post(func() { <-gate }))
+		testloop.Must(t, life.Loop().Ref().CallSoonThreadsafe(func() { <-gate }))
 		return sync.OnceFunc(func() { close(gate) })
 	}
 	quarantined := func(t *testing.T, s *Supervisor, want bool) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); ; {
+		for deadline := time.Now().Add(testloop.Patience); ; {
 			_, err := s.Ref()
-			if errors.Is(err, ErrStuck) == want {
+			if errors.Is(err, loopnode.ErrStuck) == want {
 				return
 			}
 			if time.Now().After(deadline) {
@@ -322,12 +347,12 @@ func TestStuckLoop(t *testing.T) {
 	}
 	t.Run("Resume: warned, then quarantined, and back when it moves", func(t *testing.T) {
 		p := stuckPolicy(nil)
-		s, lives := supervised(t, Supervision{Policy: p})
+		s, lives := supervised(t, Config{Policy: p})
 		release := block(t, comes(t, lives))
 		defer release()
 		quarantined(t, s, true)
 		p.mu.Lock()
-		var e *StuckError
+		var e *loopnode.StuckError
 		if len(p.asked) < 2 || !errors.As(p.asked[0], &e) || e.For < 10*time.Millisecond || !strings.Contains(e.Frame, "TestStuckLoop") || e.Stack == "" {
 			t.Errorf("asked %v", p.asked)
 		}
@@ -339,7 +364,7 @@ func TestStuckLoop(t *testing.T) {
 		}
 	})
 	t.Run("Restart: no new work at once, a new life when it moves", func(t *testing.T) {
-		s, lives := supervised(t, Supervision{Policy: stuckPolicy(func(Failure) Directive { return actors.Restart })})
+		s, lives := supervised(t, Config{Policy: stuckPolicy(func(loopnode.Failure) loopnode.Directive { return actors.Restart })})
 		first := comes(t, lives)
 		release := block(t, first)
 		defer release()
@@ -348,25 +373,25 @@ func TestStuckLoop(t *testing.T) {
 			t.Fatal("a new life beside one that is stuck")
 		}
 		release()
-		if second := comes(t, lives); !errors.Is(second.Why(), ErrStuck) || !errors.Is(first.Loop().CloseReason(), ErrStuck) {
-			t.Fatal(second.Why())
+		if second := comes(t, lives); !errors.Is(second.Reason(), loopnode.ErrStuck) || !errors.Is(first.Loop().CloseReason(), loopnode.ErrStuck) {
+			t.Fatal(second.Reason())
 		}
 		quarantined(t, s, false)
 	})
 	t.Run("Escalate: the program hears of it while the loop is stuck", func(t *testing.T) {
-		escalated := make(chan Failure, 1)
-		s, lives := supervised(t, Supervision{
-			Policy:     stuckPolicy(func(Failure) Directive { return actors.Escalate }),
-			OnEscalate: func(f Failure) { escalated <- f },
+		escalated := make(chan loopnode.Failure, 1)
+		s, lives := supervised(t, Config{
+			Policy:     stuckPolicy(func(loopnode.Failure) loopnode.Directive { return actors.Escalate }),
+			OnEscalate: func(f loopnode.Failure) { escalated <- f },
 		})
 		release := block(t, comes(t, lives))
 		defer release()
-		if f := comes(t, escalated); !errors.Is(f.Reason, ErrStuck) || f.Loop != s.Name() {
+		if f := comes(t, escalated); !errors.Is(f.Reason, loopnode.ErrStuck) || f.Loop != s.Name() {
 			t.Fatal(f)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
-		if err := s.Stop(ctx); !errors.Is(err, ErrTimeout) {
+		if err := s.Stop(ctx); !errors.Is(err, loopnode.ErrTimeout) {
 			t.Fatal("Stop of a stuck loop:", err)
 		}
 		release()

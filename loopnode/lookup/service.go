@@ -1,4 +1,4 @@
-package loopnode
+package lookup
 
 import (
 	"context"
@@ -109,7 +109,7 @@ func (q *query) lookupPorts(ctx context.Context) error {
 		kept = append(kept, k)
 	}
 	if q.kinds = kept; len(kept) == 0 {
-		return q.fail(lookupCode(missing, EAIService), missing)
+		return q.fail(code(missing, EAIService), missing)
 	}
 	return nil
 }

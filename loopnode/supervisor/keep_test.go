@@ -1,11 +1,16 @@
-package loopnode
+package supervisor
 
 import (
 	"context"
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/internal/testloop"
 )
+
+var errBoom = errors.New("boom")
 
 // closable counts how often it is closed.
 type closable struct{ closed int }
@@ -20,7 +25,7 @@ func TestKeepOnce(t *testing.T) {
 		_, err := Keep(life, "a", func() (*closable, error) { return first, nil })
 		return second, err
 	})
-	must(t, err)
+	testloop.Must(t, err)
 	if got != first || first.closed != 0 || second.closed != 1 {
 		t.Errorf("two at a time: %v, closed %d and %d times", got == first, first.closed, second.closed)
 	}
@@ -30,7 +35,7 @@ func TestKeepOnce(t *testing.T) {
 	}
 	late := &closable{}
 	_, err = Keep(life, "b", func() (*closable, error) { return late, nil })
-	isErr(t, err, ErrLoopClosed)
+	testloop.IsErr(t, err, loopnode.ErrLoopClosed)
 	if late.closed != 1 {
 		t.Error("what came too late stays open")
 	}
@@ -38,52 +43,34 @@ func TestKeepOnce(t *testing.T) {
 
 // noLoops makes one loop and then neither loops nor errors.
 type noLoops struct {
-	*DefaultPolicy
-	loop *Loop
+	*loopnode.DefaultPolicy
+	loop *loopnode.Loop
 }
 
-func (p *noLoops) NewLoop(string) (*Loop, error) {
+func (p *noLoops) NewLoop(string) (*loopnode.Loop, error) {
 	l := p.loop
 	p.loop = nil
 	return l, nil
 }
 
 func TestPolicyThatMakesNothing(t *testing.T) {
-	_, err := Supervise(Supervision{Policy: &noLoops{DefaultPolicy: quietPolicy()}})
-	isErr(t, err, ErrInvalidArgument)
-	l, _ := newLoop(t)
-	s, err := Supervise(Supervision{Policy: &noLoops{quietPolicy(), l}, Setup: func(context.Context, *Life) error { return errBoom }})
-	must(t, err)
-	within(t, "end of the supervision", s.Done())
-	isErr(t, s.Err(), ErrInvalidArgument)
+	_, err := Start(Config{Policy: &noLoops{DefaultPolicy: quietPolicy()}})
+	testloop.IsErr(t, err, loopnode.ErrInvalidArgument)
+	l, _ := testloop.New(t)
+	s, err := Start(Config{Policy: &noLoops{quietPolicy(), l}, Setup: func(context.Context, *Life) error { return errBoom }})
+	testloop.Must(t, err)
+	comes(t, s.Done())
+	testloop.IsErr(t, s.Err(), loopnode.ErrInvalidArgument)
 }
 
 func TestSetupThatIsRefusedIsAFailure(t *testing.T) {
-	l, _ := newLoop(t)
-	l.SetTaskFactory(func(*Loop, *TaskSpec) error { return errBoom })
-	s, err := Supervise(Supervision{
+	l, _ := testloop.New(t)
+	l.SetTaskFactory(func(*loopnode.Loop, *loopnode.TaskSpec) error { return errBoom })
+	s, err := Start(Config{
 		Policy: &noLoops{quietPolicy(), l},
 		Setup:  func(context.Context, *Life) error { t.Error("it ran"); return nil },
 	})
-	must(t, err)
+	testloop.Must(t, err)
 	defer stopSupervised(t, s)
-	within(t, "end of the supervision", s.Done())
-}
-
-func TestSafeFutureCallsAllCallbacks(t *testing.T) {
-	f := NewSafeFuture[int]()
-	called := 0
-	f.AddDoneCallback(func() { called++; panic(errBoom) })
-	f.AddDoneCallback(func() { called++ })
-	func() {
-		defer func() {
-			if err, _ := recover().(error); !errors.Is(err, errBoom) {
-				t.Error("the panic is lost", err)
-			}
-		}()
-		_ = f.SetResult(1)
-	}()
-	if called != 2 {
-		t.Errorf("%d of 2 callbacks were called", called)
-	}
+	comes(t, s.Done())
 }

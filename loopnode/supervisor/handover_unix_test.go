@@ -1,6 +1,6 @@
 //go:build unix
 
-package loopnode
+package supervisor
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/internal/testloop"
 )
 
 // A listening socket is kept by the supervision: clients that come between two
@@ -39,23 +42,23 @@ func TestListenerSurvives(t *testing.T) {
 			_ = syscall.Close(client)
 		})
 	}
-	s, lives := supervised(t, Supervision{Policy: newVerdicts(nil), Setup: serve})
+	s, lives := supervised(t, Config{Policy: newVerdicts(nil), Setup: serve})
 	first := comes(t, lives)
 	ln, err := Keep(first, "listener", func() (net.Listener, error) { return nil, errors.New("lost") })
-	must(t, err)
+	testloop.Must(t, err)
 	ask := func() string {
-		c, err := net.DialTimeout("tcp", ln.Addr().String(), patience)
-		must(t, err)
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), testloop.Patience)
+		testloop.Must(t, err)
 		defer c.Close()
-		must(t, c.SetDeadline(time.Now().Add(patience)))
+		testloop.Must(t, c.SetDeadline(time.Now().Add(testloop.Patience)))
 		b, err := io.ReadAll(c)
-		must(t, err)
+		testloop.Must(t, err)
 		return string(b)
 	}
 	if got := ask(); got != "1" {
 		t.Fatal(got)
 	}
-	must(t, first.Loop().Post(func() { panic(Fatal(errors.New("x"))) }))
+	testloop.Must(t, first.Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(errors.New("x"))) }))
 	for s.Lives() == 1 {
 		<-time.After(time.Millisecond)
 	}
@@ -67,7 +70,7 @@ func TestListenerSurvives(t *testing.T) {
 		t.Fatal(got)
 	}
 	stopSupervised(t, s)
-	if c, err := net.DialTimeout("tcp", ln.Addr().String(), patience); err == nil {
+	if c, err := net.DialTimeout("tcp", ln.Addr().String(), testloop.Patience); err == nil {
 		_ = c.Close()
 		t.Fatal("the socket outlived the supervision")
 	}

@@ -1,35 +1,36 @@
-package loopnode
+package supervisor
 
 import (
 	"fmt"
 	"io"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // Life is one loop of a Supervisor. Its methods are for Setup and what it starts.
 type Life struct {
-	s    *Supervisor
-	loop *Loop
-	n    int
-	why  error
+	s      *Supervisor
+	loop   *loopnode.Loop
+	n      int
+	reason error
 }
 
 // Loop is the loop of this life.
-func (l *Life) Loop() *Loop { return l.loop }
+func (l *Life) Loop() *loopnode.Loop { return l.loop }
 
 // Number counts from 1.
 func (l *Life) Number() int { return l.n }
 
-// Why is how the life before this one ended; nil for the first.
-func (l *Life) Why() error { return l.why }
+// Reason is why the life before this one ended; nil for the first.
+func (l *Life) Reason() error { return l.reason }
 
 // Keep gives every life of a supervised loop the same value: open makes it in the
 // first one, later ones find it under its key. It is closed when the supervision
 // ends, the last one first. It is meant for listening sockets: keep the socket,
 // and give each life a duplicate of it, so that clients are queued by the kernel
 // while the loop is made anew. Loop goroutine. Errors: open's, and
-// ErrInvalidArgument when the key holds another type, ErrLoopClosed when the
+// loopnode.ErrInvalidArgument when the key holds another type, loopnode.ErrLoopClosed when the
 // supervision has ended.
 func Keep[T io.Closer](l *Life, key string, open func() (T, error)) (T, error) {
 	l.s.mu.Lock()
@@ -57,7 +58,7 @@ func Keep[T io.Closer](l *Life, key string, open func() (T, error)) (T, error) {
 func keptAs[T io.Closer](key string, old io.Closer) (v T, err error) {
 	v, ok := old.(T)
 	if !ok {
-		err = invalid("what is kept as %q is a %T", key, old)
+		err = fmt.Errorf("%w: what is kept as %q is a %T", loopnode.ErrInvalidArgument, key, old)
 	}
 	return v, err
 }
@@ -68,7 +69,7 @@ func (s *Supervisor) keep(key string, v io.Closer) (old io.Closer, err error) {
 	defer s.mu.Unlock()
 	switch {
 	case s.kept == nil:
-		return nil, fmt.Errorf("%w: the supervision of %s has ended and keeps nothing more", ErrLoopClosed, s.name)
+		return nil, fmt.Errorf("%w: the supervision of %s has ended and keeps nothing more", loopnode.ErrLoopClosed, s.name)
 	case s.kept[key] != nil:
 		return s.kept[key], nil
 	}

@@ -1,4 +1,4 @@
-package loopnode
+package lookup
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/internal/testloop"
 )
 
 // stub is a resolver with fixed answers that records what it was asked.
@@ -94,14 +97,14 @@ func (s *stub) LookupAddr(ctx context.Context, addr string) ([]string, error) {
 // with runs fn as a task of a loop that asks s.
 func (s *stub) with(t *testing.T, fn func(ctx context.Context)) {
 	t.Helper()
-	pool := NewPool(2)
-	l, _ := newLoop(t, func(c *Config) { c.Resolver, c.Executor = s, pool })
-	_, err := RunUntilComplete(l, CreateTask(l.Context(context.Background()), "test", func(ctx context.Context) (int, error) {
+	pool := loopnode.NewPool(2)
+	l, _ := testloop.New(t, func(c *loopnode.Config) { c.Resolver, c.Executor = s, pool })
+	_, err := loopnode.RunUntilComplete(l, loopnode.CreateTask(l.Context(context.Background()), "test", func(ctx context.Context) (int, error) {
 		fn(ctx)
 		return 0, nil
 	}))
-	must(t, err)
-	must(t, pool.Shutdown(context.Background()))
+	testloop.Must(t, err)
+	testloop.Must(t, pool.Shutdown(context.Background()))
 }
 
 // show is answers in one line each, as short as they can be told apart.
@@ -194,15 +197,15 @@ func TestGetaddrinfo(t *testing.T) {
 		})
 		s.with(t, func(ctx context.Context) {
 			got, err := Getaddrinfo(ctx, "::1", "80", Hints{})
-			must(t, err)
+			testloop.Must(t, err)
 			var protos []int
 			var types []string
 			for _, a := range got {
 				protos = append(protos, a.Proto)
 				types = append(types, a.NetAddr().Network())
 			}
-			same(t, protos, []int{syscall.IPPROTO_TCP, syscall.IPPROTO_UDP, 0})
-			same(t, types, []string{"tcp", "udp", "ip"})
+			testloop.Same(t, protos, []int{syscall.IPPROTO_TCP, syscall.IPPROTO_UDP, 0})
+			testloop.Same(t, types, []string{"tcp", "udp", "ip"})
 		})
 	})
 	t.Run("DNS-02 the resolver's order and its repeats are kept", func(t *testing.T) {
@@ -250,7 +253,7 @@ func TestGetaddrinfo(t *testing.T) {
 		for _, host := range bad {
 			s.with(t, func(ctx context.Context) {
 				_, err := Getaddrinfo(ctx, host, "80", stream)
-				if !errors.Is(err, EAINoName) || !errors.Is(err, ErrInvalidArgument) {
+				if !errors.Is(err, EAINoName) || !errors.Is(err, loopnode.ErrInvalidArgument) {
 					t.Errorf("%q: %v", host, err)
 				}
 			})
@@ -258,7 +261,7 @@ func TestGetaddrinfo(t *testing.T) {
 		for _, port := range []string{"70000", "-1", "99999999999999999999", "+80"} {
 			s.with(t, func(ctx context.Context) {
 				_, err := Getaddrinfo(ctx, "127.0.0.1", port, stream)
-				if !errors.Is(err, EAIService) || !errors.Is(err, ErrInvalidArgument) {
+				if !errors.Is(err, EAIService) || !errors.Is(err, loopnode.ErrInvalidArgument) {
 					t.Errorf("%q: %v", port, err)
 				}
 			})
@@ -268,7 +271,7 @@ func TestGetaddrinfo(t *testing.T) {
 		}
 		s.with(t, func(ctx context.Context) {
 			_, err := Getaddrinfo(ctx, "nonexist.invalid", "80", stream)
-			var e *AddrInfoError
+			var e *Error
 			var d *net.DNSError
 			if !errors.As(err, &e) || e.Code != -2 || !errors.As(err, &d) || !d.IsNotFound {
 				t.Error(err)
@@ -284,8 +287,7 @@ func TestGetaddrinfo(t *testing.T) {
 		})
 	})
 	t.Run("DNS-08 an address with a port asks neither the resolver nor the executor", func(t *testing.T) {
-		l, _ := newLoop(t, func(c *Config) { c.Resolver, c.Executor = nil, refusing{} })
-		l.resolver = nil // a question would panic
+		l, _ := testloop.New(t, func(c *loopnode.Config) { c.Resolver, c.Executor = noResolver{}, refusing{} })
 		for _, host := range []string{"127.0.0.1", "::1", "", "1", "<broadcast>"} {
 			if _, err := Getaddrinfo(l.Context(context.Background()), host, "80", stream); err != nil {
 				t.Error(host, err)
@@ -298,6 +300,9 @@ func TestGetaddrinfo(t *testing.T) {
 	})
 }
 
+// noResolver panics when it is asked.
+type noResolver struct{ loopnode.Resolver }
+
 // refusing is an executor that must not be used.
 type refusing struct{}
 
@@ -306,7 +311,7 @@ func (refusing) Shutdown(context.Context) error { return nil }
 
 func TestZone(t *testing.T) {
 	list, err := net.Interfaces()
-	must(t, err)
+	testloop.Must(t, err)
 	if len(list) == 0 {
 		t.Fatal("this machine has no interface")
 	}
@@ -336,41 +341,41 @@ func TestLookupWaits(t *testing.T) {
 	t.Run("DNS-07 a look-up does not hold the loop and ends with its caller", func(t *testing.T) {
 		s := &stub{hold: make(chan struct{})}
 		s.with(t, func(ctx context.Context) {
-			k := CreateTask(ctx, "lookup", func(ctx context.Context) ([]AddrInfo, error) {
+			k := loopnode.CreateTask(ctx, "lookup", func(ctx context.Context) ([]AddrInfo, error) {
 				return Getaddrinfo(ctx, "h", "80", stream)
 			})
 			turns := 0
 			for len(s.questions()) == 0 {
-				must(t, Sleep(ctx, 0))
+				testloop.Must(t, loopnode.Sleep(ctx, 0))
 				turns++
 			}
 			if turns == 0 {
 				t.Error("the loop stood still")
 			}
 			k.Cancel()
-			if _, err := k.Await(ctx); !errors.Is(err, ErrCancelled) {
+			if _, err := k.Await(ctx); !errors.Is(err, loopnode.ErrCancelled) {
 				t.Error(err)
 			}
 		}) // the executor's shutdown waits for the resolver: its ctx ended
 	})
 	t.Run("DNS-07 closing the loop under a look-up is safe", func(t *testing.T) {
 		s := &stub{hold: make(chan struct{})}
-		pool := NewPool(1)
-		l, log := newLoop(t, func(c *Config) { c.Resolver, c.Executor = s, pool })
+		pool := loopnode.NewPool(1)
+		l, log := testloop.New(t, func(c *loopnode.Config) { c.Resolver, c.Executor = s, pool })
 		done := make(chan error, 1)
-		k := CreateTask(l.Context(context.Background()), "lookup", func(ctx context.Context) (int, error) {
+		k := loopnode.CreateTask(l.Context(context.Background()), "lookup", func(ctx context.Context) (int, error) {
 			_, err := Getaddrinfo(ctx, "h", "80", stream)
 			done <- err
 			return 0, err
 		})
 		for len(s.questions()) == 0 {
-			runTurns(t, l, 1)
+			testloop.Must(t, l.RunOnce(0))
 		}
-		must(t, l.Close())
-		if err := <-done; !errors.Is(err, ErrLoopClosed) {
+		testloop.Must(t, l.Close())
+		if err := <-done; !errors.Is(err, loopnode.ErrLoopClosed) {
 			t.Error(err)
 		}
-		must(t, pool.Shutdown(context.Background()))
+		testloop.Must(t, pool.Shutdown(context.Background()))
 		if k.Done() && k.Exception() == nil {
 			t.Error("it has a result")
 		}
@@ -380,31 +385,31 @@ func TestLookupWaits(t *testing.T) {
 	})
 	t.Run("a goroutine without a task blocks, a callback is refused", func(t *testing.T) {
 		s := &stub{addrs: map[string][]string{"h": {"10.0.0.1"}}}
-		l, _ := newLoop(t, func(c *Config) { c.Resolver = s })
+		l, _ := testloop.New(t, func(c *loopnode.Config) { c.Resolver = s })
 		got, err := Getaddrinfo(l.Context(context.Background()), "h", "80", stream)
 		if show(got) != "stream 10.0.0.1:80" || err != nil {
 			t.Error(got, err)
 		}
 		l.CallSoon(func() { _, err = Getaddrinfo(l.Context(context.Background()), "h", "80", stream) })
-		runTurns(t, l, 1)
-		if !errors.Is(err, ErrWouldBlock) {
+		testloop.Must(t, l.RunOnce(0))
+		if !errors.Is(err, loopnode.ErrWouldBlock) {
 			t.Error(err)
 		}
 		s.hold = make(chan struct{})
 		ctx, cancel := context.WithCancel(l.Context(context.Background()))
 		cancel()
-		if _, err = Getaddrinfo(ctx, "h", "80", stream); !errors.Is(err, ErrCancelled) {
+		if _, err = Getaddrinfo(ctx, "h", "80", stream); !errors.Is(err, loopnode.ErrCancelled) {
 			t.Error(err)
 		}
 	})
 	t.Run("another task's ctx is refused", func(t *testing.T) {
 		s := &stub{}
 		s.with(t, func(ctx context.Context) {
-			_, err := RunInExecutor(ctx, nil, func() (int, error) {
+			_, err := loopnode.RunInExecutor(ctx, nil, func() (int, error) {
 				_, err := Getaddrinfo(ctx, "h", "80", stream)
 				return 0, err
 			}).Await(ctx)
-			if !errors.Is(err, ErrWrongGoroutine) {
+			if !errors.Is(err, loopnode.ErrWrongGoroutine) {
 				t.Error(err)
 			}
 		})

@@ -1,4 +1,4 @@
-package loopnode
+package lookup
 
 import (
 	"bufio"
@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // NIFlags are the flags of Getnameinfo, with the C library's numbers.
@@ -27,7 +29,7 @@ const (
 // Getnameinfo is the name of an address and of the service behind its port; what
 // has no name stays a number. Where it waits and what ends that is as with
 // Getaddrinfo; with NINumericHost and NINumericServ nothing is looked up.
-// Errors: *AddrInfoError (EAINoName with NINameReqd, EAIAgain, EAIFamily for the
+// Errors: *Error (EAINoName with NINameReqd, EAIAgain, EAIFamily for the
 // zero address, EAIBadFlags). asyncio: loop.getnameinfo.
 func Getnameinfo(ctx context.Context, addr netip.AddrPort, flags NIFlags) (host, service string, err error) {
 	n := &naming{addr: addr, flags: flags, from: resolverOf(ctx)}
@@ -49,11 +51,11 @@ func Getnameinfo(ctx context.Context, addr netip.AddrPort, flags NIFlags) (host,
 type naming struct {
 	addr  netip.AddrPort
 	flags NIFlags
-	from  Resolver
+	from  loopnode.Resolver
 }
 
 func (n *naming) fail(code EAI, err error) error {
-	return &AddrInfoError{Code: code, Host: n.addr.Addr().String(), Service: n.number(), Err: err}
+	return &Error{Code: code, Host: n.addr.Addr().String(), Service: n.number(), Err: err}
 }
 
 func (n *naming) number() string { return strconv.Itoa(int(n.addr.Port())) }
@@ -78,7 +80,7 @@ func (n *naming) host(ctx context.Context) (string, error) {
 	switch {
 	case err == nil && len(found) > 0:
 		return n.short(strings.TrimSuffix(found[0], ".")), nil
-	case err != nil && lookupCode(err, EAINoName) == EAIAgain:
+	case err != nil && code(err, EAINoName) == EAIAgain:
 		return "", n.fail(EAIAgain, err)
 	case n.flags&NINameReqd != 0:
 		return "", n.fail(EAINoName, err)

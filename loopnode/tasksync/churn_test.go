@@ -1,4 +1,4 @@
-package loopnode
+package tasksync
 
 import (
 	"context"
@@ -6,24 +6,27 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/internal/testloop"
 )
 
 // churn runs n tasks and cancels some of them at random turns, also before
 // they start and several times.
 func churn(t testing.TB, ctx context.Context, r *rand.Rand, n int, body func(ctx context.Context, r *rand.Rand) error) {
 	t.Helper()
-	var ks []*Task[struct{}]
+	var ks []*loopnode.Task[struct{}]
 	for range n {
 		ks = append(ks, chore(ctx, func(ctx context.Context) error { return body(ctx, r) }))
 		if r.IntN(3) == 0 {
-			pass(t, ctx, r.IntN(3))
+			testloop.Pass(t, ctx, r.IntN(3))
 		}
 		if r.IntN(2) == 0 {
 			ks[r.IntN(len(ks))].Cancel()
 		}
 	}
 	for _, k := range ks {
-		if _, err := k.Await(ctx); err != nil && !errors.Is(err, ErrCancelled) {
+		if _, err := k.Await(ctx); err != nil && !errors.Is(err, loopnode.ErrCancelled) {
 			t.Error(err)
 		}
 	}
@@ -32,7 +35,7 @@ func churn(t testing.TB, ctx context.Context, r *rand.Rand, n int, body func(ctx
 // lapse lets up to three turns pass.
 func lapse(ctx context.Context, r *rand.Rand) error {
 	for range r.IntN(4) {
-		if err := Sleep(ctx, 0); err != nil {
+		if err := loopnode.Sleep(ctx, 0); err != nil {
 			return err
 		}
 	}
@@ -46,7 +49,7 @@ func TestChurn(t *testing.T) {
 	for seed := range uint64(rounds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			inTask(t, func(ctx context.Context, l *Loop) error {
+			testloop.InTask(t, func(ctx context.Context, l *loopnode.Loop) error {
 				lockChurn(t, ctx, r, tasks)
 				semaphoreChurn(t, ctx, r, tasks)
 				conditionChurn(t, ctx, r, tasks)
@@ -79,7 +82,7 @@ func lockChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) {
 func semaphoreChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) {
 	const permits = 3
 	s, err := NewBoundedSemaphore(permits)
-	must(t, err)
+	testloop.Must(t, err)
 	inside := 0
 	churn(t, ctx, r, tasks, func(ctx context.Context, r *rand.Rand) error {
 		if err := s.Acquire(ctx); err != nil {
@@ -110,7 +113,7 @@ func conditionChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) 
 			return errors.Join(err, c.Release())
 		}
 		free = false
-		must(t, c.Release())
+		testloop.Must(t, c.Release())
 		err := lapse(ctx, r)
 		free = true
 		c.queue.take(1) // as Notify, which the cancelled could not wait for
@@ -124,7 +127,7 @@ func conditionChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) 
 func queueChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) {
 	q := NewQueue[int](2)
 	put, got := 0, 0
-	consumers := make([]*Task[struct{}], 3)
+	consumers := make([]*loopnode.Task[struct{}], 3)
 	for i := range consumers {
 		consumers[i] = chore(ctx, func(ctx context.Context) error {
 			for {
@@ -132,20 +135,20 @@ func queueChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) {
 					return err
 				}
 				got++
-				must(t, q.TaskDone())
+				testloop.Must(t, q.TaskDone())
 			}
 		})
 	}
 	churn(t, ctx, r, tasks, func(ctx context.Context, r *rand.Rand) error {
 		if r.IntN(4) == 0 { // also getters come and go
-			if _, err := WaitFor(ctx, func(ctx context.Context) (int, error) {
+			if _, err := loopnode.WaitFor(ctx, func(ctx context.Context) (int, error) {
 				v, err := q.Get(ctx)
 				if err == nil {
 					got++
-					must(t, q.TaskDone())
+					testloop.Must(t, q.TaskDone())
 				}
 				return v, err
-			}, 1); err != nil && !errors.Is(err, ErrTimeout) {
+			}, 1); err != nil && !errors.Is(err, loopnode.ErrTimeout) {
 				return err
 			}
 			return nil
@@ -156,11 +159,11 @@ func queueChurn(t *testing.T, ctx context.Context, r *rand.Rand, tasks int) {
 		}
 		return err
 	})
-	must(t, q.Join(ctx))
+	testloop.Must(t, q.Join(ctx))
 	q.Shutdown(false)
 	for _, k := range consumers {
 		_, err := k.Await(ctx)
-		isErr(t, err, ErrQueueShutdown)
+		testloop.IsErr(t, err, ErrQueueShutdown)
 	}
 	if put != got || q.getters.list.Len()+q.putters.list.Len() != 0 {
 		t.Errorf("put %d, got %d", put, got)

@@ -1,4 +1,7 @@
-package loopnode
+// Package supervisor runs a loop on a goroutine of its own and, when the loop
+// fails, closes it and makes a new one under the same name. What is kept with
+// Keep, such as a listening socket, outlives the loops.
+package supervisor
 
 import (
 	"context"
@@ -13,18 +16,19 @@ import (
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/budget"
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // ErrTooManyPanics: more callbacks of a supervised loop failed than it may.
 var ErrTooManyPanics = errors.New("too many callbacks of the loop failed")
 
-// Supervision describes a loop that is run, watched and, when it fails, made
+// Config describes a loop that is run, watched and, when it fails, made
 // anew. The zero value works but runs nothing: give it a Setup.
-type Supervision struct {
+type Config struct {
 	// Name is the loop's in every life; default: what the policy gives the first.
 	Name string
-	// Policy makes the loops and answers failures; nil is EventLoopPolicy.
-	Policy Policy
+	// Policy makes the loops and answers failures; nil is loopnode.EventLoopPolicy.
+	Policy loopnode.Policy
 	// Strategy answers what the policy leaves Undecided, and bounds restarts:
 	// Intensity within Period, with Backoff; Exceeded (default Escalate) answers
 	// the failure that is one too many. Permanent also restarts a loop that was
@@ -42,9 +46,9 @@ type Supervision struct {
 	// good, or while it is stuck for good: a program that exits by policy does it
 	// here. nil: only Err tells. It runs on the supervisor's goroutine or the
 	// watchdog's.
-	OnEscalate func(Failure)
+	OnEscalate func(loopnode.Failure)
 	// OnDecided hears every failure with what was decided. As OnEscalate.
-	OnDecided func(Failure)
+	OnDecided func(loopnode.Failure)
 }
 
 // Supervisor runs one loop under one name, for as many lives as its policy gives
@@ -61,22 +65,22 @@ type Supervision struct {
 //	                          are told, and a new one is made and set up; Stop: it
 //	                          is closed; Escalate: OnEscalate is called, then Stop
 type Supervisor struct {
-	cfg    Supervision
-	policy Policy
+	cfg    Config
+	policy loopnode.Policy
 	log    hclog.Logger // the first loop's
 
 	panics budget.Window // loop goroutine
 
 	mu       sync.Mutex
 	name     string
-	loop     *Loop // nil between lives and at the end
+	loop     *loopnode.Loop // nil between lives and at the end
 	life     int
 	born     time.Time
 	streak   int // restarts in a row, for Backoff
 	restarts budget.Window
-	stuck    *StuckError
-	away     bool     // quarantined
-	sentence *Failure // decided while the loop was stuck; it falls when it moves
+	stuck    *loopnode.StuckError
+	away     bool              // quarantined
+	sentence *loopnode.Failure // decided while the loop was stuck; it falls when it moves
 	kept     map[string]io.Closer
 	order    []string // of kept
 	err      error
@@ -87,9 +91,9 @@ type Supervisor struct {
 	done     chan struct{}
 }
 
-// Supervise makes the first loop and runs it on a goroutine of its own. It does
+// Start makes the first loop and runs it on a goroutine of its own. It does
 // not wait for Setup. The error is the policy's NewLoop's.
-func Supervise(cfg Supervision) (*Supervisor, error) {
+func Start(cfg Config) (*Supervisor, error) {
 	if cfg.Panics == 0 {
 		cfg.Panics = 100
 	}
@@ -101,7 +105,7 @@ func Supervise(cfg Supervision) (*Supervisor, error) {
 		start: time.Now(), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	if s.policy == nil {
-		s.policy = EventLoopPolicy()
+		s.policy = loopnode.EventLoopPolicy()
 	}
 	l, err := s.newLoop()
 	if err != nil {
@@ -116,9 +120,12 @@ func Supervise(cfg Supervision) (*Supervisor, error) {
 
 // newLoop asks the policy. Why guarded: it is called between lives on a goroutine
 // where a panic would end the process.
-func (s *Supervisor) newLoop() (l *Loop, err error) {
-	if p := guard.Call(func() { l, err = made(s.policy.NewLoop(s.name)) }); p != nil {
+func (s *Supervisor) newLoop() (l *loopnode.Loop, err error) {
+	if p := guard.Call(func() { l, err = s.policy.NewLoop(s.name) }); p != nil {
 		return nil, p
+	}
+	if err == nil && l == nil {
+		err = fmt.Errorf("%w: NewLoop of the policy returned no loop", loopnode.ErrInvalidArgument)
 	}
 	return l, err
 }
@@ -126,18 +133,18 @@ func (s *Supervisor) newLoop() (l *Loop, err error) {
 // Name is the loop's name in every life.
 func (s *Supervisor) Name() string { return s.name }
 
-// Ref is the loop of the present life. Errors: ErrLoopClosed between two lives
-// and after the last, ErrStuck while the loop is quarantined.
-func (s *Supervisor) Ref() (Ref, error) {
+// Ref is the loop of the present life. Errors: loopnode.ErrLoopClosed between two lives
+// and after the last, loopnode.ErrStuck while the loop is quarantined.
+func (s *Supervisor) Ref() (loopnode.Ref, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.loop == nil && s.err != nil:
-		return Ref{}, fmt.Errorf("%w: %s: %w", ErrLoopClosed, s.name, s.err)
+		return loopnode.Ref{}, fmt.Errorf("%w: %s: %w", loopnode.ErrLoopClosed, s.name, s.err)
 	case s.loop == nil:
-		return Ref{}, fmt.Errorf("%w: %s has no loop at this moment", ErrLoopClosed, s.name)
+		return loopnode.Ref{}, fmt.Errorf("%w: %s has no loop at this moment", loopnode.ErrLoopClosed, s.name)
 	case s.away:
-		return Ref{}, fmt.Errorf("loop %s is quarantined: %w", s.name, s.stuck)
+		return loopnode.Ref{}, fmt.Errorf("loop %s is quarantined: %w", s.name, s.stuck)
 	}
 	return s.loop.Ref(), nil
 }
@@ -174,7 +181,7 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	case <-s.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: supervised loop %s has not ended", contextError(ctx), s.name)
+		return fmt.Errorf("%w: supervised loop %s has not ended", loopnode.WaitDone(ctx), s.name)
 	}
 }
 
