@@ -61,7 +61,7 @@ func (w *watcher) Receive(c *actors.Context) {
 			c.Watch(r)
 		}
 	case actors.Terminated:
-		w.told = append(w.told, m.Why)
+		w.told = append(w.told, m.Reason)
 	}
 }
 
