@@ -69,12 +69,12 @@ func newConnWrite() *cobra.Command {
 			if line {
 				data = append(data, '\n')
 			}
-			return order(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) { return c.Write(ctx, args[0], data) })
+			return carryOut(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) { return c.Write(ctx, args[0], data) })
 		},
 		ValidArgsFunction: suggestConns,
 	}
 	o.flags(cmd)
-	cmd.Flags().BoolVarP(&line, "line", "l", false, "write a line feed behind it")
+	cmd.Flags().BoolVarP(&line, "line", "l", false, "append a newline")
 	return cmd
 }
 
@@ -86,19 +86,19 @@ func newConnClose() *cobra.Command {
 		Long:    "Closes the connection CONN, an id of \"loopmesh conn ls\", when what was written to it has been sent.",
 		Example: "  loopmesh conn close n2/chat/transports/4",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return order(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) {
+			return carryOut(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) {
 				return c.CloseConn(ctx, args[0], abort)
 			})
 		},
 		ValidArgsFunction: suggestConns,
 	}
 	o.flags(cmd)
-	cmd.Flags().BoolVar(&abort, "abort", false, "at once: what was not sent is lost")
+	cmd.Flags().BoolVar(&abort, "abort", false, "close at once and drop what was not sent")
 	return cmd
 }
 
-// order carries out what has no result but that it was done.
-func order(cmd *cobra.Command, o *target, do func(context.Context, *admin.Client) (*admin.Done, error)) error {
+// carryOut runs an operation whose only result is that it was done.
+func carryOut(cmd *cobra.Command, o *target, do func(context.Context, *admin.Client) (*admin.Done, error)) error {
 	done, err := ask(cmd, o, do)
 	if err != nil {
 		return err

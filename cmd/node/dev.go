@@ -46,14 +46,14 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 	}
 	log := newLog(cmd.ErrOrStderr(), level)
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	var all []*resident
+	var all []*runningNode
 	defer func() {
-		if left := depart(all); err == nil {
+		if left := stopAll(all); err == nil {
 			err = left
 		}
 	}()
 	for i := range o.nodes {
-		r, err := move(ctx, o.settle(i, all, log))
+		r, err := startNode(ctx, o.spec(i, all, log))
 		if err != nil {
 			return err
 		}
@@ -72,12 +72,12 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 	fmt.Fprintf(out, "and in a third one:\n  %[1]s ls\n  %[1]s conn ls\n  %[1]s func call demo.add '[1,2]' --on %[2]s/io-0\n", self, all[len(all)-1].node.Name())
 	fmt.Fprintln(out, "Ctrl-C ends it.")
 	<-ctx.Done()
-	fmt.Fprintln(out, "leaving; once more ends it at once")
+	fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
 	return nil
 }
 
-// settle says how node i lives.
-func (o *devOptions) settle(i int, before []*resident, log hclog.Logger) settle {
+// spec describes node i. The first one runs the NATS server; the others share it
+func (o *devOptions) spec(i int, before []*runningNode, log hclog.Logger) nodeSpec {
 	name := fmt.Sprintf("n%d", i+1)
 	cfg := cluster.Config{Name: name, Logger: log.Named(name)}
 	if i > 0 {
@@ -87,5 +87,5 @@ func (o *devOptions) settle(i int, before []*resident, log hclog.Logger) settle 
 	if o.port > 0 {
 		port = o.port + i
 	}
-	return settle{cfg: cfg, loops: 1, chat: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	return nodeSpec{cfg: cfg, loops: 1, chat: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
 }

@@ -2,11 +2,31 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
+
+// variablePrefix marks the environment variables of this program.
+const variablePrefix = "LOOPMESH_"
+
+// unknownVariables returns the names in env that have the prefix and belong to
+// no flag, sorted.
+func unknownVariables(env []string) []string {
+	var out []string
+	for _, entry := range env {
+		name, _, _ := strings.Cut(entry, "=")
+		known := slices.ContainsFunc(variables, func(flag string) bool { return variable(flag) == name })
+		if strings.HasPrefix(name, variablePrefix) && !known {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
 
 // variables are the flags that an environment variable can set: --nats-url is
 // LOOPMESH_NATS_URL. A flag on the command line wins.
@@ -16,7 +36,7 @@ var variables = []string{
 }
 
 func variable(flag string) string {
-	return "LOOPMESH_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 var environment = func() string {
@@ -27,8 +47,13 @@ var environment = func() string {
 	return text + "\nXDG_RUNTIME_DIR is where the sockets of the nodes are, in loopmesh/. There is no colour, so NO_COLOR changes nothing."
 }()
 
-// fromEnvironment sets the flags of cmd that the command line does not.
-func fromEnvironment(cmd *cobra.Command) error {
+// fromEnvironment sets the flags of cmd that the command line does not set, and
+// warns of variables that set nothing: a misspelt name would otherwise be
+// ignored in silence.
+func fromEnvironment(cmd *cobra.Command, errs io.Writer) error {
+	for _, name := range unknownVariables(os.Environ()) {
+		fmt.Fprintf(errs, "loopmesh: warning: the variable %s is not known and sets nothing; \"loopmesh environment\" lists those that are\n", name)
+	}
 	for _, name := range variables {
 		f := cmd.Flags().Lookup(name)
 		value, ok := os.LookupEnv(variable(name))

@@ -40,10 +40,10 @@ const exitCodes = `Exit codes of all commands:
   8    the configuration is invalid
   130  interrupted`
 
-// usageError is a command line that cannot be run.
+// usageError is a command line that this program does not understand.
 type usageError struct{ error }
 
-// partialError: some did not answer; the rest is printed.
+// partialError: some nodes or loops did not answer; the rest has been printed.
 type partialError struct{ missing []admin.Missing }
 
 func (e *partialError) Error() string {
@@ -54,25 +54,27 @@ func (e *partialError) Error() string {
 	return text
 }
 
-// falseError: the question was answered, with no.
-type falseError struct{ error }
+// conditionError: the command worked, and the condition it checks is false.
+type conditionError struct{ error }
 
 var codeOfKind = map[string]int{
 	admin.Failed: exitFailed, admin.BadRequest: exitUsage, admin.NotFound: exitNotFound, admin.Unreachable: exitUnreachable,
 	admin.TimedOut: exitTimedOut, admin.Refused: exitRefused, admin.Cancelled: exitInterrupted,
 }
 
-// sorted is err as an answer of the admin API with its exit code.
-func sorted(cmd *cobra.Command, err error) (*admin.Error, int) {
+// classify turns any error into an error document and its exit code. Errors of
+// this program come first, since they may wrap others; then what the node
+// answered; then errors of the libraries, by their sentinels.
+func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	var usage usageError
 	var partial *partialError
-	var no falseError
+	var no conditionError
 	var asked *admin.Error
 	switch {
 	case errors.As(err, &usage):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}, exitUsage
 	case errors.As(err, &partial):
-		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "--allow-partial takes that for an answer"}, exitUnreachable
+		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "add --allow-partial to accept an incomplete answer"}, exitUnreachable
 	case errors.As(err, &no):
 		return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFalse
 	case errors.As(err, &asked):
@@ -97,7 +99,7 @@ func complain(errs io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	e, code := sorted(cmd, err)
+	e, code := classify(cmd, err)
 	if f := cmd.Flags().Lookup("output"); f != nil && f.Value.String() == formatJSON {
 		_ = json.NewEncoder(errs).Encode(struct {
 			Kind  string       `json:"kind"`

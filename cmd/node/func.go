@@ -38,15 +38,15 @@ func newFuncLs() *cobra.Command {
 		},
 	}
 	o.lists(cmd)
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "also those that serve these commands")
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "include internal functions")
 	return cmd
 }
 
 func showFuncs(cmd *cobra.Command, o *output, list *admin.List[admin.Func]) error {
 	return show(cmd, o, list,
 		column[admin.Func]{"FUNCTION", func(f admin.Func) string { return f.ID }},
-		column[admin.Func]{"TAKES", func(f admin.Func) string { return f.In }},
-		column[admin.Func]{"GIVES", func(f admin.Func) string { return f.Out }},
+		column[admin.Func]{"INPUT", func(f admin.Func) string { return f.In }},
+		column[admin.Func]{"OUTPUT", func(f admin.Func) string { return f.Out }},
 		column[admin.Func]{"NODES", func(f admin.Func) string { return strings.Join(f.Nodes, " ") }},
 	)
 }
@@ -130,8 +130,9 @@ func argument(cmd *cobra.Command, text string) ([]byte, error) {
 
 const suggestLimit = 300 * time.Millisecond
 
-// suggest asks for words that complete an argument. It is silent: a shell that
-// completes shows no errors.
+// suggest asks a node for words that complete an argument. Errors give no words
+// and no message, since a shell shows none while it completes; the short limit
+// keeps the prompt from hanging on a node that does not answer.
 func suggest(cmd *cobra.Command, question func(context.Context, *admin.Client) []string) ([]string, cobra.ShellCompDirective) {
 	ctx := cmd.Context()
 	if ctx == nil {

@@ -1,5 +1,10 @@
-// Command loopmesh (built from cmd/node) runs nodes and asks them: start and dev
-// run them, ls, status, loop, func and conn ask those that run.
+// Command loopmesh (built from cmd/node) runs nodes and shows what they do: start
+// and dev run nodes; ls, status, loop, func and conn send requests to the admin
+// socket of a running node, package admin.
+//
+// stdout carries data only, stderr everything else. Every command returns one of
+// the exit codes of exit.go, and every error says what failed, why, and what to
+// do.
 package main
 
 import (
@@ -13,19 +18,23 @@ import (
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// The first signal ends ctx, so that the command shuts down in order; the
+	// second one ends the process at once, whatever the command waits for. A
+	// closed terminal (SIGHUP) counts like Ctrl-C.
+	//
 	// goroutine: owner: main; ends with the process
 	go func() {
 		<-signals
-		cancel() // once: leave politely
+		cancel()
 		<-signals
-		os.Exit(exitInterrupted) // twice: at once
+		os.Exit(exitInterrupted)
 	}()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code. When ctx ends, whatever
-// runs leaves politely.
+// run is the whole program: it returns the exit code. When ctx ends, the command
+// shuts down in order. Tests call it in place of a process.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := newRoot(out, errs)
 	root.SetArgs(args)

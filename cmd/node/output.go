@@ -18,7 +18,9 @@ const (
 	formatName  = "name"
 )
 
-// output is how a command prints: stdout is data, in one of three forms.
+// output is the form in which a command prints its data to stdout: a table for
+// people, JSON for programs (its fields are API and never change), or names only
+// for shells.
 type output struct{ format string }
 
 func (o *output) flag(cmd *cobra.Command) {
@@ -77,7 +79,8 @@ func show[T any](cmd *cobra.Command, o *output, list *admin.List[T], columns ...
 	return w.Flush()
 }
 
-// printable keeps what others have named from moving the cursor or the columns.
+// printable replaces control characters. Why: names come from other nodes and
+// from peers, and a terminal would obey an escape sequence in them.
 func printable(s string) string {
 	if s == "" {
 		return "-"
@@ -90,7 +93,7 @@ func printable(s string) string {
 	}, s)
 }
 
-// age is a duration for people: its two largest units.
+// age writes a duration for people, with its two largest units.
 func age(d time.Duration) string {
 	switch {
 	case d < time.Minute:

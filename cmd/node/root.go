@@ -25,12 +25,14 @@ func newRoot(out, errs io.Writer) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errs)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{plainly(err)} })
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd) }
+	root.Version, _ = admin.Version()
+	root.SetVersionTemplate("loopmesh {{.Version}}\n")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd, errs) }
 	return root
 }
 
-// plainly says of a flag that wants a number what a user can do about it, not
-// what a parser says of it.
+// plainly replaces the number parser's message (strconv.ParseInt: parsing …) by
+// one that tells a user what to write.
 func plainly(err error) error {
 	var bad *strconv.NumError
 	if !errors.As(err, &bad) {
@@ -43,8 +45,9 @@ func plainly(err error) error {
 	return errors.New(strings.Replace(err.Error(), bad.Error(), why, 1))
 }
 
-// group is a command that only has others. It must refuse a word it does not
-// know: cobra would print its help and exit 0.
+// group is a command that only holds other commands. It must refuse a word that
+// it does not know: cobra alone prints the help and exits 0, and a script that
+// misspells a command would go on.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, SuggestionsMinimumDistance: 2,
@@ -102,7 +105,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// named wants exactly the arguments that Use names in capitals.
+// named requires exactly the arguments that Use names in capitals.
 func named(cmd *cobra.Command, args []string) error {
 	want := slices.DeleteFunc(strings.Fields(cmd.Use), func(w string) bool { return w != strings.ToUpper(w) })
 	if len(args) != len(want) {

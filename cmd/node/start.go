@@ -96,18 +96,18 @@ func start(cmd *cobra.Command, o startOptions) error {
 		return err
 	}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	r, err := move(ctx, settle{cfg, o.loops, o.chat, o.socket})
+	r, err := startNode(ctx, nodeSpec{cfg, o.loops, o.chat, o.socket})
 	if err != nil {
 		return err
 	}
 	announce(out, r)
 	<-ctx.Done()
-	fmt.Fprintln(out, "leaving; once more ends it at once")
-	return depart([]*resident{r})
+	fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
+	return stopAll([]*runningNode{r})
 }
 
 // announce says what there is to do with a node.
-func announce(out io.Writer, r *resident) {
+func announce(out io.Writer, r *runningNode) {
 	fmt.Fprintf(out, "%s is up, incarnation %016x, loops %s\n", r.node.Name(), r.node.Incarnation(), strings.Join(r.node.Loops(), " "))
 	if r.room != nil {
 		fmt.Fprintf(out, "  chat    %s\n", r.room.Address())

@@ -21,7 +21,7 @@ type nodeStatus struct {
 func newStatus() *cobra.Command {
 	var o target
 	cmd := &cobra.Command{
-		Use: "status [node]", Short: "show how a node does, or all of them", Example: "  loopmesh status\n  loopmesh status n2",
+		Use: "status [node]", Short: "show the state of one node or of all nodes", Example: "  loopmesh status\n  loopmesh status n2",
 		Long: "Shows nodes with their loops. Exit code 7 when one of them is not ready or a loop does not answer.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -40,11 +40,27 @@ func newStatus() *cobra.Command {
 			if err := showStatus(cmd, &o.output, list); err != nil {
 				return err
 			}
-			return healthy(list)
+			return checkHealth(list)
 		},
 	}
 	o.flags(cmd)
+	cmd.ValidArgsFunction = suggestNodes
 	return cmd
+}
+
+// suggestNodes completes the name of a node of the cluster.
+func suggestNodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return suggest(cmd, func(ctx context.Context, c *admin.Client) (names []string) {
+		if list, err := c.Nodes(ctx); err == nil {
+			for _, n := range list.Items {
+				names = append(names, n.ID)
+			}
+		}
+		return names
+	})
 }
 
 // status puts nodes and loops together.
@@ -70,7 +86,7 @@ func status(ctx context.Context, c *admin.Client) (*admin.List[nodeStatus], erro
 	return list, nil
 }
 
-// only keeps the node that was asked for.
+// only keeps the node that the user named, with what is missing of it.
 func only(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus], error) {
 	if len(args) == 0 {
 		return list, nil
@@ -95,20 +111,20 @@ func only(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus],
 	return &one, nil
 }
 
-func healthy(list *admin.List[nodeStatus]) error {
-	var ill []string
+func checkHealth(list *admin.List[nodeStatus]) error {
+	var problems []string
 	for _, n := range list.Items {
 		if n.State != admin.Ready {
-			ill = append(ill, fmt.Sprintf("%s is %s", n.ID, n.State))
+			problems = append(problems, fmt.Sprintf("%s is %s", n.ID, n.State))
 		}
 	}
 	for _, m := range list.Partial {
 		if strings.Contains(m.ID, "/") {
-			ill = append(ill, m.ID+" does not answer")
+			problems = append(problems, m.ID+" does not answer")
 		}
 	}
-	if len(ill) > 0 {
-		return falseError{fmt.Errorf("not everything is healthy: %s", strings.Join(ill, ", "))}
+	if len(problems) > 0 {
+		return conditionError{fmt.Errorf("not everything is healthy: %s", strings.Join(problems, ", "))}
 	}
 	return nil
 }
@@ -139,7 +155,7 @@ func statusPage(b *strings.Builder, n nodeStatus, list *admin.List[nodeStatus]) 
 		fmt.Fprintf(b, "%s - %s since %s (%s)\n", n.ID, n.State, n.Started.Format(time.RFC3339), age(list.Time.Sub(n.Started)))
 		row("process", "%d on %s, loopmesh %s, %s", n.PID, printable(n.Host), n.Version, n.Go)
 		if n.URL != "" {
-			row("joined by", "%s", printable(n.URL))
+			row("join URL", "%s", printable(n.URL))
 		}
 		row("calls", "%d served, %d made, %d of these failed", n.Served, n.Calls, n.CallsFailed)
 	}

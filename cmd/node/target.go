@@ -13,7 +13,7 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-// target is the node that is asked, and how long.
+// target holds the flags that choose the node to ask and how long to wait.
 type target struct {
 	output
 	node, socket string
@@ -43,7 +43,7 @@ func ask[T any](cmd *cobra.Command, o *target, question func(context.Context, *a
 		return out, err
 	}
 	if o.timeout <= 0 {
-		return out, usageError{fmt.Errorf("--timeout is %v; give more than nothing", o.timeout)}
+		return out, usageError{fmt.Errorf("--timeout is %v; it must be positive", o.timeout)}
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 	defer cancel()
@@ -55,8 +55,9 @@ func ask[T any](cmd *cobra.Command, o *target, question func(context.Context, *a
 	return question(ctx, client)
 }
 
-// client decides which node is asked. It never guesses: sockets of one cluster
-// are one target, those of two clusters are an error that lists them.
+// client decides which node is asked. It never guesses: any node shows its whole
+// cluster, so sockets of one cluster are one target; sockets of two clusters
+// are an error that lists them.
 func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	if o.socket != "" {
 		return admin.NewClient(o.socket), nil
@@ -64,11 +65,11 @@ func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	all := admin.Sockets()
 	if o.node != "" {
 		if !slices.Contains(all, o.node) {
-			return nil, &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q of yours runs on this machine", o.node), Hint: "those that do: " + orNone(all)}
+			return nil, unknownNode(ctx, o.node, all)
 		}
 		return admin.NewClient(admin.Path(o.node)), nil
 	}
-	found, err := living(ctx, all)
+	found, err := answering(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +81,18 @@ func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	return admin.NewClient(admin.Path(found[0].socket)), nil
 }
 
+// unknownNode names the nodes that answer now: a socket alone may be what a
+// killed node left behind.
+func unknownNode(ctx context.Context, name string, sockets []string) error {
+	var names []string
+	if running, err := answering(ctx, sockets); err == nil {
+		for _, f := range running {
+			names = append(names, f.socket)
+		}
+	}
+	return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q of yours runs on this machine", name), Hint: "nodes that run: " + orNone(names)}
+}
+
 func orNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
@@ -87,18 +100,21 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-const lookLimit = time.Second // for a node that is stopped and does not say who it is
+// lookLimit bounds the question to one socket: a suspended process accepts a
+// connection and never answers.
+const lookLimit = time.Second
 
-// found is a node on this machine, and how its socket is called.
+// found is a node that answered, and the name of its socket.
 type found struct {
 	socket string
 	*admin.Self
 }
 
-// living asks every node on this machine who it is. At least one answers, or
-// there is an error.
-func living(ctx context.Context, sockets []string) (all []found, err error) {
-	var hung error // one that is there and does not answer tells more than those that are gone
+// answering asks every node of this user on this machine for its name. It returns
+// those that answer, at least one; else an error that says what was found: a
+// node that is there and does not answer tells more than sockets without a node.
+func answering(ctx context.Context, sockets []string) (all []found, err error) {
+	var hung error
 	for _, name := range sockets {
 		look, cancel := context.WithTimeout(ctx, lookLimit)
 		client := admin.NewClient(admin.Path(name))
@@ -121,7 +137,7 @@ func living(ctx context.Context, sockets []string) (all []found, err error) {
 	}
 	why := "there is no socket in " + admin.Dir()
 	if len(sockets) > 0 {
-		why = "those with a socket in " + admin.Dir() + " have ended: " + strings.Join(sockets, ", ")
+		why = "the nodes that left a socket in " + admin.Dir() + " have ended: " + strings.Join(sockets, ", ")
 	}
 	return nil, &admin.Error{
 		Kind: admin.Unreachable, Message: "no node of yours runs on this machine: " + why,

@@ -111,6 +111,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"func", "call", ""}, "demo.add"},
 		{[]string{"func", "call", "demo.add", "--on", ""}, "n3/io-0"},
 		{[]string{"ls", "--node", ""}, "n2"},
+		{[]string{"status", ""}, "n3"},
 		{[]string{"ls", "-o", ""}, "json"},
 		{[]string{"st"}, "status"},
 	} {
@@ -137,6 +138,12 @@ func TestVariables(t *testing.T) {
 	t.Run("a bad one is named", func(t *testing.T) {
 		t.Setenv("LOOPMESH_TIMEOUT", "soon")
 		if s := loopmesh("ls"); s.code != exitUsage || !strings.Contains(s.errs, `LOOPMESH_TIMEOUT is "soon"`) {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("one that nobody reads is warned about", func(t *testing.T) {
+		t.Setenv("LOOPMESH_TIMEOUTS", "1s")
+		if s := loopmesh("version"); s.code != exitOK || !strings.Contains(s.errs, "LOOPMESH_TIMEOUTS is not known") {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -121,23 +121,26 @@ func TestAProcessIsInterrupted(t *testing.T) {
 		}
 		result <- string(out)
 	}
-	busy := func(node string) bool {
-		out, _, _ := ask(t, "loop", "ls", "-o", "json", "--allow-partial", "--node", node)
-		var list admin.List[admin.Loop]
-		_ = json.Unmarshal([]byte(out), &list)
-		return slices.ContainsFunc(list.Items, func(l admin.Loop) bool { return l.ID == node+"/io-0" && l.Tasks == 1 })
+	busy := func(node string) bool { // asked by the hub itself: a process for each look takes longer than the call
+		ref, err := hub.Ref(node + "/io-0")
+		if err != nil {
+			return false
+		}
+		out, err := hub.CallJSON(testCtx(t), ref, "loopmesh.tasks", json.RawMessage("{}"))
+		var report admin.TasksReport
+		return err == nil && json.Unmarshal(out, &report) == nil && len(report.Tasks) == 1
 	}
 	for i, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		p := all[i]
 		t.Run("it leaves cleanly after the calls that run: "+s.String(), func(t *testing.T) {
 			ended, result := watched(t, hub, p.name+"/io-0"), make(chan string, 1)
-			go sleep(p.name, "1s", result)
+			go sleep(p.name, "3s", result)
 			until(t, "the call runs", func() bool { return busy(p.name) })
 			p.signal(t, s)
 			if code := p.ended(t); code != 0 || p.errs.Len() > 0 {
 				t.Errorf("exit code %d: %s", code, p.errs)
 			}
-			if got := receive(t, "the call", result); got != `"slept 1s"` {
+			if got := receive(t, "the call", result); got != `"slept 3s"` {
 				t.Error(got)
 			}
 			wantEnd(t, ended, cluster.ErrStopped)
@@ -153,7 +156,7 @@ func TestAProcessIsInterrupted(t *testing.T) {
 		until(t, "the call runs", func() bool { return busy(p.name) })
 		p.signal(t, syscall.SIGINT)
 		for line := range p.said {
-			if strings.HasPrefix(line, "leaving") {
+			if strings.HasPrefix(line, "shutting down") {
 				break
 			}
 		}

@@ -209,7 +209,7 @@ func TestPlacesForASocket(t *testing.T) {
 		if err := os.Chmod(Dir(), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := listen(Path("n1")); err == nil || !strings.Contains(err.Error(), "open to others") {
+		if _, err := listen(Path("n1")); err == nil || !strings.Contains(err.Error(), "open to other users") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -217,6 +217,60 @@ func TestPlacesForASocket(t *testing.T) {
 		t.Setenv("XDG_RUNTIME_DIR", "relative")
 		if dir := Dir(); !strings.HasPrefix(dir, os.TempDir()) || filepath.Base(dir) == "loopmesh" {
 			t.Error(dir)
+		}
+	})
+}
+
+func TestAClientTrustsNoSocketOfAnotherUser(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	s, _ := pair(t)
+	if err := s.Listen(Path("n1")); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("a folder that others may enter", func(t *testing.T) {
+		if err := os.Chmod(Dir(), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.Chmod(Dir(), 0o700) }()
+		var e *Error
+		c := NewClient(Path("n1"))
+		defer c.Close()
+		if _, err := c.Self(testCtx(t)); !errors.As(err, &e) || e.Kind != Refused || !strings.Contains(e.Message, "open to other users") {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a folder that is a link", func(t *testing.T) {
+		real := Dir()
+		t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+		if err := os.Symlink(real, Dir()); err != nil {
+			t.Fatal(err)
+		}
+		var e *Error
+		c := NewClient(Path("n1"))
+		defer c.Close()
+		if _, err := c.Self(testCtx(t)); !errors.As(err, &e) || e.Kind != Refused {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("the owner of the listening process", func(t *testing.T) {
+		for _, c := range []struct {
+			uid, us     int
+			named, want bool
+		}{
+			{1000, 1000, false, true}, {0, 1000, false, true}, {1001, 1000, false, false}, {1001, 1000, true, false},
+			{1001, 0, false, false}, {1001, 0, true, true},
+		} {
+			if got := trustedUID(c.uid, c.us, c.named); got != c.want {
+				t.Errorf("a server of user %d, asked by %d, named %v: %v", c.uid, c.us, c.named, got)
+			}
+		}
+		conn, err := net.Dial("unix", Path("n1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if uid, ok := peerUID(conn); ok && uid != os.Getuid() {
+			t.Errorf("the kernel tells user %d", uid)
 		}
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -19,16 +21,33 @@ type Client struct {
 	http *http.Client
 }
 
-// NewClient is a client for the socket at path. It sends nothing.
+// NewClient returns a client for the socket at path. It connects with the first
+// request, and then only to a server of this user or of root: ErrUntrusted.
 func NewClient(path string) *Client {
-	var d net.Dialer
 	return &Client{path, &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", path) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 	}}}
 }
 
-// Path is where the node is asked.
-func (c *Client) Path() string { return c.path }
+// dial connects to the socket at path and makes sure, before anything is sent,
+// that it is not another user's.
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	if _, err := os.Lstat(path); err == nil {
+		if err := checkFolder(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+	}
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkServer(path, c); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
 
 // Close ends the connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -125,6 +144,8 @@ func (c *Client) unreachable(err error) *Error {
 		err = u.Err
 	}
 	switch {
+	case errors.Is(err, ErrUntrusted):
+		return &Error{Kind: Refused, Message: err.Error()}
 	case errors.Is(err, context.Canceled):
 		return &Error{Kind: Cancelled, Message: "interrupted"}
 	case errors.Is(err, context.DeadlineExceeded):

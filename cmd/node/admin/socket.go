@@ -13,8 +13,12 @@ import (
 	"github.com/loopmesh/loopmesh/internal/filelock"
 )
 
-// ErrInUse: a living node has the socket.
-var ErrInUse = errors.New("admin socket is in use")
+var (
+	// ErrInUse: a running node has the socket.
+	ErrInUse = errors.New("admin socket is in use")
+	// ErrUntrusted: another user could read what is sent to the socket.
+	ErrUntrusted = errors.New("admin socket is not trusted")
+)
 
 const (
 	suffix     = ".sock"
@@ -75,23 +79,51 @@ func listen(path string) (*socket, error) {
 	return s, nil
 }
 
-// ownFolder makes the folder of a socket. In the temporary directory, where
-// everybody may make one of that name, it must be ours alone.
+// ownFolder makes the folder of a socket and checks it.
 func ownFolder(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("folder of the admin socket: %w", err)
 	}
+	return checkFolder(dir)
+}
+
+// checkFolder refuses the default folder when somebody else could have put a
+// socket there. Why: without XDG_RUNTIME_DIR the folder is in the temporary
+// directory, where any user can make a folder of that name first, listen in
+// it, and so receive what our commands send. A folder that the user named
+// with --socket is the user's own choice and is not checked.
+func checkFolder(dir string) error {
 	if dir != Dir() {
-		return nil // the user chose it
+		return nil
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return fmt.Errorf("folder of the admin socket: %w", err)
 	}
 	if !info.IsDir() || !ownedByUs(info) || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("folder of the admin socket: %s is open to others or belongs to somebody else; remove it, or set XDG_RUNTIME_DIR or --socket", dir)
+		return fmt.Errorf("%w: the folder %s is open to other users or belongs to another user; remove it, or set XDG_RUNTIME_DIR or --socket", ErrUntrusted, dir)
 	}
 	return nil
+}
+
+// checkServer refuses a socket that another user's process serves. Root is
+// trusted by everybody, and may ask whomever it names with --socket.
+func checkServer(path string, c net.Conn) error {
+	uid, ok := peerUID(c)
+	if !ok {
+		return nil // this system does not tell; the folder was checked
+	}
+	named := filepath.Dir(path) != Dir()
+	if trustedUID(uid, os.Getuid(), named) {
+		return nil
+	}
+	return fmt.Errorf("%w: the process that listens on %s belongs to user %d, not to you; if you trust it, run the command as that user", ErrUntrusted, path, uid)
+}
+
+// trustedUID decides whether a client run by us may talk to a server run by
+// uid; named is set when the user chose the socket.
+func trustedUID(uid, us int, named bool) bool {
+	return uid == us || uid == 0 || us == 0 && named
 }
 
 // bind puts a listening socket at path, readable for its owner from the first

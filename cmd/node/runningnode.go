@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cmd/node/chat"
+)
+
+// runningNode is a node of this program with the services it offers. Owned by
+// the command that started it, start or dev.
+type runningNode struct {
+	node  *cluster.Node
+	admin *admin.Server
+	room  *chat.Room // nil: no chat
+}
+
+// nodeSpec says what a node consists of.
+type nodeSpec struct {
+	cfg    cluster.Config
+	loops  int    // how many, named io-0 and up
+	chat   string // address of the chat service; "": no chat
+	socket string // path of the admin socket; "": where the other commands look for it
+}
+
+// startNode starts a node and its services, and waits until they serve. When a
+// service cannot start, the node is stopped again, so that nothing is left.
+func startNode(ctx context.Context, s nodeSpec) (*runningNode, error) {
+	node, err := cluster.Start(ctx, s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &runningNode{node: node}
+	if err := r.startServices(ctx, s); err != nil {
+		return nil, errors.Join(err, r.stop(context.Background()))
+	}
+	return r, nil
+}
+
+// startServices makes the loops first, then what runs on them, and the admin
+// socket last: whoever can ask the node finds everything there.
+func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error) {
+	for i := range s.loops {
+		if _, err := r.node.NewLoop(fmt.Sprintf("io-%d", i)); err != nil {
+			return err
+		}
+	}
+	if s.chat != "" {
+		if r.room, err = chat.Open(ctx, r.node, s.chat); err != nil {
+			return fmt.Errorf("chat of node %s: %w", r.node.Name(), err)
+		}
+	}
+	if r.admin, err = admin.Open(r.node, s.cfg.Logger.Named("admin")); err != nil {
+		return err
+	}
+	if s.socket == "" {
+		s.socket = admin.Path(r.node.Name())
+	}
+	return r.admin.Listen(s.socket)
+}
+
+// stop accepts no new calls, waits for those that run until ctx ends, and closes
+// the node. The admin socket goes first, so that no command finds a node that
+// is about to end.
+func (r *runningNode) stop(ctx context.Context) error {
+	if r.admin != nil {
+		r.admin.Close()
+	}
+	return r.node.Stop(ctx)
+}
+
+// stopLimit is how long running calls may take when a node stops.
+const stopLimit = 10 * time.Second
+
+// stopAll stops nodes in the reverse order of their start: the first one may
+// run the NATS server that the others are connected to.
+func stopAll(all []*runningNode) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	var failed []error
+	for i := len(all) - 1; i >= 0; i-- {
+		failed = append(failed, all[i].stop(ctx))
+	}
+	return errors.Join(failed...)
+}
+
+// newLog writes to stderr, without colour: stdout is for data, and hclog does
+// not look at NO_COLOR or at whether stderr is a terminal.
+func newLog(errs io.Writer, level hclog.Level) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Name: "loopmesh", Output: errs, Level: level, Color: hclog.ColorOff})
+}
