@@ -92,7 +92,6 @@ func (l *Loop) unlisted(ctx context.Context, name string, fn func(context.Contex
 		ctx = c.parent // keeps no task alive
 	}
 	k.t.ctx.task, k.t.ctx.parent = &k.t, context.WithoutCancel(ctx)
-	k.t.w = l.takeWorker(&k.t)
 	k.t.schedule()
 	return k
 }

@@ -35,7 +35,11 @@ func (l *Loop) SetSlowCallback(d time.Duration) { l.slowAt = d }
 func (l *Loop) runTimed(it core.Item) {
 	start := l.backend.Now()
 	l.beat.task = nil
-	it.Run()
+	if t, isStep := it.Meta.(*task); isStep {
+		t.step()
+	} else {
+		it.Run()
+	}
 	if took := l.backend.Now().Sub(start); took >= l.slowAt {
 		what := describe(it)
 		if t := l.beat.task; t != nil {
@@ -47,6 +51,9 @@ func (l *Loop) runTimed(it core.Item) {
 
 // describe is a callback for people.
 func describe(it core.Item) string {
+	if t, isStep := it.Meta.(*task); isStep {
+		return t.String()
+	}
 	s := "<Handle " + funcName(it.Run)
 	if m, ok := it.Meta.(*callMeta); ok && len(m.source) > 0 {
 		at := runtime.CallersFrames(m.source[:1])

@@ -5,7 +5,6 @@ package loopnode
 func (t *task) beginNow() {
 	l := t.loop
 	l.tasks.add(t)
-	t.w = l.takeWorker(t)
 	t.eager, t.outer = true, l.current.Load()
 	if outer := t.outer; outer != nil {
 		outer.inner = true

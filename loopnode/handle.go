@@ -100,13 +100,13 @@ func (l *Loop) soon(fn func()) uint64 {
 // queue is soon for the step of a task.
 func (l *Loop) queue(t *task) {
 	if l.strict {
-		l.push(t.w.step, nil)
+		l.push(t.step, nil)
 		return
 	}
 	if l.inbox.Pending() {
 		l.inbox.Drain(l.admit)
 	}
-	l.core.Ready.Push(core.Item{Run: t.w.step, Meta: t})
+	l.core.Ready.Push(stepOf(t))
 }
 
 // callMeta is what a callback carries when somebody may ask: always in debug

@@ -25,7 +25,7 @@ type task struct {
 	fut  *future
 	body runner // the Task[T]
 	ctx  taskContext
-	w    *worker
+	w    *worker // from its first step to its end
 	name string        // as given; "" for Task-N
 	n    int64         // the N
 	gid  atomic.Uint64 // the goroutine it runs on; 0 before its first step
@@ -68,15 +68,21 @@ func (l *Loop) accept(it core.Item) {
 	}
 	l.tasks.add(t)
 	if !l.closed.Load() {
-		t.w = l.takeWorker(t)
 		t.scheduled = true
-		l.core.Ready.Push(core.Item{Run: t.w.step, Meta: t})
+		l.core.Ready.Push(stepOf(t))
 	}
 }
 
-// schedule queues the next step, once.
+// stepOf is the entry of the ready queue for the next step of t. Its function is
+// never called: the turn knows a step by its Meta and calls t.step. It is there
+// because an entry without a function is a cancelled one.
+func stepOf(t *task) core.Item { return core.Item{Run: taskStep, Meta: t} }
+
+func taskStep() {}
+
+// schedule queues the next step of a task that has not ended, once.
 func (t *task) schedule() {
-	if !t.scheduled && t.w != nil {
+	if !t.scheduled && t.fut.state == pending {
 		t.scheduled = true
 		t.loop.queue(t)
 	}
@@ -93,6 +99,7 @@ func (t *task) step() {
 			return
 		}
 		t.started = true
+		t.w = l.takeWorker(t)
 		t.w.co.Start(t.w.main)
 	}
 	if l.debug && !t.eager {

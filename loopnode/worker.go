@@ -2,17 +2,23 @@ package loopnode
 
 import "github.com/loopmesh/loopmesh/internal/coro"
 
-// worker is a pooled coroutine with its functions bound once.
+// worker is a coroutine that runs one task after the other. A task holds one
+// from its first step to its end and gives it back; the loop keeps idle ones, the
+// most recently used first. Owned by the loop goroutine.
+//
+// Why not when the task is created: a coroutine is a goroutine with a stack. A
+// burst of n tasks of one step each, such as n queued casts, then needs one
+// coroutine instead of n.
 type worker struct {
 	co   *coro.Worker
-	t    *task
-	main func()
-	step func()
+	t    *task  // whose body it runs; nil while idle
+	main func() // t.main, bound once
 	gid  uint64 // the coroutine's goroutine; 0 before its first body
 }
 
-const maxIdleWorkers = 4096
+const maxIdleWorkers = 4096 // more are ended when they become idle
 
+// takeWorker gives t an idle coroutine, or a new one.
 func (l *Loop) takeWorker(t *task) *worker {
 	if n := len(l.left.idle); n > 0 {
 		w := l.left.idle[n-1]
@@ -22,10 +28,10 @@ func (l *Loop) takeWorker(t *task) *worker {
 	}
 	w := &worker{co: coro.New(), t: t}
 	w.main = func() { w.t.main() }
-	w.step = func() { w.t.step() }
 	return w
 }
 
+// giveWorker takes back the coroutine of a task that has ended.
 func (l *Loop) giveWorker(w *worker) {
 	w.t = nil
 	if l.closed.Load() || len(l.left.idle) >= maxIdleWorkers {
