@@ -105,7 +105,7 @@ func (t *task) refuseWait() error {
 
 // onContext wakes the task when a ctx of its own ends first.
 func (t *task) onContext(ctx context.Context, f *future) (stop func() bool) {
-	id := f.lastID + 1 // what register will draw
+	id := f.calls.last + 1 // what register will draw
 	return context.AfterFunc(ctx, func() {
 		_ = t.loop.Post(func() {
 			if t.waiting == f && t.waitID == id && f.state == pending {

@@ -54,7 +54,7 @@ func TestAwaitFromGoroutine(t *testing.T) {
 		}
 		left := make(chan int, 1)
 		must(t, l.Post(func() {
-			left <- len(f.more)
+			left <- len(f.calls.all())
 			_ = f.SetResult(1)
 		}))
 		if n := <-left; n > 0 {
@@ -74,7 +74,7 @@ func TestAwaitFromGoroutine(t *testing.T) {
 				got <- err
 			}()
 			l.CallSoon(func() {
-				if f.first.id == 0 && len(f.more) == 0 {
+				if len(f.calls.all()) == 0 {
 					l.CallSoon(l.run.item.Run) // nobody waits yet
 					return
 				}

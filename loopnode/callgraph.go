@@ -54,7 +54,7 @@ func (f *future) graph(limit int, above map[*future]bool) *CallGraph {
 // awaitedBy are the tasks that wait for f. A future in between, such as that of
 // a Gather, stands for those that wait for it.
 func (f *future) awaitedBy() (tasks []*future) {
-	for _, c := range append([]doneCall{f.first}, f.more...) {
+	for _, c := range f.calls.all() {
 		switch {
 		case c.by == nil:
 		case c.by.owner != nil:

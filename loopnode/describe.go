@@ -56,12 +56,10 @@ func (c doneCall) name() string {
 // callbacks names who is told when f is done.
 func (f *future) callbacks() string {
 	var names []string
-	for _, c := range append([]doneCall{f.first}, f.more...) {
-		switch {
-		case c.id == 0:
-		case c.fn == nil:
+	for _, c := range f.calls.all() {
+		if c.fn == nil {
 			names = append(names, "Task "+c.by.owner.label())
-		default:
+		} else {
 			names = append(names, c.name())
 		}
 	}

@@ -28,23 +28,9 @@ type future struct {
 	// value and err, does not change any more.
 	over   atomic.Bool
 	err    error
-	first  doneCall // most futures have one callback
-	more   []doneCall
-	lastID CallbackID
+	calls  doneCalls // Invariant: empty once done.
 	lost   *unretrieved
 	source []uintptr
-}
-
-// CallbackID names one registered done callback: functions cannot be compared
-// in Go.
-type CallbackID uint64
-
-// doneCall is one done callback: a function, or a task to wake.
-type doneCall struct {
-	id CallbackID // 0: no entry
-	fn func()     // nil: wake the task by
-	by *future    // who waits through it, for the call graph; nil for a plain function
-	at uintptr    // the user's function inside fn; 0 when it is fn itself
 }
 
 // Waiter is any future or task, whatever its result type.
@@ -199,57 +185,23 @@ func (f *Future[T]) AddDoneCallbackContext(ctx context.Context, fn func(context.
 // or 0 once the future is done. asyncio: remove_done_callback.
 func (f *future) RemoveDoneCallback(id CallbackID) int { return f.forget(id) }
 
-func (f *future) onDone(fn func()) CallbackID { return f.register(doneCall{fn: fn}) }
-
-// onDoneFor is onDone for what waits on behalf of by.
-func (f *future) onDoneFor(by *future, fn func()) CallbackID {
-	return f.register(doneCall{fn: fn, by: by})
-}
-
-func (f *future) register(c doneCall) CallbackID {
-	f.lastID++
-	c.id = f.lastID
-	switch {
-	case f.state != pending:
-		f.loop.fire(c)
-	case f.first.id == 0 && len(f.more) == 0:
-		f.first = c
-	default:
-		f.more = append(f.more, c)
-	}
-	return c.id
-}
-
-func (f *future) forget(id CallbackID) int {
-	if id != 0 && f.first.id == id {
-		f.first = doneCall{}
-		return 1
-	}
-	for i := range f.more {
-		if f.more[i].id == id {
-			f.more = append(f.more[:i:i], f.more[i+1:]...) // a copy: settle may be walking the old one
-			return 1
-		}
-	}
-	return 0
-}
-
 func (f *future) fail(err error) {
 	f.lost = trackUnretrieved(f, err)
 	f.settle(failed, err)
 }
 
-// settle gives the future its final state and queues who waits for it.
+// settle gives the future its final state and queues what is registered for it.
 func (f *future) settle(s futureState, err error) {
 	f.state, f.err = s, err
 	f.over.Store(true)
-	first, more := f.first, f.more
-	f.first, f.more = doneCall{}, nil
-	if first.id != 0 {
-		f.loop.fire(first)
+	calls := f.calls.take()
+	if calls.first.id != 0 {
+		f.loop.fire(calls.first)
 	}
-	for _, c := range more {
-		f.loop.fire(c)
+	for _, c := range calls.more {
+		if c.live() {
+			f.loop.fire(c)
+		}
 	}
 }
 

@@ -197,7 +197,7 @@ func TestWait(t *testing.T) {
 			if len(done) != 0 || len(pending) != 1 || slow.Cancelling() != 0 {
 				t.Errorf("after the time limit: done %v pending %v", done, pending)
 			}
-			if slow.first.id != 0 || len(slow.more) != 0 {
+			if len(slow.calls.all()) != 0 {
 				t.Error("the wait left a callback behind")
 			}
 			slow.Cancel()

@@ -25,7 +25,7 @@ type task struct {
 	fut  *future
 	body runner // the Task[T]
 	ctx  taskContext
-	w    *worker // from its first step to its end
+	w    *worker       // from its first step to its end
 	name string        // as given; "" for Task-N
 	n    int64         // the N
 	gid  atomic.Uint64 // the goroutine it runs on; 0 before its first step

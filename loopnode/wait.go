@@ -139,18 +139,24 @@ func AsCompleted[T any](ctx context.Context, aws []Awaitable[T], opts ...WaitOpt
 	}
 }
 
-// completions is the queue of an AsCompleted. Owned by the loop goroutine.
+// completions are the futures of one AsCompleted, in two queues: todo holds those
+// that have not ended, in argument order, queue those that have ended and were not
+// handed out. Owned by the loop goroutine.
 type completions struct {
 	loop    *Loop
-	todo    []*future // not done, or done and not yet in the queue
+	todo    []*future       // nil where one has ended
+	place   map[*future]int // of each future in todo
+	left    int             // Invariant: the number of futures in todo that are not nil.
 	queue   []*future
 	expired bool
-	wake    *Future[struct{}]
+	wake    *Future[struct{}] // what next waits for
 	timer   *TimerHandle
 }
 
 func (c *completions) start(limit time.Duration) {
-	for _, f := range c.todo {
+	c.left, c.place = len(c.todo), make(map[*future]int, len(c.todo))
+	for i, f := range c.todo {
+		c.place[f] = i
 		f.onDone(func() { c.ended(f) })
 	}
 	if len(c.todo) > 0 && limit != Forever {
@@ -158,18 +164,15 @@ func (c *completions) start(limit time.Duration) {
 	}
 }
 
+// ended moves f from todo to queue.
 func (c *completions) ended(f *future) {
 	if c.expired {
 		return
 	}
-	for i := range c.todo {
-		if c.todo[i] == f {
-			c.todo = append(c.todo[:i:i], c.todo[i+1:]...)
-			break
-		}
-	}
+	c.todo[c.place[f]] = nil
+	c.left--
 	c.queue = append(c.queue, f)
-	if len(c.todo) == 0 && c.timer != nil {
+	if c.left == 0 && c.timer != nil {
 		c.timer.Cancel()
 	}
 	c.signal()
@@ -189,16 +192,24 @@ func (c *completions) next(ctx context.Context) (*future, error) {
 			f := c.queue[0]
 			c.queue = c.queue[1:]
 			return f, nil
-		case len(c.todo) == 0:
+		case c.left == 0:
 			return nil, nil
 		case c.expired:
-			f := c.todo[0]
-			c.todo = c.todo[1:]
-			return f, ErrTimeout
+			return c.outstanding(), ErrTimeout
 		}
 		c.wake = NewFuture[struct{}](c.loop)
 		if _, err := c.wake.Await(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// outstanding takes the first future out of todo that has not ended in time.
+func (c *completions) outstanding() *future {
+	f := c.todo[0]
+	for c.todo = c.todo[1:]; f == nil; c.todo = c.todo[1:] {
+		f = c.todo[0]
+	}
+	c.left--
+	return f
 }
