@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // What the actor of a transport understands. An Ask is answered with Accepted
@@ -33,9 +34,6 @@ func (r Ref) Actor() actors.Ref {
 	return r.door.actor
 }
 
-// lost tells the doorman that the transport has ended.
-type lost struct{ reason error }
-
 // doorman is the actor of a transport. It holds nothing of its own: messages
 // become calls of the transport, on the same goroutine.
 type doorman struct{ *door }
@@ -55,20 +53,20 @@ func (d *door) dismiss(reason error) {
 	if d.actor.IsZero() || d.loop.IsClosed() {
 		return // a loop that closes ends its actors itself
 	}
-	_ = d.sys.Send(d.actor, lost{reason}) // it may have been stopped before
+	_ = d.sys.Send(d.actor, base.Ended{Reason: reason}) // it may have been stopped before
 }
 
 // Receive is called by the actor system.
 func (d doorman) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case WriteRequest:
-		answer(ctx, d.do(func(t addressed) error { return t.Write(m.Data) }))
+		base.Answer(ctx, d.do(func(t addressed) error { return t.Write(m.Data) }), Accepted{})
 	case CloseRequest:
-		answer(ctx, d.do(func(t addressed) error { t.Close(); return nil }))
+		base.Answer(ctx, d.do(func(t addressed) error { t.Close(); return nil }), Accepted{})
 	case AbortRequest:
-		answer(ctx, d.do(func(t addressed) error { t.Abort(); return nil }))
-	case lost:
-		ctx.End(m.reason)
+		base.Answer(ctx, d.do(func(t addressed) error { t.Abort(); return nil }), Accepted{})
+	case base.Ended:
+		ctx.End(m.Reason)
 	case actors.Stopping:
 		_ = d.do(func(t addressed) error { t.Close(); return nil }) // ended already, as a rule
 	}
@@ -79,15 +77,4 @@ func (d doorman) do(fn func(addressed) error) error {
 		return fmt.Errorf("%w: %s", ErrClosed, d.addr)
 	}
 	return fn(d.t)
-}
-
-// answer replies to an Ask; a plain message expects nothing.
-func answer(ctx *actors.Context, err error) {
-	switch {
-	case !ctx.Asked():
-	case err != nil:
-		_ = ctx.ReplyError(err)
-	default:
-		_ = ctx.Reply(Accepted{}) // who asked may be gone
-	}
 }

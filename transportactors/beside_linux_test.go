@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
 // child is a program that runs: it says a line and is told a line.
@@ -44,7 +45,7 @@ func startChild(t testing.TB, name string) *child {
 func sayFault(err error) {
 	if err != nil {
 		fmt.Println("failed:", err)
-		quit(1)
+		testkit.Quit(1)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // branch is a server on one of its loops: the connections that live there.
@@ -47,7 +48,7 @@ func (b *branch) join(ctx context.Context) error {
 	}
 	joined := loopnode.NewFuture[struct{}](b.server.loop)
 	err := b.loop.Post(func() {
-		enter(b)
+		base.Enter(b)
 		_ = b.server.loop.Post(func() {
 			if !joined.Done() {
 				_ = joined.SetResult(struct{}{})
@@ -67,7 +68,7 @@ func (b *branch) join(ctx context.Context) error {
 // closed has let go already.
 func (b *branch) part() {
 	if !b.home() {
-		_ = b.loop.Post(func() { leave(b) })
+		_ = b.loop.Post(func() { base.Leave(b) })
 	}
 }
 
@@ -116,7 +117,7 @@ func (b *branch) open(fd int) {
 		refused = fault
 		return
 	}
-	if refused = notNil(p); refused != nil {
+	if refused = base.NotNil(p); refused != nil {
 		return
 	}
 	refused = loopnode.ErrGoexit
@@ -125,7 +126,7 @@ func (b *branch) open(fd int) {
 		fd = -1 // newConn has closed it
 		return
 	}
-	c.bear(b.loop, b.server.ctx)
+	c.Bear(b.loop, b.server.ctx)
 	c.branch = b
 	b.conns[c] = struct{}{}
 	c.start(nil)
@@ -183,9 +184,9 @@ func (b *branch) ended(n int) {
 	_ = b.server.loop.Post(count) // with the server's loop closed nobody waits
 }
 
-// loopClosed closes what will not be a connection any more; those that are
+// LoopClosed closes what will not be a connection any more; those that are
 // end by themselves.
-func (b *branch) loopClosed() {
+func (b *branch) LoopClosed() {
 	b.mu.Lock()
 	fds := b.waiting
 	b.waiting, b.gone = nil, true
@@ -194,5 +195,5 @@ func (b *branch) loopClosed() {
 		_ = sock.Close(fd)
 	}
 	b.ended(len(fds))
-	leave(b)
+	base.Leave(b)
 }

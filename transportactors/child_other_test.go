@@ -2,6 +2,4 @@
 
 package transportactors
 
-const asChild = "no children here"
-
-func childMain([]string) {}
+var programs map[string]func(args []string)

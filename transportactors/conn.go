@@ -5,6 +5,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // conn is the transport of a stream socket. Owned by the loop goroutine.
@@ -29,7 +30,7 @@ type conn struct {
 // fails.
 func newConn(l *loopnode.Loop, fd int, p any) (*conn, error) {
 	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
-	c.self = c
+	c.self, c.Calls = c, base.CallsOf(c)
 	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (c *conn) made() {
 	}
 	c.started = true
 	if c.proto.made != nil {
-		c.call("ConnectionMade", func() { c.proto.made.ConnectionMade(c) })
+		c.Call("ConnectionMade", func() { c.proto.made.ConnectionMade(c) })
 	}
 }
 
@@ -66,7 +67,7 @@ func (c *conn) interest() {
 	}
 	read := c.started && c.IsReading() || c.watchesReader()
 	if err := c.watch.Set(read, c.queue.size > 0 || c.file != nil); err != nil {
-		c.fail(err)
+		c.Fail(err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // CreateConnection connects to address ("host:port" for tcp, tcp4 and tcp6, a
@@ -58,7 +59,7 @@ func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd
 	if err != nil {
 		return nil, p, err
 	}
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, p, err
 	}
@@ -83,7 +84,7 @@ func adopt(l *loopnode.Loop, fd int) error {
 // announce makes the transport of a connected socket and waits for
 // ConnectionMade, behind the handshake if there is one.
 func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Protocol) (Transport, error) {
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, errors.Join(err, sock.Close(fd))
 	}
@@ -93,7 +94,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Prot
 			_ = sock.Close(fd)
 		}
 	}()
-	p, err := fromFactory(factory, func() {})
+	p, err := base.FromFactory(factory, func() {})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +104,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Prot
 	if err != nil {
 		return nil, err
 	}
-	c.bear(l, ctx)
+	c.Bear(l, ctx)
 	t, err := c.announced(ctx)
 	if tt, ok := dressed.(*tlsTransport); ok && secure != nil && err == nil {
 		return tt.announce(ctx)
@@ -131,7 +132,7 @@ func (c *conn) announced(ctx context.Context) (Transport, error) {
 
 // dial looks up where to connect to and from, and connects.
 func dial(ctx context.Context, network, address string, o options) (int, error) {
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return -1, err
 	}

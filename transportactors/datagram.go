@@ -3,8 +3,8 @@ package transportactors
 import (
 	"fmt"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // datagram is the transport of a datagram socket. Owned by the loop goroutine.
@@ -35,7 +35,7 @@ func newDatagram(s datagramSocket, p any) (*datagram, error) {
 		remote:   s.remote, connected: s.connected,
 		file: s.file,
 	}
-	d.self = d
+	d.self, d.Calls = d, base.CallsOf(d)
 	if s.connected && !s.remote.IsZero() {
 		d.peer = Addr{s.remote}
 	}
@@ -54,7 +54,7 @@ func (d *datagram) start(ready func()) {
 		}
 		d.started = true
 		if d.proto.opened != nil {
-			d.call("ConnectionMade", func() { d.proto.opened.ConnectionMade(d) })
+			d.Call("ConnectionMade", func() { d.proto.opened.ConnectionMade(d) })
 		}
 	})
 	d.loop.Soon(d.interest)
@@ -71,13 +71,6 @@ func (d *datagram) interest() {
 	}
 }
 
-// tell runs one method of the protocol; a panic is reported and costs nothing else.
-func (d *datagram) tell(method string, fn func()) {
-	if p := guard.Call(fn); p != nil {
-		d.reportPanic("Exception in protocol."+method, p)
-	}
-}
-
 // onReadable receives what is there, at most a burst.
 func (d *datagram) onReadable() {
 	buf := d.loop.ReadBuffer()
@@ -90,7 +83,7 @@ func (d *datagram) onReadable() {
 		case err == nil && n > len(buf):
 			d.refused(fmt.Errorf("a datagram of %d bytes from %s was dropped, the limit is %d: %w", n, Addr{from}, len(buf), errTooLong))
 		case err == nil && d.proto.packets != nil:
-			d.tell("DatagramReceived", func() { d.proto.packets.DatagramReceived(buf[:n:n], Addr{from}) })
+			d.Tell("DatagramReceived", func() { d.proto.packets.DatagramReceived(buf[:n:n], Addr{from}) })
 		case err != nil && sock.WouldBlock(err):
 			d.emptied = true
 			return
@@ -116,14 +109,14 @@ func (d *datagram) refused(err error) {
 	case sock.Lost(err):
 		d.broken(err)
 	case d.proto.errors != nil:
-		d.tell("ErrorReceived", func() { d.proto.errors.ErrorReceived(err) })
+		d.Tell("ErrorReceived", func() { d.proto.errors.ErrorReceived(err) })
 	}
 }
 
 // broken ends an endpoint that cannot work any more.
 func (d *datagram) broken(err error) {
-	d.fail(err)
-	d.report("Fatal error on a datagram endpoint", err)
+	d.Fail(err)
+	d.Report("Fatal error on a datagram endpoint", err)
 }
 
 func (d *datagram) Close() {

@@ -11,6 +11,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/lookup"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // CreateDatagramEndpoint makes a datagram endpoint for udp, udp4, udp6 or
@@ -38,7 +39,7 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 	if err != nil {
 		return nil, p, err
 	}
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, p, err
 	}
@@ -46,7 +47,7 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 	if err != nil {
 		return nil, p, err
 	}
-	if p, err = fromFactory(factory, s.close); err != nil {
+	if p, err = base.FromFactory(factory, s.close); err != nil {
 		s.close()
 		return nil, p, err
 	}
@@ -79,7 +80,7 @@ func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol)
 	if err != nil {
 		return nil, err
 	}
-	d.bear(s.loop, ctx)
+	d.Bear(s.loop, ctx)
 	made := loopnode.NewFuture[struct{}](s.loop)
 	d.start(func() {
 		if !made.Done() {

@@ -142,13 +142,13 @@ func (d *datagram) onWritable() {
 
 func (d *datagram) checkHigh() {
 	if !d.losing && d.flow.pause(d.queue.size) && d.proto.pauser != nil {
-		d.tell("PauseWriting", d.proto.pauser.PauseWriting)
+		d.Tell("PauseWriting", d.proto.pauser.PauseWriting)
 	}
 }
 
 func (d *datagram) checkLow() {
 	if !d.losing && d.flow.resume(d.queue.size) && d.proto.pauser != nil {
-		d.tell("ResumeWriting", d.proto.pauser.ResumeWriting)
+		d.Tell("ResumeWriting", d.proto.pauser.ResumeWriting)
 	}
 }
 

@@ -7,8 +7,8 @@
 //     runs a task for each connection, OpenConnection makes a client's.
 //   - A state machine that is called, the cheapest there is: a Protocol, with
 //     CreateServer and CreateConnection.
-//   - UDP: CreateDatagramEndpoint. A child process: CreateSubprocessExec, or
-//     SubprocessExec with a protocol. A pipe: ConnectReadPipe, ConnectWritePipe.
+//   - UDP: CreateDatagramEndpoint. A pipe: ConnectReadPipe, ConnectWritePipe. A
+//     child process: package subprocess.
 //   - From another goroutine or node: the transport's Ref, and only that.
 //
 // All of it wants the ctx of a task, or one of Loop.Context: that is how it finds

@@ -21,7 +21,7 @@ func (c *conn) Close() {
 func (c *conn) Abort() {
 	if c.stray("Abort") == nil {
 		c.unheard = 0
-		c.fail(nil)
+		c.Fail(nil)
 	}
 }
 
@@ -35,7 +35,7 @@ func (c *conn) sendFailed(reason error) {
 	if waiting > 0 {
 		c.loop.Soon(c.lastReads) // goes before the loss
 	}
-	c.fail(reason)
+	c.Fail(reason)
 	c.unheard = waiting
 }
 

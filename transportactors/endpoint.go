@@ -7,14 +7,15 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // endpoint is what every transport of a socket is made of: a descriptor, a
 // protocol that is called with care, and one end. Owned by the loop goroutine.
 type endpoint struct {
-	origin
+	base.Origin
+	base.Calls
 	self   whole
 	loop   *loopnode.Loop
 	watch  *loopnode.Watch
@@ -34,7 +35,8 @@ type endpoint struct {
 
 // whole is the transport around an endpoint.
 type whole interface {
-	ender
+	base.Member
+	base.Subject
 	String() string
 	drop() // forgets the output that is queued
 	gone() // the protocol was told and the descriptor is closed
@@ -48,29 +50,8 @@ func (e *endpoint) open(onReadable, onWritable func()) error {
 		return err
 	}
 	e.watch = w
-	enter(e.self)
+	base.Enter(e.self)
 	e.watchDropped()
-	return nil
-}
-
-// call runs one method of the protocol; false: it panicked and the connection
-// is ending. One that calls runtime.Goexit (t.FailNow) ends it, too; the loop
-// reports that.
-func (e *endpoint) call(method string, fn func()) bool {
-	p := guard.CallWhole(fn, func() { e.fail(loopnode.ErrGoexit) })
-	if p == nil {
-		return true
-	}
-	e.fail(p)
-	e.reportPanic("Fatal error: protocol."+method+" call failed.", p)
-	return false
-}
-
-// ownFault is reason when a method of the protocol is to blame for it, else nil.
-func ownFault(reason error) error {
-	if _, panicked := reason.(*guard.Panic); panicked || reason == loopnode.ErrGoexit {
-		return reason
-	}
 	return nil
 }
 
@@ -78,26 +59,10 @@ func ownFault(reason error) error {
 // ConnectionMade had its turn: the protocol failed, or never heard of it because
 // somebody aborted the transport first.
 func (e *endpoint) unmade() error {
-	if err := ownFault(e.reason); err != nil || e.started {
+	if err := base.OwnFault(e.reason); err != nil || e.started {
 		return err
 	}
 	return fmt.Errorf("%w before it was announced: %s", ErrClosed, e.self)
-}
-
-// reportPanic tells the loop's exception handler; a fatal one leaves the loop's
-// run, as from any callback.
-func (e *endpoint) reportPanic(message string, p *guard.Panic) {
-	e.report(message, p)
-	var fatal *loopnode.FatalError
-	if errors.As(error(p), &fatal) {
-		panic(p)
-	}
-}
-
-func (e *endpoint) report(message string, err error) {
-	e.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: e.self, Protocol: e.proto.value, Context: e.ctx,
-	})
 }
 
 // describe names the transport in texts.
@@ -124,11 +89,12 @@ func (e *endpoint) SetProtocol(p any) {
 
 func (e *endpoint) Abort() {
 	if e.stray("Abort") == nil {
-		e.fail(nil)
+		e.Fail(nil)
 	}
 }
 
 func (e *endpoint) Protocol() any        { return e.proto.value }
+func (e *endpoint) Receiver() any        { return e.proto.value }
 func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
 func (e *endpoint) IsClosing() bool      { return e.closing }
 
@@ -158,9 +124,9 @@ func (e *endpoint) ExtraInfo(name string) any {
 	return nil
 }
 
-// fail ends the transport without sending what is queued. What the network did
+// Fail ends the transport without sending what is queued. What the network did
 // is logged in debug mode; anything else has been reported by who found it.
-func (e *endpoint) fail(reason error) {
+func (e *endpoint) Fail(reason error) {
 	if errno := syscall.Errno(0); !e.losing && errors.As(reason, &errno) && e.loop.Debug() {
 		e.loop.Logger().Debug("Fatal error on transport", "transport", e.self.String(), "error", reason)
 	}
@@ -189,15 +155,13 @@ func (e *endpoint) end() {
 	if !e.started || e.proto.lost == nil {
 		return
 	}
-	if p := guard.Call(func() { e.proto.lost.ConnectionLost(e.reason) }); p != nil {
-		e.reportPanic("Exception in protocol.ConnectionLost", p)
-	}
+	e.Tell("ConnectionLost", func() { e.proto.lost.ConnectionLost(e.reason) })
 }
 
 func (e *endpoint) release() {
 	e.dropped.Stop()
 	e.socket.close()
-	leave(e.self)
+	base.Leave(e.self)
 	e.proto = receiver{}
 	if e.door != nil {
 		e.door.shut(e.reason)
@@ -205,8 +169,8 @@ func (e *endpoint) release() {
 	e.self.gone()
 }
 
-// loopClosed ends the transport at once: no turn will come.
-func (e *endpoint) loopClosed() {
+// LoopClosed ends the transport at once: no turn will come.
+func (e *endpoint) LoopClosed() {
 	e.reportUnclosed()
 	e.closing = true
 	if !e.losing {

@@ -20,10 +20,6 @@ var (
 	ErrSendfile = errors.New("unable to write; sendfile is in progress")
 	// ErrEmptyBuffer: GetBuffer returned no room.
 	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
-	// ErrProcessLookup: the child process has ended. ProcessLookupError.
-	ErrProcessLookup = errors.New("no such process")
-	// ErrTooMuchOutput: a child wrote more than WithMaxOutput allows.
-	ErrTooMuchOutput = errors.New("too much output")
 	// ErrNotLocal: the transport is on another node, or was never here.
 	ErrNotLocal = errors.New("transport is not in this process")
 )

@@ -2,50 +2,20 @@ package transportactors
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == asChild {
-		childMain(os.Args[2:])
-	}
-	goleak.VerifyTestMain(counted{m})
-}
+func TestMain(m *testing.M) { testkit.Main(m, programs) }
 
-// counted fails the run when descriptors are left over.
-type counted struct{ m *testing.M }
-
-func (c counted) Run() int {
-	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil { // the runtime's own poller exists from here on
-		_ = ln.Close()
-	}
-	before := descriptors()
-	code := c.m.Run()
-	if after := descriptors(); code == 0 && after > before {
-		fmt.Fprintf(os.Stderr, "%d descriptors before the tests, %d after\n", before, after)
-		return 1
-	}
-	return code
-}
-
-// descriptors is how many this process has open; 0 where nobody can tell.
-func descriptors() int {
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(list)
-}
+func descriptors() int { return testkit.Descriptors() }
 
 const patience = 20 * time.Second
 

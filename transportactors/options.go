@@ -1,11 +1,9 @@
 package transportactors
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	"github.com/loopmesh/loopmesh/internal/coro"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -35,7 +33,7 @@ type options struct {
 }
 
 func collect(opts []Option) (options, error) {
-	o := options{backlog: 100, reuseAddress: true, limit: 64 << 10, socket: -1, interleave: -1, file: fileOptions{cleanup: true}}
+	o := options{backlog: 100, reuseAddress: true, limit: defaultStreamLimit, socket: -1, interleave: -1, file: fileOptions{cleanup: true}}
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)
@@ -134,15 +132,3 @@ func WithStartServing(on bool) Option { return func(o *options) { o.bindOnly = !
 // WithLimit is how many unread bytes a Stream holds before it stops reading;
 // it holds at most twice that and one read. Default 64 KiB.
 func WithLimit(bytes int) Option { return func(o *options) { o.limit = bytes } }
-
-// home is the loop of ctx, which the caller must be on.
-func home(ctx context.Context) (*loopnode.Loop, error) {
-	l, err := loopnode.Running(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case !coro.Marked():
-		return nil, fmt.Errorf("%w: create connections and servers in a task of loop %s", loopnode.ErrWrongGoroutine, l.Name())
-	}
-	return l, nil
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // ContextOf is the ctx a transport was made with: that of the call that made it,
@@ -13,23 +14,8 @@ import (
 // it. It is for tasks that a protocol starts, also from ConnectionLost. Any
 // goroutine. asyncio: the context that protocol callbacks run in.
 func ContextOf(t interface{ Loop() *loopnode.Loop }) context.Context {
-	if ctx := bornOf(t); ctx != nil {
+	if ctx := base.BornOf(t); ctx != nil {
 		return ctx
 	}
 	return t.Loop().Context(context.Background())
 }
-
-// origin is the ctx a transport was made with. Invariant: set before the
-// protocol hears of the transport, and never again.
-type origin struct{ ctx context.Context }
-
-func bornOf(t any) context.Context {
-	if o, ok := t.(interface{ born() context.Context }); ok {
-		return o.born()
-	}
-	return nil
-}
-
-func (o *origin) born() context.Context { return o.ctx }
-
-func (o *origin) bear(l *loopnode.Loop, ctx context.Context) { o.ctx = l.Detach(ctx) }

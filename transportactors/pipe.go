@@ -7,6 +7,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // ConnectReadPipe makes a transport that reads from file: a pipe, a FIFO, a
@@ -45,7 +46,7 @@ func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.Fil
 	if factory == nil || file == nil {
 		return nil, p, invalid("connecting a pipe needs a factory and a file, not nil")
 	}
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, p, err
 	}
@@ -53,7 +54,7 @@ func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.Fil
 	if err != nil {
 		return nil, p, err
 	}
-	if p, err = fromFactory(factory, s.letGo); err != nil {
+	if p, err = base.FromFactory(factory, s.letGo); err != nil {
 		s.letGo()
 		return nil, p, err
 	}
@@ -61,7 +62,7 @@ func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.Fil
 	if err != nil {
 		return nil, p, fmt.Errorf("%s: %w", file.Name(), err)
 	}
-	c.bear(l, ctx)
+	c.Bear(l, ctx)
 	t, err := c.announced(ctx)
 	return t, p, err
 }
@@ -105,7 +106,7 @@ func (s *Socket) adopt(fd int) error {
 // newPipe makes the transport of one direction of s, which it owns from here on.
 func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
 	c := &conn{endpoint: endpoint{loop: l, socket: s, proto: receiverOf(p)}, flow: newFlow(), reading: true}
-	c.self = c
+	c.self, c.Calls = c, base.CallsOf(c)
 	onReadable := c.onReadable
 	if s.pipe.writes {
 		c.eof = true // nothing is read: IsReading is false for good
@@ -116,3 +117,20 @@ func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
 	}
 	return c, nil
 }
+
+// openPipe is base.OpenPipe.
+func openPipe(l *loopnode.Loop, ctx context.Context, fd int, writes bool, p any) (base.Pipe, error) {
+	file := &pipeFile{writes: writes, shape: sock.Shape{Kind: sock.Fifo, Reads: !writes, Writes: writes}}
+	c, err := newPipe(l, &Socket{fd: fd, pipe: file}, p)
+	if err != nil {
+		return nil, err
+	}
+	c.Bear(l, ctx)
+	c.started = true // p has no ConnectionMade: its end is told in any case
+	return c, nil
+}
+
+// Listen is base.Pipe's.
+func (c *conn) Listen() { c.interest() }
+
+var _ = func() bool { base.OpenPipe = openPipe; return true }()

@@ -74,9 +74,9 @@ func (c *conn) onReader() {
 		p.blind = true // a socket whose peer talks: what it says stays unread
 		c.interest()
 	case c.queue.size > 0:
-		c.fail(sock.BrokenPipe)
+		c.Fail(sock.BrokenPipe)
 	default:
-		c.fail(nil)
+		c.Fail(nil)
 	}
 }
 
@@ -95,7 +95,7 @@ func (c *conn) pipeEnded() {
 	if c.proto.eof != nil {
 		c.loop.Soon(func() {
 			if eof := c.proto.eof; eof != nil && !c.ended {
-				c.call("EOFReceived", func() { eof.EOFReceived() })
+				c.Call("EOFReceived", func() { eof.EOFReceived() })
 			}
 		})
 	}
@@ -105,8 +105,8 @@ func (c *conn) pipeEnded() {
 // readFailed ends the transport; only a pipe's trouble is news for the
 // exception handler, and a hang-up is none.
 func (c *conn) readFailed(err error) {
-	c.fail(err)
+	c.Fail(err)
 	if c.socket.pipe != nil && !sock.HungUp(err) {
-		c.report("Fatal read error on pipe transport", err)
+		c.Report("Fatal read error on pipe transport", err)
 	}
 }

@@ -40,7 +40,7 @@ func (c *conn) receive() (n int) {
 	if n = c.read(buf); n == 0 || c.proto.data == nil {
 		return n
 	}
-	if !c.call("DataReceived", func() { c.proto.data.DataReceived(buf[:n:n]) }) {
+	if !c.Call("DataReceived", func() { c.proto.data.DataReceived(buf[:n:n]) }) {
 		return 0
 	}
 	return n
@@ -52,15 +52,15 @@ func (c *conn) hears() bool { return c.IsReading() || c.unheard > 0 }
 // receiveInto is receive into the protocol's own memory.
 func (c *conn) receiveInto(to BufferedProtocol) (n int) {
 	var buf []byte
-	if !c.call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !c.hears() {
+	if !c.Call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !c.hears() {
 		return 0
 	}
 	if len(buf) == 0 {
-		c.fail(ErrEmptyBuffer)
-		c.report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
+		c.Fail(ErrEmptyBuffer)
+		c.Report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
 		return 0
 	}
-	if n = c.read(buf); n > 0 && !c.call("BufferUpdated", func() { to.BufferUpdated(n) }) {
+	if n = c.read(buf); n > 0 && !c.Call("BufferUpdated", func() { to.BufferUpdated(n) }) {
 		return 0
 	}
 	return n
@@ -92,7 +92,7 @@ func (c *conn) inputEnded() {
 	c.eof = true
 	c.interest()
 	keep := false
-	if c.proto.eof != nil && !c.call("EOFReceived", func() { keep = c.proto.eof.EOFReceived() }) {
+	if c.proto.eof != nil && !c.Call("EOFReceived", func() { keep = c.proto.eof.EOFReceived() }) {
 		return
 	}
 	if !keep {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/sendfile"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // WithFallback(false) makes Sendfile fail with loopnode.ErrSendfileNotAvailable
@@ -59,7 +60,7 @@ func Sendfile(ctx context.Context, t Transport, file loopnode.File, offset, coun
 
 // fileMayGo tells whether t takes a file now, from a task of ctx.
 func fileMayGo(ctx context.Context, t Transport) error {
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ type feedable interface {
 	Transport
 	// writingPaused reports whether the protocol is told not to write.
 	writingPaused() bool
-	// call runs one method of the protocol; a panic ends the connection.
-	call(method string, fn func()) bool
+	// Call runs one method of the protocol; a panic ends the connection.
+	Call(method string, fn func()) bool
 }
 
 func (f *flow) writingPaused() bool { return f.paused }
@@ -116,8 +116,8 @@ func (f *feeder) restore(reading bool) {
 	switch {
 	case f.user.pauser == nil || f.paused == f.t.writingPaused():
 	case f.paused:
-		f.t.call("ResumeWriting", f.user.pauser.ResumeWriting)
+		f.t.Call("ResumeWriting", f.user.pauser.ResumeWriting)
 	default:
-		f.t.call("PauseWriting", f.user.pauser.PauseWriting)
+		f.t.Call("PauseWriting", f.user.pauser.PauseWriting)
 	}
 }

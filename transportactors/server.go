@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // Server accepts connections and makes a protocol for each. Owned by the loop's
@@ -24,7 +25,7 @@ type Server struct {
 	serving   bool
 	closed    bool
 	count     int // connections on all loops, and on their way to them
-	waiters   waiters
+	waiters   base.Waiters
 	forever   *loopnode.Future[struct{}] // ServeForever waits for it
 	failed    atomic.Uint64
 }
@@ -48,7 +49,7 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,7 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err := s.occupy(ctx, network, address, o); err != nil {
 		return nil, err
 	}
-	enter(s)
+	base.Enter(served{s})
 	if err := s.begin(ctx, o); err != nil {
 		s.AbortClients()
 		s.Close()
@@ -131,7 +132,7 @@ func (s *Server) Close() {
 	}
 	s.closed = true
 	s.closeListeners()
-	leave(s)
+	base.Leave(served{s})
 	if s.forever != nil {
 		s.forever.Cancel("the server was closed")
 	}
@@ -172,7 +173,7 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 	if s.closed && s.count == 0 {
 		return nil
 	}
-	return s.waiters.wait(ctx, s.loop)
+	return s.waiters.Wait(ctx, s.loop)
 }
 
 // settle wakes who waits for the end of everything.
@@ -184,7 +185,7 @@ func (s *Server) settle() {
 		b.part()
 	}
 	s.branches = nil
-	s.waiters.wake()
+	s.waiters.Wake()
 }
 
 // ServeForever lets clients in and waits until the task is cancelled or the

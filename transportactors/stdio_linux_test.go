@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
 // loopCat copies stdin to stdout on a loop, and then tells on stderr where the
@@ -51,7 +52,7 @@ func TestStandardStreamsOnTheLoop(t *testing.T) {
 	out, err := c.StdoutPipe()
 	must(t, err)
 	must(t, c.Start())
-	sent := sequence(300000)
+	sent := testkit.Sequence(300000)
 	go func() { // goroutine: owner: the test; ends when everything is written
 		_, _ = in.Write(sent)
 		_ = in.Close()

@@ -95,7 +95,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 // Drain waits until the peer has taken enough for more to be written.
 func (s *Stream) Drain() error {
 	for s.paused && !s.lost {
-		if err := s.drainers.wait(s.ctx, s.loop); err != nil {
+		if err := s.drainers.Wait(s.ctx, s.loop); err != nil {
 			return err
 		}
 	}
@@ -123,7 +123,7 @@ func (s *Stream) Close() error {
 // Close. It does not close.
 func (s *Stream) WaitClosed() error {
 	for !s.lost {
-		if err := s.enders.wait(s.ctx, s.loop); err != nil {
+		if err := s.enders.Wait(s.ctx, s.loop); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // streamProtocol keeps what a Stream has not read and wakes who waits. Owned by
@@ -24,8 +25,8 @@ type streamProtocol struct {
 	reason  error
 
 	reader   *loopnode.Future[struct{}]
-	drainers waiters
-	enders   waiters
+	drainers base.Waiters
+	enders   base.Waiters
 }
 
 // ConnectionMade starts the task of a server's connection.
@@ -59,15 +60,15 @@ func (p *streamProtocol) PauseWriting() { p.paused = true }
 // ResumeWriting wakes who waits in Write.
 func (p *streamProtocol) ResumeWriting() {
 	p.paused = false
-	p.drainers.wake()
+	p.drainers.Wake()
 }
 
 // ConnectionLost wakes everybody.
 func (p *streamProtocol) ConnectionLost(reason error) {
 	p.lost, p.reason = true, reason
 	p.wakeReader()
-	p.drainers.wake()
-	p.enders.wake()
+	p.drainers.Wake()
+	p.enders.Wake()
 }
 
 func (p *streamProtocol) wakeReader() {

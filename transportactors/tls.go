@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // ErrTruncated is the reason of ConnectionLost when a TLS peer's stream ended
@@ -24,9 +24,10 @@ var ErrTruncated = errors.New("TLS stream ended without close_notify (truncated?
 // task parked in Read, 16.2 KB with package net.
 type tlsTransport struct {
 	flow
-	origin
+	base.Origin
+	base.Calls
 	loop  *loopnode.Loop
-	lower base
+	lower tlsLower
 	conn  *tls.Conn
 	setup *tlsSetup
 	proto receiver
@@ -65,8 +66,8 @@ const (
 	tlsOver
 )
 
-// base is a transport that TLS can be put upon.
-type base interface {
+// tlsLower is a transport that TLS can be put upon.
+type tlsLower interface {
 	Transport
 	// carry makes t the face of this transport: Refs and the server see t from
 	// here on. It reports whether the protocol is told not to write.
@@ -77,16 +78,18 @@ type base interface {
 
 func newTLS(l *loopnode.Loop, setup *tlsSetup, p any) *tlsTransport {
 	t := &tlsTransport{loop: l, setup: setup, proto: receiverOf(p), reading: true, shaking: &shaking{}}
+	t.Calls = base.CallsOf(t)
 	_ = t.limit(tlsHigh, tlsHigh/lowShare)
 	return t
 }
 
 // ConnectionMade comes from the lower transport of a new connection.
-func (t *tlsTransport) ConnectionMade(lower Transport) { t.putOn(lower.(base)) }
+func (t *tlsTransport) ConnectionMade(lower Transport) { t.putOn(lower.(tlsLower)) }
 
 // putOn begins: the handshake has its time from here on.
-func (t *tlsTransport) putOn(lower base) {
-	t.lower, t.ctx = lower, bornOf(lower)
+func (t *tlsTransport) putOn(lower tlsLower) {
+	t.lower = lower
+	t.Inherit(lower)
 	t.paused = lower.carry(t)
 	t.full = t.paused
 	t.limitLower()
@@ -125,35 +128,8 @@ func (t *tlsTransport) made() {
 	}
 	t.told = true
 	if t.proto.made != nil {
-		t.call("ConnectionMade", func() { t.proto.made.ConnectionMade(t) })
+		t.Call("ConnectionMade", func() { t.proto.made.ConnectionMade(t) })
 	}
-}
-
-// call is endpoint.call.
-func (t *tlsTransport) call(method string, fn func()) bool {
-	p := guard.CallWhole(fn, func() { t.fail(loopnode.ErrGoexit) })
-	if p == nil {
-		return true
-	}
-	t.fail(p)
-	t.reportPanic("Fatal error: protocol."+method+" call failed.", p)
-	return false
-}
-
-// reportPanic tells the loop's exception handler; a fatal one leaves the loop's
-// run, as from any callback.
-func (t *tlsTransport) reportPanic(message string, p *guard.Panic) {
-	t.report(message, p)
-	var fatal *loopnode.FatalError
-	if errors.As(error(p), &fatal) {
-		panic(p)
-	}
-}
-
-func (t *tlsTransport) report(message string, err error) {
-	t.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: t, Protocol: t.proto.value, Context: t.ctx,
-	})
 }
 
 // String names the connection.
@@ -180,6 +156,7 @@ func (t *tlsTransport) SetProtocol(p any) {
 }
 
 func (t *tlsTransport) Protocol() any        { return t.proto.value }
+func (t *tlsTransport) Receiver() any        { return t.proto.value }
 func (t *tlsTransport) Loop() *loopnode.Loop { return t.loop }
 
 func (t *tlsTransport) IsClosing() bool {

@@ -40,7 +40,7 @@ func (t *tlsTransport) countDiscarded(n int) {
 	switch t.discarded += n; {
 	case t.discarded <= discardMost:
 	case t.lower.WriteBufferSize() == 0:
-		t.fail(nil)
+		t.Fail(nil)
 	default:
 		t.rest()
 		_ = t.lower.SetWriteBufferLimits(0, 0) // ResumeWriting comes with an empty queue
@@ -57,7 +57,7 @@ func (t *tlsTransport) rest() {
 func (t *tlsTransport) restEnded() {
 	t.resting, t.answers = false, 0
 	if t.phase == tlsClosing && t.discarded > discardMost {
-		t.fail(nil)
+		t.Fail(nil)
 		return
 	}
 	t.loop.Soon(t.resumed)

@@ -3,7 +3,6 @@ package transportactors
 import (
 	"fmt"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -31,7 +30,7 @@ func (t *tlsTransport) close() {
 	_ = t.flush() // a lower transport that fails tells it as a loss
 	t.inside = false
 	if err != nil {
-		t.fail(err)
+		t.Fail(err)
 		return
 	}
 	t.loop.Soon(t.resumed) // the goodbye may be behind input that nobody wants
@@ -39,7 +38,7 @@ func (t *tlsTransport) close() {
 
 func (t *tlsTransport) shutdownTimeout() {
 	if t.phase == tlsClosing {
-		t.fail(fmt.Errorf("SSL shutdown %w", loopnode.ErrTimeout))
+		t.Fail(fmt.Errorf("SSL shutdown %w", loopnode.ErrTimeout))
 	}
 }
 
@@ -47,13 +46,13 @@ func (t *tlsTransport) shutdownTimeout() {
 func (t *tlsTransport) Abort() {
 	if stray(t.loop, "Abort") == nil {
 		t.breakShake(errShaking)
-		t.fail(nil)
+		t.Fail(nil)
 	}
 }
 
-// fail ends the connection without sending what is queued; the first reason
+// Fail ends the connection without sending what is queued; the first reason
 // counts.
-func (t *tlsTransport) fail(reason error) {
+func (t *tlsTransport) Fail(reason error) {
 	if t.phase >= tlsFailed {
 		return
 	}
@@ -83,9 +82,7 @@ func (t *tlsTransport) ConnectionLost(reason error) {
 	if !t.told || t.proto.lost == nil {
 		return
 	}
-	if p := guard.Call(func() { t.proto.lost.ConnectionLost(t.reason) }); p != nil {
-		t.reportPanic("Exception in protocol.ConnectionLost", p)
-	}
+	t.Tell("ConnectionLost", func() { t.proto.lost.ConnectionLost(t.reason) })
 }
 
 func (t *tlsTransport) release() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // shaking is what a handshake needs while it lasts.
@@ -33,7 +34,7 @@ func (t *tlsTransport) serve() {
 			t.loop.Soon(t.made)
 			t.loop.Soon(t.resumed)
 		} else if t.loop.Debug() && !ended(err) {
-			t.report("Error on transport creation for incoming connection", err)
+			t.Report("Error on transport creation for incoming connection", err)
 		}
 		return struct{}{}, nil
 	})
@@ -78,10 +79,10 @@ func (t *tlsTransport) shaken(err error) error {
 		err = t.explain(err)
 	}
 	if ended(err) && t.phase == tlsShaking {
-		t.fail(nil)
+		t.Fail(nil)
 		return err
 	}
-	t.fail(err)
+	t.Fail(err)
 	return err
 }
 
@@ -151,7 +152,7 @@ func (t *tlsTransport) shakeTimeout() {
 		t.setup.shake.Seconds(), syscall.ECONNABORTED, loopnode.ErrTimeout)
 	t.in = nil
 	t.breakShake(err)
-	t.fail(err)
+	t.Fail(err)
 }
 
 // announce does the handshake in the calling task and waits for ConnectionMade.
@@ -171,7 +172,7 @@ func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
 		t.Abort()
 		return nil, err
 	}
-	switch err := ownFault(t.reason); {
+	switch err := base.OwnFault(t.reason); {
 	case err != nil:
 		return nil, err
 	case !t.told: // lost between the handshake and the announcement

@@ -86,7 +86,7 @@ func (t *tlsTransport) deliver() bool {
 	defer plains.Put(room)
 	n, err := t.decrypt(*room)
 	if n > 0 && t.phase == tlsOpen && t.proto.data != nil {
-		t.call("DataReceived", func() { t.proto.data.DataReceived((*room)[:n:n]) })
+		t.Call("DataReceived", func() { t.proto.data.DataReceived((*room)[:n:n]) })
 	}
 	return t.goOn(n, err)
 }
@@ -94,17 +94,17 @@ func (t *tlsTransport) deliver() bool {
 // deliverInto is deliver into the protocol's own memory.
 func (t *tlsTransport) deliverInto(to BufferedProtocol) bool {
 	var buf []byte
-	if !t.call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !t.IsReading() {
+	if !t.Call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !t.IsReading() {
 		return false
 	}
 	if len(buf) == 0 {
-		t.fail(ErrEmptyBuffer)
-		t.report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
+		t.Fail(ErrEmptyBuffer)
+		t.Report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
 		return false
 	}
 	n, err := t.decrypt(buf)
 	if n > 0 && t.phase == tlsOpen {
-		t.call("BufferUpdated", func() { to.BufferUpdated(n) })
+		t.Call("BufferUpdated", func() { to.BufferUpdated(n) })
 	}
 	return t.goOn(n, err)
 }
@@ -124,8 +124,8 @@ func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 	_ = t.flush() // a lower transport that fails tells it as a loss
 	t.inside = false
 	if p != nil {
-		t.fail(p)
-		t.reportPanic("Fatal error on TLS transport", p)
+		t.Fail(p)
+		t.ReportPanic("Fatal error on TLS transport", p)
 		return 0, errNothingYet
 	}
 	t.countAnswers(answered)
@@ -146,10 +146,10 @@ func (t *tlsTransport) goOn(n int, err error) bool {
 	case err == io.EOF:
 		t.inputEnded()
 	case t.phase == tlsClosing:
-		t.fail(err)
+		t.Fail(err)
 	default:
-		t.fail(err)
-		t.report("Fatal error on TLS transport", err)
+		t.Fail(err)
+		t.Report("Fatal error on TLS transport", err)
 	}
 	return false
 }
@@ -160,7 +160,7 @@ func (t *tlsTransport) EOFReceived() bool {
 	case tlsShaking:
 		t.breakShake(fmt.Errorf("TLS handshake: the peer closed the connection: %w", syscall.ECONNRESET))
 		if t.shaking.ctx == nil {
-			t.fail(t.shaking.broken)
+			t.Fail(t.shaking.broken)
 		}
 		return true
 	case tlsOpen:
@@ -168,7 +168,7 @@ func (t *tlsTransport) EOFReceived() bool {
 			t.inputEnded()
 			return false
 		}
-		t.fail(ErrTruncated)
+		t.Fail(ErrTruncated)
 	}
 	return false
 }
@@ -179,7 +179,7 @@ func (t *tlsTransport) inputEnded() {
 	t.eof = true
 	if first && t.told && t.proto.eof != nil {
 		keep := false
-		if !t.call("EOFReceived", func() { keep = t.proto.eof.EOFReceived() }) {
+		if !t.Call("EOFReceived", func() { keep = t.proto.eof.EOFReceived() }) {
 			return
 		}
 		if keep {

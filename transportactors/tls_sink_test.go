@@ -14,7 +14,7 @@ import (
 // sink is a lower transport whose kernel can be stuck. It is connected to a
 // crypto/tls server by a pipe.
 type sink struct {
-	base
+	tlsLower
 	loop  *loopnode.Loop
 	flow  flow
 	up    *tlsTransport

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // StartTLS makes the open connection t speak TLS with a copy of config and
@@ -19,11 +21,11 @@ import (
 // that cannot work, bytes that a Stream has read ahead and that are no TLS),
 // ErrClosed, ErrWriteEOF, ErrSendfile. asyncio: loop.start_tls.
 func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, serverSide bool, opts ...Option) (Transport, error) {
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lower, ok := t.(base)
+	lower, ok := t.(tlsLower)
 	switch {
 	case !ok:
 		return nil, invalid("StartTLS needs the transport of a stream socket or of TLS, not %T", t)
@@ -78,7 +80,7 @@ func readAhead(p Protocol, serverSide bool) ([]byte, error) {
 	return early, nil
 }
 
-func upgrade(ctx context.Context, lower base, p Protocol, setup *tlsSetup, early []byte) (Transport, error) {
+func upgrade(ctx context.Context, lower tlsLower, p Protocol, setup *tlsSetup, early []byte) (Transport, error) {
 	t := newTLS(lower.Loop(), setup, p)
 	t.told = true
 	t.in = early

@@ -36,10 +36,15 @@ func (s *turnstile) next(l *loopnode.Loop) {
 	s.pass(l, fn)
 }
 
-// turnstileOf is that of the loop; of a loop without members one of its own.
+// turnstileKey is where a loop keeps its turnstile.
+type turnstileKey struct{}
+
+// turnstileOf is that of the loop. Loop goroutine.
 func turnstileOf(l *loopnode.Loop) *turnstile {
-	if h := hubOf(l); h != nil {
-		return &h.shakes
+	s, _ := l.Attached(turnstileKey{}).(*turnstile)
+	if s == nil {
+		s = &turnstile{}
+		l.Attach(turnstileKey{}, s)
 	}
-	return &turnstile{}
+	return s
 }

@@ -46,7 +46,7 @@ func (t *tlsTransport) seal(p []byte) error {
 	for len(p) > 0 {
 		n := min(len(p), encryptAtOnce)
 		if _, err := t.conn.Write(p[:n]); err != nil {
-			t.fail(err)
+			t.Fail(err)
 			return err
 		}
 		if err := t.flush(); err != nil {
@@ -94,9 +94,9 @@ func (t *tlsTransport) tellFlow() {
 	switch {
 	case t.proto.pauser == nil:
 	case t.paused:
-		t.call("PauseWriting", t.proto.pauser.PauseWriting)
+		t.Call("PauseWriting", t.proto.pauser.PauseWriting)
 	default:
-		t.call("ResumeWriting", t.proto.pauser.ResumeWriting)
+		t.Call("ResumeWriting", t.proto.pauser.ResumeWriting)
 	}
 }
 

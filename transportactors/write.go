@@ -79,7 +79,7 @@ func (c *conn) queued() {
 
 func (c *conn) checkHigh() {
 	if !c.losing && c.flow.pause(c.queue.size) && c.proto.pauser != nil {
-		c.call("PauseWriting", c.proto.pauser.PauseWriting)
+		c.Call("PauseWriting", c.proto.pauser.PauseWriting)
 	}
 }
 
@@ -90,7 +90,7 @@ func (c *conn) checkLow() {
 	if c.flow.resume(c.queue.size) && c.proto.pauser != nil {
 		c.resuming = true
 		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
-		c.call("ResumeWriting", c.proto.pauser.ResumeWriting)
+		c.Call("ResumeWriting", c.proto.pauser.ResumeWriting)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
-	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
 var lifetimes = map[string]actors.Lifetime{"temporary": actors.Temporary, "transient": actors.Transient, "permanent": actors.Permanent}
@@ -70,12 +70,12 @@ func run(ctx context.Context, policy actors.Strategy, commands []string, out io.
 }
 
 func supervise(ctx context.Context, policy actors.Strategy, command string, log *lines) error {
-	return transportactors.ProcessSupervision{
+	return subprocess.Supervision{
 		Strategy: policy,
 		Grace:    2 * time.Second,
-		Start: func(ctx context.Context) (*transportactors.Process, error) {
-			p, err := transportactors.CreateSubprocessShell(ctx, command, transportactors.WithStdin(transportactors.StdioNull),
-				transportactors.WithStdout(transportactors.StdioPipe), transportactors.WithStderr(transportactors.StdioStdout), transportactors.WithGroupKill())
+		Start: func(ctx context.Context) (*subprocess.Process, error) {
+			p, err := subprocess.ShellProcess(ctx, command, subprocess.WithStdin(subprocess.DevNull),
+				subprocess.WithStdout(subprocess.Pipe), subprocess.WithStderr(subprocess.Stdout), subprocess.WithGroupKill())
 			if err != nil {
 				return nil, err
 			}
@@ -84,7 +84,7 @@ func supervise(ctx context.Context, policy actors.Strategy, command string, log 
 			})
 			return p, nil
 		},
-		OnEvent: func(e transportactors.ProcessEvent) { log.event(e) },
+		OnEvent: func(e subprocess.Event) { log.event(e) },
 	}.Run(ctx)
 }
 
@@ -108,19 +108,19 @@ func (l *lines) copy(from io.Reader) error {
 	}
 }
 
-func (l *lines) event(e transportactors.ProcessEvent) {
+func (l *lines) event(e subprocess.Event) {
 	switch e.Kind {
-	case transportactors.ProcessStarted:
+	case subprocess.Started:
 		fmt.Fprintf(l.out, "%sstarted, life %d\n", l.name, e.Life)
-	case transportactors.ProcessEnded:
+	case subprocess.Ended:
 		if e.Err == nil {
 			fmt.Fprintf(l.out, "%sended well\n", l.name)
 			return
 		}
 		fmt.Fprintf(l.out, "%s%v\n", l.name, e.Err)
-	case transportactors.ProcessRestarting:
+	case subprocess.Restarting:
 		fmt.Fprintf(l.out, "%sstarting again in %v\n", l.name, e.Delay.Round(time.Millisecond))
-	case transportactors.ProcessGivenUp:
+	case subprocess.GivenUp:
 		fmt.Fprintf(l.out, "%sgiven up\n", l.name)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
 // TestMain makes this program its own child: what to do is the first argument.
@@ -75,7 +75,7 @@ func TestRestarts(t *testing.T) {
 	out := &buffer{more: make(chan struct{}, 1)}
 	policy := actors.Strategy{Restart: actors.Transient, Intensity: 2, Period: time.Minute}
 	err := run(ctx, policy, []string{command(t, "fail"), command(t, "well")}, out)
-	var exit *transportactors.ExitError
+	var exit *subprocess.ExitError
 	if !errors.Is(err, actors.ErrTooManyRestarts) || !errors.As(err, &exit) || exit.Code != 3 {
 		t.Fatalf("got %v", err)
 	}

@@ -56,8 +56,8 @@ func explain(s Spec, err error) error {
 	return &os.PathError{Op: "exec", Path: s.Path, Err: err}
 }
 
-// Pid is the child's number, also after its end.
-func (c *Child) Pid() int { return c.pid }
+// PID is the child's number, also after its end.
+func (c *Child) PID() int { return c.pid }
 
 // FD becomes readable when the child has ended; None when there is no such
 // descriptor: then Wait in a goroutine.

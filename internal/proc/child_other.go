@@ -13,8 +13,8 @@ type Child struct{}
 // Start answers ErrUnsupported.
 func Start(Spec) (*Child, error) { return nil, ErrUnsupported }
 
-// Pid is 0.
-func (*Child) Pid() int { return 0 }
+// PID is 0.
+func (*Child) PID() int { return 0 }
 
 // FD is None.
 func (*Child) FD() int { return None }

@@ -49,15 +49,15 @@ func TestChild(t *testing.T) {
 	for name, slow := range map[string]bool{"pidfd": false, "no pidfd": true} {
 		t.Run(name, func(t *testing.T) {
 			c := start(t, "7", slow)
-			if (c.FD() == None) != slow || c.Pid() <= 1 {
-				t.Error(c.FD(), c.Pid())
+			if (c.FD() == None) != slow || c.PID() <= 1 {
+				t.Error(c.FD(), c.PID())
 			}
 			c.Wait()
 			must(t, c.Signal(syscall.SIGKILL)) // a zombie takes it
 			if code, done, err := c.Reap(); code != 7 || !done || err != nil {
 				t.Error(code, done, err)
 			}
-			if err := unix.Kill(c.Pid(), 0); err != unix.ESRCH {
+			if err := unix.Kill(c.PID(), 0); err != unix.ESRCH {
 				t.Error("a zombie is left:", err)
 			}
 
@@ -77,7 +77,7 @@ func TestChild(t *testing.T) {
 			}
 
 			c = start(t, "3", slow)
-			_, err := unix.Wait4(c.Pid(), nil, 0, nil)
+			_, err := unix.Wait4(c.PID(), nil, 0, nil)
 			must(t, err)
 			c.Wait()
 			if _, done, err := c.Reap(); !done || !errors.Is(err, ErrStolen) || c.FD() != None {

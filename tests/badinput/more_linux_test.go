@@ -15,6 +15,7 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/lookup"
 	ta "github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
 var (
@@ -29,9 +30,9 @@ func (strangeAddr) Network() string { return "strange" }
 func (strangeAddr) String() string  { return "somewhere" }
 
 func TestProcesses(t *testing.T) {
-	start := func(args []string, opts ...ta.ProcessOption) func(e *env) error {
+	start := func(args []string, opts ...subprocess.Option) func(e *env) error {
 		return func(e *env) error {
-			p, err := ta.CreateSubprocessExec(e.ctx, args, opts...)
+			p, err := subprocess.ExecProcess(e.ctx, args, opts...)
 			if err == nil {
 				_, err = p.Wait(e.ctx)
 				p.Close()
@@ -40,10 +41,10 @@ func TestProcesses(t *testing.T) {
 			return second(p, err)
 		}
 	}
-	made := func(factory func() *ta.BaseSubprocessProtocol) func(e *env) error {
+	made := func(factory func() *subprocess.BaseProtocol) func(e *env) error {
 		return func(e *env) error {
 			return child(e, func(ctx context.Context) error {
-				_, _, err := ta.SubprocessExec(ctx, factory, []string{"/bin/sleep", "100"})
+				_, _, err := subprocess.ExecProtocol(ctx, factory, []string{"/bin/sleep", "100"})
 				return err
 			})
 		}
@@ -59,32 +60,32 @@ func TestProcesses(t *testing.T) {
 		{name: "no arguments", do: start(nil), is: loopnode.ErrInvalidArgument, says: []string{"arguments is empty"}},
 		{name: "an empty program", do: start([]string{""}), is: loopnode.ErrInvalidArgument, says: []string{"no program"}},
 		{name: "a NUL in an argument", do: start([]string{"true", "a\x00b"}), is: loopnode.ErrInvalidArgument, says: []string{"argument 1", "NUL"}},
-		{name: "a NUL in the environment", do: start([]string{"true"}, ta.WithEnv("A=\x00")), is: loopnode.ErrInvalidArgument, says: []string{"environment", "NUL"}},
+		{name: "a NUL in the environment", do: start([]string{"true"}, subprocess.WithEnv("A=\x00")), is: loopnode.ErrInvalidArgument, says: []string{"environment", "NUL"}},
 		{name: "an argument of 2 MiB", do: start([]string{"true", strings.Repeat("x", 2<<20)}), is: syscall.E2BIG, says: []string{"argument list too long"}},
 		{name: "a program that is not there", do: start([]string{"no-such-program-here"}), is: os.ErrNotExist, says: []string{"no-such-program-here", "not found in PATH"}},
 		{name: "a path that is not there", do: start([]string{"/nonexistent/program"}), is: os.ErrNotExist, says: []string{"/nonexistent/program"}},
 		{name: "a folder", do: start([]string{"/"}), is: os.ErrPermission, says: []string{"/"}},
 		{name: "a file that may not run", is: os.ErrPermission, says: []string{"program"}, do: func(e *env) error { return start([]string{file(e, 0o600, "#!/bin/sh\n")})(e) }},
 		{name: "a file that is no program", is: syscall.ENOEXEC, says: []string{"exec format error"}, do: func(e *env) error { return start([]string{file(e, 0o700, "text")})(e) }},
-		{name: "a folder to start in that is not there", do: start([]string{"true"}, ta.WithDir("/nonexistent/dir")), is: os.ErrNotExist, says: []string{"/nonexistent/dir"}},
-		{name: "a folder to start in that is a file", do: start([]string{"true"}, ta.WithDir("/etc/passwd")), is: syscall.ENOTDIR, says: []string{"/etc/passwd"}},
+		{name: "a folder to start in that is not there", do: start([]string{"true"}, subprocess.WithDir("/nonexistent/dir")), is: os.ErrNotExist, says: []string{"/nonexistent/dir"}},
+		{name: "a folder to start in that is a file", do: start([]string{"true"}, subprocess.WithDir("/etc/passwd")), is: syscall.ENOTDIR, says: []string{"/etc/passwd"}},
 		{name: "a nil option", do: start([]string{"true"}, nil)},
-		{name: "no Stdio", do: start([]string{"true"}, ta.WithStdin(nil)), is: loopnode.ErrInvalidArgument, says: []string{"descriptor 0"}},
-		{name: "a nil file for stdout", do: start([]string{"true"}, ta.WithStdout(ta.StdioFile(nil))), is: loopnode.ErrInvalidArgument, says: []string{"descriptor 1"}},
+		{name: "no Stdio", do: start([]string{"true"}, subprocess.WithStdin(nil)), is: loopnode.ErrInvalidArgument, says: []string{"descriptor 0"}},
+		{name: "a nil file for stdout", do: start([]string{"true"}, subprocess.WithStdout(subprocess.File(nil))), is: loopnode.ErrInvalidArgument, says: []string{"descriptor 1"}},
 		{name: "a closed file for stdout", is: os.ErrClosed, says: []string{"descriptor 1"}, do: func(e *env) error {
 			f := tempFile(e)
 			f.Close()
-			return start([]string{"true"}, ta.WithStdout(ta.StdioFile(f)))(e)
+			return start([]string{"true"}, subprocess.WithStdout(subprocess.File(f)))(e)
 		}},
-		{name: "a nil file to pass", do: start([]string{"true"}, ta.WithFiles(nil)), is: loopnode.ErrInvalidArgument, says: []string{"WithFiles", "nil"}},
-		{name: "a negative process group", do: start([]string{"true"}, ta.WithProcessGroup(-2)), is: loopnode.ErrInvalidArgument, says: []string{"-2"}},
-		{name: "death signal 99", do: start([]string{"true"}, ta.WithDeathSignal(99)), is: loopnode.ErrInvalidArgument, says: []string{"signal 99"}},
-		{name: "a limit of 0", do: start([]string{"true"}, ta.WithStreamLimit(0)), is: loopnode.ErrInvalidArgument, says: []string{"positive"}},
-		{name: "a factory that makes nil", do: made(func() *ta.BaseSubprocessProtocol { return nil }), is: loopnode.ErrInvalidArgument, says: []string{"factory returned nil"}},
-		{name: "a factory that panics", do: made(func() *ta.BaseSubprocessProtocol { panic(errMine) }), is: errMine},
-		{name: "a factory that calls Goexit", do: made(func() *ta.BaseSubprocessProtocol { goexit(); return nil }), is: loopnode.ErrGoexit},
-		{name: "a signal for a process that has ended", is: ta.ErrProcessLookup, says: []string{"no such process"}, do: func(e *env) error {
-			p, err := ta.CreateSubprocessExec(e.ctx, []string{"true"})
+		{name: "a nil file to pass", do: start([]string{"true"}, subprocess.WithFiles(nil)), is: loopnode.ErrInvalidArgument, says: []string{"WithFiles", "nil"}},
+		{name: "a negative process group", do: start([]string{"true"}, subprocess.WithProcessGroup(-2)), is: loopnode.ErrInvalidArgument, says: []string{"-2"}},
+		{name: "death signal 99", do: start([]string{"true"}, subprocess.WithDeathSignal(99)), is: loopnode.ErrInvalidArgument, says: []string{"signal 99"}},
+		{name: "a limit of 0", do: start([]string{"true"}, subprocess.WithStreamLimit(0)), is: loopnode.ErrInvalidArgument, says: []string{"positive"}},
+		{name: "a factory that makes nil", do: made(func() *subprocess.BaseProtocol { return nil }), is: loopnode.ErrInvalidArgument, says: []string{"factory returned nil"}},
+		{name: "a factory that panics", do: made(func() *subprocess.BaseProtocol { panic(errMine) }), is: errMine},
+		{name: "a factory that calls Goexit", do: made(func() *subprocess.BaseProtocol { goexit(); return nil }), is: loopnode.ErrGoexit},
+		{name: "a signal for a process that has ended", is: subprocess.ErrProcessLookup, says: []string{"no such process"}, do: func(e *env) error {
+			p, err := subprocess.ExecProcess(e.ctx, []string{"true"})
 			if err != nil {
 				return err
 			}
@@ -93,7 +94,7 @@ func TestProcesses(t *testing.T) {
 			return errors.Join(err, p.SendSignal(syscall.SIGTERM))
 		}},
 		{name: "signal 99", is: loopnode.ErrInvalidArgument, says: []string{"signal 99"}, do: func(e *env) error {
-			p, err := ta.CreateSubprocessExec(e.ctx, []string{"sleep", "100"})
+			p, err := subprocess.ExecProcess(e.ctx, []string{"sleep", "100"})
 			if err != nil {
 				return err
 			}
@@ -104,7 +105,7 @@ func TestProcesses(t *testing.T) {
 			return err
 		}},
 		{name: "input for a program that has ended", do: func(e *env) error {
-			p, err := ta.CreateSubprocessExec(e.ctx, []string{"true"}, ta.WithStdin(ta.StdioPipe))
+			p, err := subprocess.ExecProcess(e.ctx, []string{"true"}, subprocess.WithStdin(subprocess.Pipe))
 			if err != nil {
 				return err
 			}

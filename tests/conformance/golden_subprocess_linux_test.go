@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
 func TestGoldenSubprocess(t *testing.T) {
@@ -21,7 +21,7 @@ func TestGoldenSubprocess(t *testing.T) {
 
 // child is golden/g24_subprocess.py's protocol: each pipe is a party.
 type child struct {
-	t       transportactors.SubprocessTransport
+	t       subprocess.Transport
 	process *party
 	pipes   [3]*party
 	over    int
@@ -31,7 +31,7 @@ func newChild() *child {
 	return &child{process: &party{name: "process"}, pipes: [3]*party{{name: "stdin"}, {name: "stdout"}, {name: "stderr"}}}
 }
 
-func (c *child) ConnectionMade(t transportactors.SubprocessTransport) {
+func (c *child) ConnectionMade(t subprocess.Transport) {
 	c.t = t
 	c.process.say("connection_made")
 }
@@ -64,12 +64,12 @@ func (c *child) lost(ctx context.Context, say func(...any), part string, pipes i
 }
 
 func execCat(ctx context.Context) (*child, error) {
-	_, c, err := transportactors.SubprocessExec(ctx, newChild, []string{"/bin/cat"})
+	_, c, err := subprocess.ExecProtocol(ctx, newChild, []string{"/bin/cat"})
 	return c, err
 }
 
-func shell(ctx context.Context, command string, opts ...transportactors.ProcessOption) (*child, error) {
-	_, c, err := transportactors.SubprocessShell(ctx, newChild, command, opts...)
+func shell(ctx context.Context, command string, opts ...subprocess.Option) (*child, error) {
+	_, c, err := subprocess.ShellProtocol(ctx, newChild, command, opts...)
 	return c, err
 }
 
@@ -78,11 +78,11 @@ func childCat(ctx context.Context, say func(...any)) error {
 	if err != nil {
 		return err
 	}
-	c.process.say("has a number:", pythonBool(c.t.Pid() > 0))
+	c.process.say("has a number:", pythonBool(c.t.PID() > 0))
 	in := c.t.PipeTransport(0)
 	err = errors.Join(in.Write([]byte("hello")), c.pipes[1].until(ctx, "data hello"),
 		in.Write([]byte("_again")), in.WriteEOF(), c.process.until(ctx, "process_exited 0"), c.end(ctx, 3))
-	refused(c.process, c.t.SendSignal(syscall.SIGTERM), transportactors.ErrProcessLookup, "no signal for the dead")
+	refused(c.process, c.t.SendSignal(syscall.SIGTERM), subprocess.ErrProcessLookup, "no signal for the dead")
 	c.t.Close()
 	return errors.Join(err, c.lost(ctx, say, "cat", 3))
 }
@@ -108,7 +108,7 @@ func childSignals(ctx context.Context, say func(...any)) error {
 }
 
 func childShell(ctx context.Context, say func(...any)) error {
-	null := transportactors.WithStdin(transportactors.StdioNull)
+	null := subprocess.WithStdin(subprocess.DevNull)
 	c, err := shell(ctx, "echo out; echo err >&2; exit 7", null)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func childShell(ctx context.Context, say func(...any)) error {
 	if err := c.lost(ctx, say, "a shell's exit code", 2); err != nil {
 		return err
 	}
-	c, err = shell(ctx, "printf out; printf err >&2", null, transportactors.WithStderr(transportactors.StdioStdout))
+	c, err = shell(ctx, "printf out; printf err >&2", null, subprocess.WithStderr(subprocess.Stdout))
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func childMissing(ctx context.Context, say func(...any)) error {
 	}
 	err = c.lost(ctx, say, "what the shell does not find", 3)
 	nobody := &party{name: "nobody"}
-	_, _, failed := transportactors.SubprocessExec(ctx, newChild, []string{"/nowhere/at/all"})
+	_, _, failed := subprocess.ExecProtocol(ctx, newChild, []string{"/nowhere/at/all"})
 	nobody.say(why(failed))
 	tell(say, "no such program", nobody)
 	return err

@@ -17,7 +17,7 @@ import (
 
 var (
 	row    = regexp.MustCompile("(?m)^\\| `[a-zA-Z_.()=… ]+` \\| (.+) \\|$")
-	quoted = regexp.MustCompile("`([A-Za-z]+\\.[A-Za-z]+)`")
+	quoted = regexp.MustCompile("`([A-Za-z]+\\.[A-Za-z]+(?:\\.[A-Za-z]+)?)`")
 )
 
 func TestTable(t *testing.T) {
@@ -72,7 +72,8 @@ func TestUnknownNamesAreNoticed(t *testing.T) {
 	}
 }
 
-// exported are the names package.Func and Type.Method of the public packages.
+// exported are the names package.Func, Type.Method and package.Type.Method of
+// the public packages.
 func exported(t *testing.T, root string) map[string]bool {
 	t.Helper()
 	have, embeds := map[string]bool{}, map[string][]string{}
@@ -164,7 +165,8 @@ func add(have map[string]bool, pkg string, d ast.Decl) {
 			have[pkg+"."+d.Name.Name] = true
 			return
 		}
-		have[receiver(d.Recv.List[0].Type)+"."+d.Name.Name] = true
+		method := receiver(d.Recv.List[0].Type) + "." + d.Name.Name
+		have[method], have[pkg+"."+method] = true, true
 	case *ast.GenDecl:
 		for _, s := range d.Specs {
 			switch s := s.(type) {
@@ -185,7 +187,8 @@ func addType(have map[string]bool, pkg string, ts *ast.TypeSpec) {
 	if it, ok := ts.Type.(*ast.InterfaceType); ok {
 		for _, m := range it.Methods.List {
 			for _, n := range m.Names {
-				have[ts.Name.Name+"."+n.Name] = true
+				method := ts.Name.Name + "." + n.Name
+				have[method], have[pkg+"."+method] = true, true
 			}
 		}
 	}

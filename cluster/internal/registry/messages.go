@@ -8,6 +8,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/codec"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
 // Message is a registered type of message between actors.
@@ -67,7 +68,7 @@ func MessageOf(msg any) *Message {
 
 // What the actors of transports and children understand, on any node.
 var (
-	_ = AddMessage[transportactors.SignalRequest]("process.signal")
+	_ = AddMessage[subprocess.SignalRequest]("process.signal")
 	_ = AddMessage[transportactors.WriteRequest]("transport.write")
 	_ = AddMessage[transportactors.CloseRequest]("transport.close")
 	_ = AddMessage[transportactors.AbortRequest]("transport.abort")

@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -6,17 +6,18 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
-// SubprocessProtocol is what a child process tells. All methods run on the
+// Protocol is what a child process tells. All methods run on the
 // loop's goroutine and must not block. Per descriptor data comes first, then
 // one PipeConnectionLost; between the pipes and ProcessExited there is no order,
 // because a grandchild may hold a pipe after the child has ended.
-// BaseSubprocessProtocol has them all; WritePauser is told about stdin.
+// BaseProtocol has them all; transportactors.WritePauser is told about stdin.
 // asyncio.SubprocessProtocol.
-type SubprocessProtocol interface {
+type Protocol interface {
 	// ConnectionMade comes first, once. The child runs.
-	ConnectionMade(t SubprocessTransport)
+	ConnectionMade(t Transport)
 	// PipeDataReceived brings output of the child: fd 1 or 2. The bytes are
 	// lent for the call.
 	PipeDataReceived(fd int, data []byte)
@@ -30,36 +31,36 @@ type SubprocessProtocol interface {
 	ConnectionLost(reason error)
 }
 
-// BaseSubprocessProtocol does nothing; embed it and write the methods needed.
-type BaseSubprocessProtocol struct{}
+// BaseProtocol does nothing; embed it and write the methods needed.
+type BaseProtocol struct{}
 
 // ConnectionMade does nothing.
-func (BaseSubprocessProtocol) ConnectionMade(SubprocessTransport) {}
+func (BaseProtocol) ConnectionMade(Transport) {}
 
 // PipeDataReceived does nothing.
-func (BaseSubprocessProtocol) PipeDataReceived(int, []byte) {}
+func (BaseProtocol) PipeDataReceived(int, []byte) {}
 
 // PipeConnectionLost does nothing.
-func (BaseSubprocessProtocol) PipeConnectionLost(int, error) {}
+func (BaseProtocol) PipeConnectionLost(int, error) {}
 
 // ProcessExited does nothing.
-func (BaseSubprocessProtocol) ProcessExited() {}
+func (BaseProtocol) ProcessExited() {}
 
 // ConnectionLost does nothing.
-func (BaseSubprocessProtocol) ConnectionLost(error) {}
+func (BaseProtocol) ConnectionLost(error) {}
 
-// SubprocessTransport is a child process. Its methods belong to the loop's
+// Transport is a child process. Its methods belong to the loop's
 // goroutine and never wait. asyncio.SubprocessTransport.
-type SubprocessTransport interface {
-	// Pid is the child's number, also after its end, when the number may be
+type Transport interface {
+	// PID is the child's number, also after its end, when the number may be
 	// somebody else's: SendSignal is safe then, kill(2) is not.
-	Pid() int
+	PID() int
 	// Returncode is the exit code, or -N when signal N killed the child. ended
 	// is false while it runs.
 	Returncode() (code int, ended bool)
 	// PipeTransport is the transport of stdin (0: for writing), stdout (1) or
 	// stderr (2: for reading), also after its end; nil for what is not a pipe.
-	PipeTransport(fd int) Transport
+	PipeTransport(fd int) transportactors.Transport
 	// SendSignal sends sig to the child and to nobody else. ErrProcessLookup
 	// once its end was noticed; a child that has ended unnoticed takes it
 	// silently. It never takes the exit code away.
@@ -75,19 +76,20 @@ type SubprocessTransport interface {
 	IsClosing() bool
 	// SetProtocol makes p the receiver of everything that follows; with nil
 	// nobody hears it.
-	SetProtocol(p SubprocessProtocol)
+	SetProtocol(p Protocol)
 	// Protocol is the current receiver.
-	Protocol() SubprocessProtocol
+	Protocol() Protocol
 	// Actor is the child as an actor of its loop's system: send it SignalRequest,
-	// WriteRequest (for its stdin) or CloseRequest, watch it to hear its end
-	// (Terminated.Reason is an *ExitError, actors.ErrStopped for code 0), stop it to
+	// transportactors.WriteRequest (for its stdin) or transportactors.CloseRequest,
+	// watch it to hear its end (Terminated.Reason is an *ExitError,
+	// actors.ErrStopped for code 0), stop it to
 	// close the transport. Its address works from other nodes, too.
 	Actor() actors.Ref
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop
 }
 
-// SubprocessExec starts the program args[0] with the arguments args, without a
+// ExecProtocol starts the program args[0] with the arguments args, without a
 // shell, and returns after ConnectionMade ran. A name without a slash is looked
 // for in the absolute folders of PATH of the child's environment. stdin, stdout
 // and stderr are pipes unless options say otherwise; no other descriptor of this
@@ -104,28 +106,28 @@ type SubprocessTransport interface {
 // folder of WithDir, loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop,
 // EMFILE and the like, the *loopnode.Panic of factory or ConnectionMade (the child
 // is killed). asyncio: loop.subprocess_exec.
-func SubprocessExec[P SubprocessProtocol](ctx context.Context, factory func() P, args []string, opts ...ProcessOption) (SubprocessTransport, P, error) {
+func ExecProtocol[P Protocol](ctx context.Context, factory func() P, args []string, opts ...Option) (Transport, P, error) {
 	var p P
 	if factory == nil {
-		return nil, p, invalid("SubprocessExec needs a factory, not nil")
+		return nil, p, invalid("ExecProtocol needs a factory, not nil")
 	}
-	o, err := collectProcess(args, opts)
+	o, err := collect(args, opts)
 	if err != nil {
 		return nil, p, err
 	}
-	s, err := startProcess(ctx, o, func() SubprocessProtocol { p = factory(); return p })
+	s, err := start(ctx, o, func() Protocol { p = factory(); return p })
 	if err != nil {
 		return nil, p, err
 	}
 	return s, p, nil
 }
 
-// SubprocessShell is SubprocessExec of /bin/sh -c command. A program that the
+// ShellProtocol is ExecProtocol of /bin/sh -c command. A program that the
 // shell does not find is its exit code 127, not an error. Never put text from
-// elsewhere into command: give it as an argument of SubprocessExec.
+// elsewhere into command: give it as an argument of ExecProtocol.
 // asyncio: loop.subprocess_shell.
-func SubprocessShell[P SubprocessProtocol](ctx context.Context, factory func() P, command string, opts ...ProcessOption) (SubprocessTransport, P, error) {
-	return SubprocessExec(ctx, factory, shell(command), opts...)
+func ShellProtocol[P Protocol](ctx context.Context, factory func() P, command string, opts ...Option) (Transport, P, error) {
+	return ExecProtocol(ctx, factory, shell(command), opts...)
 }
 
 func shell(command string) []string { return []string{"/bin/sh", "-c", command} }

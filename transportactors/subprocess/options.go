@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"os"
@@ -8,38 +8,38 @@ import (
 	"github.com/loopmesh/loopmesh/internal/proc"
 )
 
-// Stdio is what stdin, stdout or stderr of a child is: a StdioKind or StdioFile.
+// Stdio is what stdin, stdout or stderr of a child is: a StdioKind or File.
 type Stdio interface{ stdio() }
 
 // StdioKind is a Stdio without a file.
 type StdioKind uint8
 
 const (
-	// StdioPipe is a pipe to this process. asyncio: PIPE.
-	StdioPipe StdioKind = iota
-	// StdioInherit is the same as this process's. asyncio: None.
-	StdioInherit
-	// StdioNull is the null device. asyncio: DEVNULL.
-	StdioNull
-	// StdioStdout, for stderr only, is what stdout is. asyncio: STDOUT.
-	StdioStdout
+	// Pipe is a pipe to this process. asyncio: PIPE.
+	Pipe StdioKind = iota
+	// Inherit is the same as this process's. asyncio: None.
+	Inherit
+	// DevNull is the null device. asyncio: DEVNULL.
+	DevNull
+	// Stdout, for stderr only, is what stdout is. asyncio: STDOUT.
+	Stdout
 )
 
 func (StdioKind) stdio() {}
 
-// StdioFile is an open file, which stays the caller's and must stay open until
+// File is an open file, which stays the caller's and must stay open until
 // the child was started. It is put into blocking mode, which programs expect, as
 // os/exec does.
-func StdioFile(f *os.File) Stdio { return stdioFile{f} }
+func File(f *os.File) Stdio { return stdioFile{f} }
 
 type stdioFile struct{ file *os.File }
 
 func (stdioFile) stdio() {}
 
-// ProcessOption changes how a child process is started.
-type ProcessOption func(*processOptions)
+// Option changes how a child process is started.
+type Option func(*options)
 
-type processOptions struct {
+type options struct {
 	args       []string
 	executable string
 	stdio      [3]Stdio
@@ -59,10 +59,10 @@ const (
 	highestSig   = 64
 )
 
-func collectProcess(args []string, opts []ProcessOption) (*processOptions, error) {
-	o := &processOptions{
+func collect(args []string, opts []Option) (*options, error) {
+	o := &options{
 		args: args, env: os.Environ(), limit: defaultLimit, most: defaultMost,
-		stdio: [3]Stdio{StdioPipe, StdioPipe, StdioPipe},
+		stdio: [3]Stdio{Pipe, Pipe, Pipe},
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -76,7 +76,7 @@ func collectProcess(args []string, opts []ProcessOption) (*processOptions, error
 }
 
 // check refuses what could only fail later, and less clearly.
-func (o *processOptions) check() error {
+func (o *options) check() error {
 	if len(o.args) == 0 || o.args[0] == "" && o.executable == "" {
 		return invalid("no program to start: the list of arguments is empty")
 	}
@@ -91,10 +91,10 @@ func (o *processOptions) check() error {
 		f, file := s.(stdioFile)
 		kind, ok := s.(StdioKind)
 		switch {
-		case file && f.file == nil, !file && !ok, kind > StdioStdout:
+		case file && f.file == nil, !file && !ok, kind > Stdout:
 			return invalid("descriptor %d of the child: %v is no Stdio", i, s)
-		case s == StdioStdout && i != 2:
-			return invalid("StdioStdout is for stderr only")
+		case s == Stdout && i != 2:
+			return invalid("Stdout is for stderr only")
 		}
 	}
 	for _, f := range o.files {
@@ -121,74 +121,74 @@ func validSignal(sig syscall.Signal) error {
 }
 
 // WithStdin says what the child's stdin is.
-func WithStdin(s Stdio) ProcessOption { return func(o *processOptions) { o.stdio[0] = s } }
+func WithStdin(s Stdio) Option { return func(o *options) { o.stdio[0] = s } }
 
 // WithStdout says what the child's stdout is.
-func WithStdout(s Stdio) ProcessOption { return func(o *processOptions) { o.stdio[1] = s } }
+func WithStdout(s Stdio) Option { return func(o *options) { o.stdio[1] = s } }
 
 // WithStderr says what the child's stderr is.
-func WithStderr(s Stdio) ProcessOption { return func(o *processOptions) { o.stdio[2] = s } }
+func WithStderr(s Stdio) Option { return func(o *options) { o.stdio[2] = s } }
 
 // WithEnv makes env ("KEY=value") the child's whole environment; without entries
 // it is empty. Without this option it is this process's. asyncio: env.
-func WithEnv(env ...string) ProcessOption {
-	return func(o *processOptions) { o.env = append([]string{}, env...) }
+func WithEnv(env ...string) Option {
+	return func(o *options) { o.env = append([]string{}, env...) }
 }
 
 // WithDir is the folder the child starts in; a relative program is looked for
 // from there. asyncio: cwd.
-func WithDir(path string) ProcessOption { return func(o *processOptions) { o.dir = path } }
+func WithDir(path string) Option { return func(o *options) { o.dir = path } }
 
 // WithExecutable starts the program at path, whatever args[0] says; args[0] is
 // the name the program sees. asyncio: executable.
-func WithExecutable(path string) ProcessOption {
-	return func(o *processOptions) { o.executable = path }
+func WithExecutable(path string) Option {
+	return func(o *options) { o.executable = path }
 }
 
 // WithFiles gives the child these files, too, under the numbers they have here
 // (File.Fd, or SyscallConn to learn it without side effect); numbers 0, 1 and 2
 // are refused. The files stay the caller's. asyncio: pass_fds.
-func WithFiles(files ...*os.File) ProcessOption {
-	return func(o *processOptions) { o.files = append(o.files, files...) }
+func WithFiles(files ...*os.File) Option {
+	return func(o *options) { o.files = append(o.files, files...) }
 }
 
 // WithNewSession makes the child the leader of a session of its own: no
 // terminal, and its own process group. asyncio: start_new_session.
-func WithNewSession() ProcessOption { return func(o *processOptions) { o.attr.Session = true } }
+func WithNewSession() Option { return func(o *options) { o.attr.Session = true } }
 
 // WithProcessGroup puts the child into process group id; 0 makes it the leader
 // of a new one. asyncio: process_group.
-func WithProcessGroup(id int) ProcessOption {
-	return func(o *processOptions) { o.attr.Group, o.attr.Lead = id, id == 0 }
+func WithProcessGroup(id int) Option {
+	return func(o *options) { o.attr.Group, o.attr.Lead = id, id == 0 }
 }
 
 // WithGroupKill makes the child the leader of a new process group, and kills
 // what is left of that group when the child ends, Kill and Close included. A
 // grandchild that left the group lives on.
-func WithGroupKill() ProcessOption { return func(o *processOptions) { o.group = true } }
+func WithGroupKill() Option { return func(o *options) { o.group = true } }
 
 // WithUser runs the child as another user, which needs the right to.
 // asyncio: user, group, extra_groups.
-func WithUser(uid, gid uint32, groups ...uint32) ProcessOption {
-	return func(o *processOptions) { o.attr.User = &proc.User{UID: uid, GID: gid, Groups: groups} }
+func WithUser(uid, gid uint32, groups ...uint32) Option {
+	return func(o *options) { o.attr.User = &proc.User{UID: uid, GID: gid, Groups: groups} }
 }
 
 // WithRoot changes the child's root folder before the program is looked for,
 // which needs the right to. WithExecutable or a path is needed then.
-func WithRoot(path string) ProcessOption { return func(o *processOptions) { o.attr.Root = path } }
+func WithRoot(path string) Option { return func(o *options) { o.attr.Root = path } }
 
 // WithDeathSignal sends the child sig when this process dies, also by SIGKILL.
 // The kernel watches the thread that started the child, and the Go runtime ends
 // a thread only under a goroutine that locked it (runtime.LockOSThread) and
 // returned: do not do that on the executor of a loop that uses this.
-func WithDeathSignal(sig syscall.Signal) ProcessOption {
-	return func(o *processOptions) { o.attr.Death = sig }
+func WithDeathSignal(sig syscall.Signal) Option {
+	return func(o *options) { o.attr.Death = sig }
 }
 
 // WithStreamLimit is how many unread bytes a Stream of a Process holds before
 // the child has to wait; it holds at most twice that and one read. Default 64 KiB.
-func WithStreamLimit(bytes int) ProcessOption { return func(o *processOptions) { o.limit = bytes } }
+func WithStreamLimit(bytes int) Option { return func(o *options) { o.limit = bytes } }
 
 // WithMaxOutput is how many bytes of stdout, and of stderr, Process.Communicate
 // keeps before it gives up with ErrTooMuchOutput. Default 256 MiB.
-func WithMaxOutput(bytes int) ProcessOption { return func(o *processOptions) { o.most = bytes } }
+func WithMaxOutput(bytes int) Option { return func(o *options) { o.most = bytes } }

@@ -1,24 +1,30 @@
-package transportactors
+package subprocess
 
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // SignalRequest, sent to the actor of a child process, is
-// SubprocessTransport.SendSignal.
+// Transport.SendSignal.
 type SignalRequest struct {
 	Signal int `json:"signal"`
 }
 
-// Actor is described at SubprocessTransport.
+// lastAddress numbers the actors of this package.
+var lastAddress atomic.Uint64
+
+// Actor is described at Transport.
 func (s *subprocess) Actor() actors.Ref {
 	if s.sys == nil {
 		s.sys = s.loop.Actors()
-		path := s.loop.Name() + "/processes/" + strconv.FormatUint(lastDoor.Add(1), 10)
+		path := s.loop.Name() + "/processes/" + strconv.FormatUint(lastAddress.Add(1), 10)
 		var err error
 		if s.actor, err = s.sys.Spawn(s.loop, path, func() actors.Actor { return warden{s} }); err != nil { // the system is being shut down
 			s.loop.Logger().Debug("a child process has no actor", "pid", s.pid, "error", err)
@@ -31,7 +37,7 @@ func (s *subprocess) Actor() actors.Ref {
 // dismiss ends the actor of a child that has ended.
 func (s *subprocess) dismiss() {
 	if s.exited && !s.actor.IsZero() && !s.loop.IsClosed() { // a loop that closes ends its actors itself
-		_ = s.sys.Send(s.actor, lost{s.failure()}) // it may have been stopped before
+		_ = s.sys.Send(s.actor, base.Ended{Reason: s.failure()}) // it may have been stopped before
 	}
 }
 
@@ -51,14 +57,14 @@ type warden struct{ s *subprocess }
 func (w warden) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case SignalRequest:
-		answer(ctx, w.s.SendSignal(syscall.Signal(m.Signal)))
-	case WriteRequest:
-		answer(ctx, w.write(m.Data))
-	case CloseRequest, AbortRequest:
+		base.Answer(ctx, w.s.SendSignal(syscall.Signal(m.Signal)), transportactors.Accepted{})
+	case transportactors.WriteRequest:
+		base.Answer(ctx, w.write(m.Data), transportactors.Accepted{})
+	case transportactors.CloseRequest, transportactors.AbortRequest:
 		w.s.Close()
-		answer(ctx, nil)
-	case lost:
-		ctx.End(m.reason)
+		base.Answer(ctx, nil, transportactors.Accepted{})
+	case base.Ended:
+		ctx.End(m.Reason)
 	case actors.Stopping:
 		w.s.Close() // ended already, as a rule
 	}
@@ -67,7 +73,7 @@ func (w warden) Receive(ctx *actors.Context) {
 func (w warden) write(data []byte) error {
 	in := w.s.PipeTransport(0)
 	if in == nil {
-		return fmt.Errorf("%w: stdin of process %d is not a pipe", ErrClosed, w.s.pid)
+		return fmt.Errorf("%w: stdin of process %d is not a pipe", transportactors.ErrClosed, w.s.pid)
 	}
 	return in.Write(data)
 }

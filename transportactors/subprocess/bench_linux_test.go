@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/tasksync"
+	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
 const trueProgram = "/bin/true"
@@ -20,15 +21,15 @@ const trueProgram = "/bin/true"
 func benchLoop(b *testing.B, fn func(ctx context.Context) error) {
 	b.Helper()
 	l, err := loopnode.New(loopnode.Config{Logger: hclog.NewNullLogger()})
-	must(b, err)
+	testkit.Must(b, err)
 	_, err = loopnode.RunUntilComplete(l, loopnode.CreateTask(l.Context(b.Context()), "bench", func(ctx context.Context) (int, error) {
 		if err := fn(ctx); err != nil {
 			return 0, err
 		}
 		return 0, l.ShutdownDefaultExecutor(ctx)
 	}))
-	must(b, err)
-	must(b, l.Close())
+	testkit.Must(b, err)
+	testkit.Must(b, l.Close())
 }
 
 func median(d []time.Duration) time.Duration {
@@ -43,7 +44,7 @@ func BenchmarkSpawn(b *testing.B) {
 		var ours, theirs []time.Duration
 		for b.Loop() {
 			begin := time.Now()
-			p, err := CreateSubprocessExec(ctx, []string{trueProgram}, noStdio)
+			p, err := ExecProcess(ctx, []string{trueProgram}, noStdio)
 			if err != nil {
 				return err
 			}
@@ -72,7 +73,7 @@ func BenchmarkSpawnAtOnce(b *testing.B) {
 	const many = 100
 	for name, start := range map[string]func(ctx context.Context) error{
 		"executor": func(ctx context.Context) error {
-			p, err := CreateSubprocessExec(ctx, []string{trueProgram}, noStdio)
+			p, err := ExecProcess(ctx, []string{trueProgram}, noStdio)
 			if err == nil {
 				_, err = p.Wait(ctx)
 			}
@@ -138,13 +139,13 @@ func BenchmarkSpawnAtOnce(b *testing.B) {
 func BenchmarkSpawnStress(b *testing.B) {
 	const total, atOnce = 10000, 200
 	for b.Loop() {
-		before := descriptors()
+		before := testkit.Descriptors()
 		benchLoop(b, func(ctx context.Context) error {
 			sem, err := tasksync.NewSemaphore(atOnce)
 			if err != nil {
 				return err
 			}
-			base := descriptors()
+			base := testkit.Descriptors()
 			var tasks []loopnode.Awaitable[int]
 			for i := range total {
 				tasks = append(tasks, loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) {
@@ -157,14 +158,14 @@ func BenchmarkSpawnStress(b *testing.B) {
 			}
 			_, err = loopnode.Gather(ctx, tasks...)
 			for range 3 {
-				must(b, loopnode.Sleep(ctx, 0))
+				testkit.Must(b, loopnode.Sleep(ctx, 0))
 			}
-			if left := children(b); len(left) > 0 || descriptors() > base+2 {
-				b.Errorf("%d children and %d descriptors left", len(left), descriptors()-base)
+			if left := children(b); len(left) > 0 || testkit.Descriptors() > base+2 {
+				b.Errorf("%d children and %d descriptors left", len(left), testkit.Descriptors()-base)
 			}
 			return err
 		})
-		if after := descriptors(); after > before+2 { // the runtime's own may have come
+		if after := testkit.Descriptors(); after > before+2 { // the runtime's own may have come
 			b.Errorf("%d descriptors, %d before", after, before)
 		}
 	}
@@ -172,14 +173,14 @@ func BenchmarkSpawnStress(b *testing.B) {
 
 func stressOne(ctx context.Context, b *testing.B, i int) error {
 	command, want := "exit 3", 3
-	opts := []ProcessOption{noStdio, WithStdout(StdioPipe)}
+	opts := []Option{noStdio, WithStdout(Pipe)}
 	switch {
 	case i%10 == 0:
 		command, want = "exec sleep 100", -9
 	case i%20 == 1:
 		command, want, opts = "sleep 100 & exit 4", 4, append(opts, WithGroupKill())
 	}
-	p, err := CreateSubprocessShell(ctx, command, opts...)
+	p, err := ShellProcess(ctx, command, opts...)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // launch is one start on the executor. Whoever gives up on it, the starter or
@@ -21,7 +22,7 @@ import (
 // start and exit costs 1.1 times what os/exec takes (BenchmarkSpawn).
 type launch struct {
 	loop *loopnode.Loop
-	opts *processOptions
+	opts *options
 
 	mu        sync.Mutex
 	running   bool // the executor has begun
@@ -37,12 +38,12 @@ type launch struct {
 
 // launchIn starts a child with g, which it closes. After a cancellation it
 // returns the child with the error when it was too late to prevent it.
-func launchIn(ctx context.Context, l *loopnode.Loop, o *processOptions, g gift) (*proc.Child, error) {
+func launchIn(ctx context.Context, l *loopnode.Loop, o *options, g gift) (*proc.Child, error) {
 	n := &launch{loop: l, opts: o, gift: g}
 	job := loopnode.RunInExecutor(ctx, nil, func() (struct{}, error) { n.run(); return struct{}{}, nil })
 	job.AddDoneCallback(func(f *loopnode.Future[struct{}]) { n.done(f.Exception()) })
-	enter(n)
-	defer leave(n)
+	base.Enter(n)
+	defer base.Leave(n)
 	err := n.wait(ctx)
 	prevented := n.prevent()
 	if prevented {
@@ -74,11 +75,11 @@ func (n *launch) run() {
 	lost := n.abandoned
 	n.mu.Unlock()
 	if lost {
-		n.loopClosed()
+		n.LoopClosed()
 	}
 }
 
-func (o *processOptions) start(files []int) (*proc.Child, error) {
+func (o *options) start(files []int) (*proc.Child, error) {
 	name := o.args[0]
 	if o.executable != "" {
 		name = o.executable
@@ -137,8 +138,8 @@ func (n *launch) abandon() *proc.Child {
 // Loop is where the start was asked for.
 func (n *launch) Loop() *loopnode.Loop { return n.loop }
 
-// loopClosed ends the child that nobody will fetch. It blocks until it is gone.
-func (n *launch) loopClosed() {
+// LoopClosed ends the child that nobody will fetch. It blocks until it is gone.
+func (n *launch) LoopClosed() {
 	child := n.abandon()
 	if child == nil {
 		return

@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
 // Process is a child process for code that waits. Its methods belong to the
@@ -16,53 +17,49 @@ type Process struct {
 	// Stdin, Stdout and Stderr are streams of the task that started the child
 	// (Stream.With gives them to another); nil for what is not a pipe. Close
 	// Stdin to let the child see its end.
-	Stdin, Stdout, Stderr *Stream
+	Stdin, Stdout, Stderr *transportactors.Stream
 
 	s    *subprocess
 	most int
 }
 
-// CreateSubprocessExec is SubprocessExec for a Process; same waiting, options
+// ExecProcess is ExecProtocol for a Process; same waiting, options
 // and errors. stdin, stdout and stderr are inherited unless options say
 // otherwise. asyncio.create_subprocess_exec.
-func CreateSubprocessExec(ctx context.Context, args []string, opts ...ProcessOption) (*Process, error) {
-	inherit := func(o *processOptions) { o.stdio = [3]Stdio{StdioInherit, StdioInherit, StdioInherit} }
-	o, err := collectProcess(args, append([]ProcessOption{inherit}, opts...))
+func ExecProcess(ctx context.Context, args []string, opts ...Option) (*Process, error) {
+	inherit := func(o *options) { o.stdio = [3]Stdio{Inherit, Inherit, Inherit} }
+	o, err := collect(args, append([]Option{inherit}, opts...))
 	if err != nil {
 		return nil, err
 	}
-	l, err := home(ctx)
+	p := &processProtocol{limit: o.limit}
+	s, err := start(ctx, o, func() Protocol { return p })
 	if err != nil {
 		return nil, err
 	}
-	p := &processProtocol{loop: l, limit: o.limit}
-	s, err := startProcess(ctx, o, func() SubprocessProtocol { return p })
-	if err != nil {
-		return nil, err
-	}
-	stream := func(i int) *Stream {
+	stream := func(i int) *transportactors.Stream {
 		if p.streams[i] == nil {
 			return nil
 		}
-		return &Stream{ctx, p.streams[i]}
+		return p.streams[i].Stream(ctx)
 	}
 	return &Process{Stdin: stream(0), Stdout: stream(1), Stderr: stream(2), s: s, most: o.most}, nil
 }
 
-// CreateSubprocessShell is CreateSubprocessExec of /bin/sh -c command; see
-// SubprocessShell. asyncio.create_subprocess_shell.
-func CreateSubprocessShell(ctx context.Context, command string, opts ...ProcessOption) (*Process, error) {
-	return CreateSubprocessExec(ctx, shell(command), opts...)
+// ShellProcess is ExecProcess of /bin/sh -c command; see
+// ShellProtocol. asyncio.create_subprocess_shell.
+func ShellProcess(ctx context.Context, command string, opts ...Option) (*Process, error) {
+	return ExecProcess(ctx, shell(command), opts...)
 }
 
-// Pid is the child's number; see SubprocessTransport.
-func (p *Process) Pid() int { return p.s.pid }
+// PID is the child's number; see Transport.
+func (p *Process) PID() int { return p.s.pid }
 
 // Returncode is the exit code, or -N when signal N killed the child. ended is
 // false while it runs.
 func (p *Process) Returncode() (code int, ended bool) { return p.s.Returncode() }
 
-// SendSignal is SubprocessTransport.SendSignal, as are Terminate and Kill.
+// SendSignal is Transport.SendSignal, as are Terminate and Kill.
 func (p *Process) SendSignal(sig syscall.Signal) error { return p.s.SendSignal(sig) }
 
 // Terminate sends SIGTERM.
@@ -76,7 +73,7 @@ func (p *Process) Kill() error { return p.s.Kill() }
 func (p *Process) Close() { p.s.Close() }
 
 // Transport is the transport under the process.
-func (p *Process) Transport() SubprocessTransport { return p.s }
+func (p *Process) Transport() Transport { return p.s }
 
 // Wait waits until the child has ended and returns its code, as Returncode; a
 // grandchild that holds a pipe does not matter. Any number of tasks may wait;
@@ -92,7 +89,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) { return p.s.wait(ctx) 
 // the child is still the caller's: Close ends it.
 func (p *Process) Communicate(ctx context.Context, input []byte) (stdout, stderr []byte, err error) {
 	if p.Stdin == nil && len(input) > 0 {
-		return nil, nil, invalid("there is input, but stdin of process %d is not a pipe", p.Pid())
+		return nil, nil, invalid("there is input, but stdin of process %d is not a pipe", p.PID())
 	}
 	var failed error // Why: the plain error, not the group's, is what the caller compares
 	note := func(err error) error {
@@ -104,16 +101,16 @@ func (p *Process) Communicate(ctx context.Context, input []byte) (stdout, stderr
 	err = loopnode.WithTaskGroup(ctx, func(ctx context.Context, g *loopnode.TaskGroup) error {
 		for _, part := range []struct {
 			name string
-			s    *Stream
+			s    *transportactors.Stream
 			out  *[]byte
 		}{{"stdin", p.Stdin, nil}, {"stdout", p.Stdout, &stdout}, {"stderr", p.Stderr, &stderr}} {
 			switch {
 			case part.s == nil:
 			case part.out == nil:
-				g.Go(part.name, func(ctx context.Context) error { return note(part.s.With(ctx).feed(input)) })
+				g.Go(part.name, func(ctx context.Context) error { return note(writeAll(part.s.With(ctx), input)) })
 			default:
 				g.Go(part.name, func(ctx context.Context) error {
-					return note(part.s.With(ctx).collect(part.out, p.most))
+					return note(readAll(part.s.With(ctx), part.out, p.most))
 				})
 			}
 		}
@@ -129,20 +126,21 @@ func (p *Process) Communicate(ctx context.Context, input []byte) (stdout, stderr
 	return stdout, stderr, err
 }
 
-// feed writes input and closes; that nobody takes it is no error.
-func (s *Stream) feed(input []byte) error {
+// writeAll writes input and closes s. It is no error that the child does not
+// read all of it.
+func writeAll(s *transportactors.Stream, input []byte) error {
 	_, err := s.Write(input)
 	if cerr := s.Close(); err == nil {
 		err = cerr
 	}
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, ErrClosed) {
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, transportactors.ErrClosed) {
 		return nil
 	}
 	return err
 }
 
-// collect reads to the end, at most limit bytes.
-func (s *Stream) collect(out *[]byte, limit int) error {
+// readAll reads s to its end, at most limit bytes.
+func readAll(s *transportactors.Stream, out *[]byte, limit int) error {
 	*out = []byte{}
 	for {
 		if len(*out) == cap(*out) {
@@ -164,16 +162,15 @@ func (s *Stream) collect(out *[]byte, limit int) error {
 
 // processProtocol gives each pipe of a Process to its stream.
 type processProtocol struct {
-	BaseSubprocessProtocol
-	loop    *loopnode.Loop
+	BaseProtocol
 	limit   int
-	streams [3]*streamProtocol
+	streams [3]*transportactors.StreamProtocol
 }
 
-func (p *processProtocol) ConnectionMade(t SubprocessTransport) {
+func (p *processProtocol) ConnectionMade(t Transport) {
 	for i := range p.streams {
 		if c := t.PipeTransport(i); c != nil {
-			p.streams[i] = &streamProtocol{loop: p.loop, limit: p.limit}
+			p.streams[i] = transportactors.NewStreamProtocol(p.limit)
 			p.streams[i].ConnectionMade(c)
 		}
 	}

@@ -1,33 +1,33 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/proc"
-	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // subprocess is the transport of a child process. Owned by the loop goroutine.
 type subprocess struct {
-	origin
+	base.Origin
+	base.Calls
 	loop  *loopnode.Loop
 	child *proc.Child // Invariant: reaped exactly when exited
 	pid   int
 	name  string
 	group bool // the rest of its process group ends with it
-	proto SubprocessProtocol
+	proto Protocol
 	watch *loopnode.Watch // of the exit; nil when a goroutine waits for it
 
-	pipes [3]*conn
-	open  int // pipes that have not ended
+	pipes [3]base.Pipe // nil for what is not a pipe
+	open  int          // pipes that have not ended
 
 	started bool // ConnectionMade was called
 	exited  bool
@@ -35,8 +35,9 @@ type subprocess struct {
 	closing bool
 	ending  bool // ConnectionLost is queued
 	ended   bool
-	reason  error
-	waiters waiters
+	reason  error // of ConnectionLost
+	failed  error // what ConnectionMade threw
+	waiters base.Waiters
 
 	sys   *actors.System // nil until somebody asks for the actor
 	actor actors.Ref
@@ -48,14 +49,11 @@ func (s *subprocess) attach(e *childEnds) error {
 		if !e.piped[i] {
 			continue
 		}
-		e.piped[i] = false // newPipe owns it
-		file := &pipeFile{writes: i == 0, shape: sock.Shape{Kind: sock.Fifo, Reads: i != 0, Writes: i == 0}}
-		c, err := newPipe(s.loop, &Socket{fd: e.ours[i], pipe: file}, &childPipe{s, i})
+		e.piped[i] = false // OpenPipe owns it
+		c, err := base.OpenPipe(s.loop, s.Born(), e.ours[i], i == 0, &childPipe{s, i})
 		if err != nil {
 			return err
 		}
-		c.ctx = s.ctx
-		c.started = true // childPipe has no ConnectionMade: its end is told in any case
 		s.pipes[i] = c
 		s.open++
 	}
@@ -70,40 +68,38 @@ func (s *subprocess) attach(e *childEnds) error {
 
 // announce queues ConnectionMade, then data and the exit, and waits for it.
 func (s *subprocess) announce(ctx context.Context) error {
-	made := loopnode.NewFuture[error](s.loop)
-	s.loop.Soon(func() {
-		if s.closing {
-			return // given up before it was announced: the protocol hears nothing
-		}
-		s.started = true
-		fault := loopnode.ErrGoexit // should ConnectionMade leave that way
-		defer func() {
-			if fault != nil {
-				s.Close()
-			}
-			s.listen()
-			if !made.Done() {
-				_ = made.SetResult(fault)
-			}
-		}()
-		p := guard.Call(func() { s.proto.ConnectionMade(s) })
-		if fault = nil; p != nil {
-			fault = p
-		}
-		s.threw("ConnectionMade", p)
-	})
-	fault, err := made.Await(ctx)
+	err := base.Announce(ctx, s.loop, func(made func()) { s.loop.Soon(func() { s.made(made) }) })
 	if err != nil {
 		return err
 	}
-	return fault
+	return s.failed // of a ConnectionMade that failed
+}
+
+// made calls ConnectionMade. A transport that was closed before is not
+// announced: destroy waits for the end of its child.
+func (s *subprocess) made(done func()) {
+	if s.closing {
+		return
+	}
+	s.started = true
+	defer func() { // also when ConnectionMade leaves by Goexit
+		s.listen()
+		done()
+	}()
+	s.Call("ConnectionMade", func() { s.proto.ConnectionMade(s) })
+}
+
+// Fail ends the transport of a protocol whose ConnectionMade failed.
+func (s *subprocess) Fail(reason error) {
+	s.failed = reason
+	s.Close()
 }
 
 // listen lets the pipes and the exit be heard.
 func (s *subprocess) listen() {
 	for _, c := range s.pipes {
 		if c != nil {
-			c.interest()
+			c.Listen()
 		}
 	}
 	if s.exited {
@@ -177,13 +173,13 @@ func (s *subprocess) exit(code int) {
 	s.exited, s.code = true, code
 	defer s.settle() // whatever the protocol does
 	if s.started {
-		s.call("ProcessExited", s.proto.ProcessExited)
+		s.Tell("ProcessExited", s.proto.ProcessExited)
 	}
 }
 
 // settle tells those who wait that the child has ended.
 func (s *subprocess) settle() {
-	s.waiters.wake()
+	s.waiters.Wake()
 	s.dismiss()
 	s.maybeEnd()
 }
@@ -197,13 +193,13 @@ type childPipe struct {
 func (p *childPipe) DataReceived(b []byte) { p.s.proto.PipeDataReceived(p.fd, b) }
 
 func (p *childPipe) PauseWriting() {
-	if w, ok := p.s.proto.(WritePauser); ok {
+	if w, ok := p.s.proto.(transportactors.WritePauser); ok {
 		w.PauseWriting()
 	}
 }
 
 func (p *childPipe) ResumeWriting() {
-	if w, ok := p.s.proto.(WritePauser); ok {
+	if w, ok := p.s.proto.(transportactors.WritePauser); ok {
 		w.ResumeWriting()
 	}
 }
@@ -215,7 +211,7 @@ func (p *childPipe) ConnectionLost(reason error) {
 		s.maybeEnd()
 	}()
 	if s.started {
-		s.call("PipeConnectionLost", func() { s.proto.PipeConnectionLost(p.fd, reason) })
+		s.Tell("PipeConnectionLost", func() { s.proto.PipeConnectionLost(p.fd, reason) })
 	}
 }
 
@@ -232,14 +228,14 @@ func (s *subprocess) end() {
 		return
 	}
 	s.ended = true
-	leave(s)
+	base.Leave(s)
 	if s.started {
-		s.call("ConnectionLost", func() { s.proto.ConnectionLost(s.reason) })
+		s.Tell("ConnectionLost", func() { s.proto.ConnectionLost(s.reason) })
 	}
 }
 
-// loopClosed ends everything at once: no turn will come.
-func (s *subprocess) loopClosed() {
+// LoopClosed ends everything at once: no turn will come.
+func (s *subprocess) LoopClosed() {
 	if s.ended {
 		return
 	}
@@ -250,7 +246,7 @@ func (s *subprocess) loopClosed() {
 	defer s.killAndReap()
 	for _, c := range slices.Backward(s.pipes[:]) {
 		if c != nil {
-			defer c.loopClosed()
+			defer c.LoopClosed()
 		}
 	}
 }
@@ -280,52 +276,36 @@ func (s *subprocess) killAndReap() {
 	s.exit(-int(syscall.SIGKILL))
 }
 
-// call runs one method of the protocol. A panic is reported and costs that call.
-func (s *subprocess) call(method string, fn func()) { s.threw(method, guard.Call(fn)) }
-
-// threw reports what a method threw; nil is nothing.
-func (s *subprocess) threw(method string, p *guard.Panic) {
-	if p == nil {
-		return
-	}
-	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: "Exception in protocol." + method, Exception: p, Transport: s, Protocol: s.proto, Context: s.ctx,
-	})
-	var fatal *loopnode.FatalError
-	if errors.As(error(p), &fatal) {
-		panic(p) // leaves the loop's run, as from any callback
-	}
-}
-
 // wait waits for the exit code; any number of tasks may.
 func (s *subprocess) wait(ctx context.Context) (int, error) {
 	if s.exited {
 		return s.code, nil
 	}
-	err := s.waiters.wait(ctx, s.loop)
+	err := s.waiters.Wait(ctx, s.loop)
 	return s.code, err
 }
 
-func (s *subprocess) Pid() int                     { return s.pid }
-func (s *subprocess) Returncode() (int, bool)      { return s.code, s.exited }
-func (s *subprocess) Loop() *loopnode.Loop         { return s.loop }
-func (s *subprocess) IsClosing() bool              { return s.closing }
-func (s *subprocess) Protocol() SubprocessProtocol { return s.proto }
-func (s *subprocess) Terminate() error             { return s.SendSignal(syscall.SIGTERM) }
-func (s *subprocess) Kill() error                  { return s.SendSignal(syscall.SIGKILL) }
+func (s *subprocess) PID() int                { return s.pid }
+func (s *subprocess) Returncode() (int, bool) { return s.code, s.exited }
+func (s *subprocess) Loop() *loopnode.Loop    { return s.loop }
+func (s *subprocess) Receiver() any           { return s.proto }
+func (s *subprocess) IsClosing() bool         { return s.closing }
+func (s *subprocess) Protocol() Protocol      { return s.proto }
+func (s *subprocess) Terminate() error        { return s.SendSignal(syscall.SIGTERM) }
+func (s *subprocess) Kill() error             { return s.SendSignal(syscall.SIGKILL) }
 
-func (s *subprocess) SetProtocol(p SubprocessProtocol) {
+func (s *subprocess) SetProtocol(p Protocol) {
 	if p == nil {
-		p = BaseSubprocessProtocol{}
+		p = BaseProtocol{}
 	}
 	s.proto = p
 }
 
-func (s *subprocess) PipeTransport(fd int) Transport {
+func (s *subprocess) PipeTransport(fd int) transportactors.Transport {
 	if fd < 0 || fd >= len(s.pipes) || s.pipes[fd] == nil {
 		return nil
 	}
-	return s.pipes[fd]
+	return s.pipes[fd].(transportactors.Transport)
 }
 
 func (s *subprocess) SendSignal(sig syscall.Signal) error {

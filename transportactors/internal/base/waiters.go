@@ -1,4 +1,4 @@
-package transportactors
+package base
 
 import (
 	"context"
@@ -7,13 +7,13 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// waiters are the tasks that wait for one thing. Owned by the loop goroutine.
+// Waiters are the tasks that wait for one event. Owned by the loop goroutine.
 // Invariant: who gave up is not in it, so that waiting again and again with a
 // limit keeps nothing.
-type waiters []*loopnode.Future[struct{}]
+type Waiters []*loopnode.Future[struct{}]
 
-// wait waits for the next wake.
-func (w *waiters) wait(ctx context.Context, l *loopnode.Loop) error {
+// Wait waits for the next Wake.
+func (w *Waiters) Wait(ctx context.Context, l *loopnode.Loop) error {
 	f := loopnode.NewFuture[struct{}](l)
 	*w = append(*w, f)
 	_, err := f.Await(ctx)
@@ -23,8 +23,8 @@ func (w *waiters) wait(ctx context.Context, l *loopnode.Loop) error {
 	return err
 }
 
-// wake ends every wait.
-func (w *waiters) wake() {
+// Wake ends every wait.
+func (w *Waiters) Wake() {
 	for _, f := range *w {
 		if !f.Done() {
 			_ = f.SetResult(struct{}{})

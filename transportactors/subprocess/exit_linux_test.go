@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"bytes"
@@ -22,27 +22,29 @@ import (
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/tasksync"
+	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
 // noStdio gives the child no pipes.
-func noStdio(o *processOptions) { o.stdio = [3]Stdio{StdioNull, StdioNull, StdioNull} }
+func noStdio(o *options) { o.stdio = [3]Stdio{DevNull, DevNull, DevNull} }
 
 // withoutPidfd is how it goes on a kernel that has none.
-func withoutPidfd(o *processOptions) { o.slow = true }
+func withoutPidfd(o *options) { o.slow = true }
 
 // children are the numbers of this process's children, zombies included.
 func children(t testing.TB) (pids []int) {
 	t.Helper()
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
-	must(t, err)
+	testkit.Must(t, err)
 	for _, name := range tasks {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // a thread that has ended
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		for _, f := range strings.Fields(string(b)) {
-			pids = append(pids, number(f))
+			pids = append(pids, testkit.Number(f))
 		}
 	}
 	return pids
@@ -55,7 +57,7 @@ func dead(t testing.TB, pid int) {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
 		if err != unix.EINTR {
-			must(t, err)
+			testkit.Must(t, err)
 			return
 		}
 	}
@@ -67,7 +69,7 @@ func alone(t testing.TB, before int) {
 	if left := children(t); len(left) != 0 {
 		t.Error("children left:", left)
 	}
-	if after := descriptors(); after > before {
+	if after := testkit.Descriptors(); after > before {
 		t.Errorf("%d descriptors, %d before", after, before)
 	}
 }
@@ -75,18 +77,18 @@ func alone(t testing.TB, before int) {
 func TestSubprocessCancelled(t *testing.T) {
 	t.Run("SUB-11 cancelling the start kills the child, reaps it and closes the pipes first", func(t *testing.T) {
 		for turns := range 12 {
-			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-				before := descriptors()
+			testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+				before := testkit.Descriptors()
 				var p *childProbe
 				task := loopnode.CreateTask(ctx, "starts", func(ctx context.Context) (struct{}, error) {
-					_, _, err := SubprocessExec(ctx, func() *childProbe { p = newChildProbe(ctx); return p }, program("hang"))
+					_, _, err := ExecProtocol(ctx, func() *childProbe { p = newChildProbe(ctx); return p }, testkit.Program("hang"))
 					return struct{}{}, err
 				})
 				for range turns {
-					must(t, loopnode.Sleep(ctx, 0))
+					testkit.Must(t, loopnode.Sleep(ctx, 0))
 				}
 				if turns > 8 { // the executor has begun, perhaps it is through
-					must(t, loopnode.Sleep(ctx, time.Duration(turns-8)*time.Millisecond))
+					testkit.Must(t, loopnode.Sleep(ctx, time.Duration(turns-8)*time.Millisecond))
 				}
 				if task.Done() {
 					tr := p.t
@@ -101,7 +103,7 @@ func TestSubprocessCancelled(t *testing.T) {
 					t.Error("children left:", left)
 				}
 				for range 3 {
-					must(t, loopnode.Sleep(ctx, 0)) // the ends of the pipes
+					testkit.Must(t, loopnode.Sleep(ctx, 0)) // the ends of the pipes
 				}
 				alone(t, before)
 				if p != nil && len(p.log) > 0 && p.log[len(p.log)-1] != "lost <nil>" {
@@ -112,62 +114,62 @@ func TestSubprocessCancelled(t *testing.T) {
 		}
 	})
 	t.Run("SUB-11 twice cancelled, or with the loop gone, no child is left either", func(t *testing.T) {
-		before := descriptors()
+		before := testkit.Descriptors()
 		pool := loopnode.NewPool(1)
 		held, release := make(chan struct{}), make(chan struct{})
-		must(t, pool.Submit(func() { close(held); <-release }))
+		testkit.Must(t, pool.Submit(func() { close(held); <-release }))
 		<-held
 		l, err := loopnode.New(loopnode.Config{Logger: hclog.NewNullLogger(), Executor: pool})
-		must(t, err)
+		testkit.Must(t, err)
 		task := loopnode.CreateTask(l.Context(t.Context()), "starts", func(ctx context.Context) (struct{}, error) {
-			_, _, err := execProbe(ctx, program("hang"))
+			_, _, err := execProbe(ctx, testkit.Program("hang"))
 			return struct{}{}, err
 		})
-		must(t, l.RunOnce(0))
-		must(t, l.RunOnce(0))
-		must(t, l.Close())
+		testkit.Must(t, l.RunOnce(0))
+		testkit.Must(t, l.RunOnce(0))
+		testkit.Must(t, l.Close())
 		close(release)
-		ctx, stop := context.WithTimeout(context.Background(), patience)
+		ctx, stop := context.WithTimeout(context.Background(), testkit.Patience)
 		defer stop()
-		must(t, pool.Shutdown(ctx))
+		testkit.Must(t, pool.Shutdown(ctx))
 		if task.Exception() == nil {
 			t.Error("the start succeeded on a closed loop")
 		}
 		alone(t, before)
 
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			before := descriptors()
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			before := testkit.Descriptors()
 			task := loopnode.CreateTask(ctx, "starts", func(ctx context.Context) (struct{}, error) {
-				_, _, err := execProbe(ctx, program("hang"))
+				_, _, err := execProbe(ctx, testkit.Program("hang"))
 				return struct{}{}, err
 			})
 			for range 3 {
-				must(t, loopnode.Sleep(ctx, 0))
+				testkit.Must(t, loopnode.Sleep(ctx, 0))
 				task.Cancel()
 			}
 			if _, err := task.Await(ctx); !errors.Is(err, loopnode.ErrCancelled) {
 				t.Error(err)
 			}
-			for len(children(t)) > 0 || descriptors() > before {
-				must(t, loopnode.Sleep(ctx, time.Millisecond)) // who cancels twice does not wait for the end
+			for len(children(t)) > 0 || testkit.Descriptors() > before {
+				testkit.Must(t, loopnode.Sleep(ctx, time.Millisecond)) // who cancels twice does not wait for the end
 			}
 			return nil
 		})
 	})
 	t.Run("a factory or ConnectionMade that panics costs the child", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
-			before := descriptors()
-			_, _, err := SubprocessExec(ctx, func() *childProbe { panic("no protocol") }, program("hang"))
+		testkit.InLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
+			before := testkit.Descriptors()
+			_, _, err := ExecProtocol(ctx, func() *childProbe { panic("no protocol") }, testkit.Program("hang"))
 			if err == nil || !strings.Contains(err.Error(), "no protocol") {
 				t.Error(err)
 			}
 			p := newChildProbe(ctx)
-			p.onMade = func(SubprocessTransport) { panic("not today") }
-			_, _, err = SubprocessExec(ctx, func() *childProbe { return p }, program("hang"))
+			p.onMade = func(Transport) { panic("not today") }
+			_, _, err = ExecProtocol(ctx, func() *childProbe { return p }, testkit.Program("hang"))
 			if err == nil || !strings.Contains(err.Error(), "not today") || len(*told) != 1 {
 				t.Error(err, *told)
 			}
-			must(t, p.wait(ctx))
+			testkit.Must(t, p.wait(ctx))
 			alone(t, before)
 			return nil
 		})
@@ -176,26 +178,26 @@ func TestSubprocessCancelled(t *testing.T) {
 
 func TestSubprocessExit(t *testing.T) {
 	t.Run("SUB-12 the exit is heard from a pidfd, or from a goroutine that waits", func(t *testing.T) {
-		for what, opt := range map[string]ProcessOption{"pidfd": func(*processOptions) {}, "goroutine": withoutPidfd} {
-			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		for what, opt := range map[string]Option{"pidfd": func(*options) {}, "goroutine": withoutPidfd} {
+			testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 				for _, c := range []struct {
 					args []string
-					end  func(SubprocessTransport) error
+					end  func(Transport) error
 					want int
 				}{
-					{program("exit", "7"), nil, 7},
-					{program("silent"), SubprocessTransport.Kill, -9},
-					{program("silent"), SubprocessTransport.Terminate, -15},
+					{testkit.Program("exit", "7"), nil, 7},
+					{testkit.Program("silent"), Transport.Kill, -9},
+					{testkit.Program("silent"), Transport.Terminate, -15},
 				} {
 					tr, p, err := execProbe(ctx, c.args, opt)
-					must(t, err)
+					testkit.Must(t, err)
 					if s := tr.(*subprocess); !s.exited && (s.child.FD() == proc.None) != (what == "goroutine") {
 						t.Error(what, s.child.FD())
 					}
 					if c.end != nil {
-						must(t, c.end(tr))
+						testkit.Must(t, c.end(tr))
 					}
-					must(t, p.wait(ctx))
+					testkit.Must(t, p.wait(ctx))
 					if code, _ := tr.Returncode(); code != c.want {
 						t.Errorf("%s: %d, want %d", what, code, c.want)
 					}
@@ -208,41 +210,41 @@ func TestSubprocessExit(t *testing.T) {
 		}
 	})
 	t.Run("SUB-13 a child that somebody else reaped ends with 255 and a warning", func(t *testing.T) {
-		for _, opt := range []ProcessOption{func(*processOptions) {}, withoutPidfd} {
+		for _, opt := range []Option{func(*options) {}, withoutPidfd} {
 			var logged bytes.Buffer
 			l, err := loopnode.New(loopnode.Config{Logger: hclog.New(&hclog.LoggerOptions{Output: &logged, Mutex: &sync.Mutex{}})})
-			must(t, err)
-			ctx, stop := context.WithTimeout(context.Background(), patience)
+			testkit.Must(t, err)
+			ctx, stop := context.WithTimeout(context.Background(), testkit.Patience)
 			_, err = loopnode.RunUntilComplete(l, loopnode.CreateTask(l.Context(ctx), "", func(ctx context.Context) (int, error) {
 				p := newChildProbe(ctx)
-				p.onMade = func(tr SubprocessTransport) { // no turn comes between the start and the theft
-					must(t, tr.Kill())
-					_, err := unix.Wait4(tr.Pid(), nil, 0, nil)
-					must(t, err)
+				p.onMade = func(tr Transport) { // no turn comes between the start and the theft
+					testkit.Must(t, tr.Kill())
+					_, err := unix.Wait4(tr.PID(), nil, 0, nil)
+					testkit.Must(t, err)
 				}
-				tr, _, err := SubprocessExec(ctx, func() *childProbe { return p }, program("silent"), noStdio, opt)
-				must(t, err)
-				must(t, p.wait(ctx))
+				tr, _, err := ExecProtocol(ctx, func() *childProbe { return p }, testkit.Program("silent"), noStdio, opt)
+				testkit.Must(t, err)
+				testkit.Must(t, p.wait(ctx))
 				if code, ended := tr.Returncode(); code != 255 || !ended {
 					t.Error(code, ended)
 				}
 				return 0, l.ShutdownDefaultExecutor(ctx)
 			}))
-			must(t, err)
+			testkit.Must(t, err)
 			stop()
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 			if !strings.Contains(logged.String(), "[WARN]") || !strings.Contains(logged.String(), "255") {
 				t.Error(logged.String())
 			}
 		}
 	})
 	t.Run("closing the loop kills and reaps", func(t *testing.T) {
-		for _, opt := range []ProcessOption{func(*processOptions) {}, withoutPidfd} {
-			before := descriptors()
+		for _, opt := range []Option{func(*options) {}, withoutPidfd} {
+			before := testkit.Descriptors()
 			var p *childProbe
-			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) (err error) {
-				_, p, err = execProbe(ctx, program("hang"), opt)
-				must(t, err)
+			testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) (err error) {
+				_, p, err = execProbe(ctx, testkit.Program("hang"), opt)
+				testkit.Must(t, err)
 				return p.until(ctx, 1, "ready")
 			})
 			alone(t, before)
@@ -268,7 +270,7 @@ func TestSubprocessMany(t *testing.T) {
 				}
 				defer sem.Release()
 				code := i % 200
-				tr, p, err := execProbe(ctx, program("both", fmt.Sprint(i), fmt.Sprint(code)))
+				tr, p, err := execProbe(ctx, testkit.Program("both", fmt.Sprint(i), fmt.Sprint(code)))
 				if err != nil {
 					return struct{}{}, err
 				}
@@ -291,11 +293,11 @@ func TestSubprocessMany(t *testing.T) {
 		return err
 	}
 	t.Run("SUB-14 many at once on several loops: each has its own output and code, for all who wait", func(t *testing.T) {
-		before := descriptors()
+		before := testkit.Descriptors()
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
-				ctx, stop := context.WithTimeout(context.Background(), 2*patience)
+				ctx, stop := context.WithTimeout(context.Background(), 2*testkit.Patience)
 				defer stop()
 				if err := loopnode.Run(ctx, func(ctx context.Context) error { return many(ctx, 40) }); err != nil {
 					t.Error(err)
@@ -306,12 +308,12 @@ func TestSubprocessMany(t *testing.T) {
 		alone(t, before)
 	})
 	t.Run("200 alive at once, then killed, leave nothing", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			before := descriptors()
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			before := testkit.Descriptors()
 			var probes []*childProbe
 			for range 200 {
-				_, p, err := execProbe(ctx, program("silent"), noStdio)
-				must(t, err)
+				_, p, err := execProbe(ctx, testkit.Program("silent"), noStdio)
+				testkit.Must(t, err)
 				probes = append(probes, p)
 			}
 			if n := len(children(t)); n != 200 {
@@ -321,7 +323,7 @@ func TestSubprocessMany(t *testing.T) {
 				p.t.Close()
 			}
 			for _, p := range probes {
-				must(t, p.wait(ctx))
+				testkit.Must(t, p.wait(ctx))
 			}
 			alone(t, before)
 			return nil
@@ -331,36 +333,36 @@ func TestSubprocessMany(t *testing.T) {
 
 func TestSubprocessTransport(t *testing.T) {
 	t.Run("SPT-01 the pid stays; the code is known after the end, negative for a signal", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			for sig, want := range map[syscall.Signal]int{0: 3, syscall.SIGKILL: -9, syscall.SIGTERM: -15} {
-				args := program("hang")
+				args := testkit.Program("hang")
 				if sig == 0 {
-					args = program("exit", "3")
+					args = testkit.Program("exit", "3")
 				}
 				p := newChildProbe(ctx)
-				p.onMade = func(tr SubprocessTransport) {
+				p.onMade = func(tr Transport) {
 					if code, ended := tr.Returncode(); ended || code != 0 {
 						t.Error("a child that runs has the code", code, ended)
 					}
 				}
-				tr, _, err := SubprocessExec(ctx, func() *childProbe { return p }, args)
-				must(t, err)
-				pid := tr.Pid()
+				tr, _, err := ExecProtocol(ctx, func() *childProbe { return p }, args)
+				testkit.Must(t, err)
+				pid := tr.PID()
 				if sig != 0 {
-					must(t, tr.SendSignal(sig))
+					testkit.Must(t, tr.SendSignal(sig))
 				}
-				must(t, p.wait(ctx))
-				if code, ended := tr.Returncode(); code != want || !ended || tr.Pid() != pid || pid <= 1 {
-					t.Errorf("signal %d: %d, %v, pid %d then %d", sig, code, ended, pid, tr.Pid())
+				testkit.Must(t, p.wait(ctx))
+				if code, ended := tr.Returncode(); code != want || !ended || tr.PID() != pid || pid <= 1 {
+					t.Errorf("signal %d: %d, %v, pid %d then %d", sig, code, ended, pid, tr.PID())
 				}
 			}
 			return nil
 		})
 	})
 	t.Run("SPT-02 transports of the pipes: writing, reading, none; also after the end", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			tr, p, err := execProbe(ctx, program("cat"), WithStderr(StdioNull))
-			must(t, err)
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, testkit.Program("cat"), WithStderr(DevNull))
+			testkit.Must(t, err)
 			check := func() {
 				in, out := tr.PipeTransport(0), tr.PipeTransport(1)
 				if in == nil || out == nil || !in.CanWriteEOF() || out.CanWriteEOF() {
@@ -376,30 +378,30 @@ func TestSubprocessTransport(t *testing.T) {
 			if in, out := tr.PipeTransport(0), tr.PipeTransport(1); in.IsReading() || !out.IsReading() || out.Write([]byte("x")) == nil {
 				t.Error("directions")
 			}
-			must(t, tr.PipeTransport(0).WriteEOF())
-			must(t, p.wait(ctx))
+			testkit.Must(t, tr.PipeTransport(0).WriteEOF())
+			testkit.Must(t, p.wait(ctx))
 			check()
 			return nil
 		})
 	})
 	t.Run("SPT-03 signals reach the child; after its end there is nobody to signal", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			tr, p, err := execProbe(ctx, program("stubborn"))
-			must(t, err)
-			must(t, p.until(ctx, 1, "ready"))
-			must(t, tr.SendSignal(0))
-			must(t, tr.Terminate())
-			must(t, tr.SendSignal(syscall.SIGUSR1))
-			must(t, p.until(ctx, 1, "usr1"))
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, testkit.Program("stubborn"))
+			testkit.Must(t, err)
+			testkit.Must(t, p.until(ctx, 1, "ready"))
+			testkit.Must(t, tr.SendSignal(0))
+			testkit.Must(t, tr.Terminate())
+			testkit.Must(t, tr.SendSignal(syscall.SIGUSR1))
+			testkit.Must(t, p.until(ctx, 1, "usr1"))
 			for _, sig := range []syscall.Signal{-1, 65, 99} {
 				if err := tr.SendSignal(sig); !errors.Is(err, loopnode.ErrInvalidArgument) {
 					t.Error(sig, err)
 				}
 			}
-			must(t, tr.Kill())
-			must(t, p.wait(ctx))
+			testkit.Must(t, tr.Kill())
+			testkit.Must(t, p.wait(ctx))
 			for what, fn := range map[string]func() error{"Kill": tr.Kill, "Terminate": tr.Terminate, "SendSignal": func() error { return tr.SendSignal(0) }} {
-				if err := fn(); !errors.Is(err, ErrProcessLookup) || !strings.Contains(err.Error(), fmt.Sprint(tr.Pid())) || !strings.Contains(err.Error(), "signal 9") {
+				if err := fn(); !errors.Is(err, ErrProcessLookup) || !strings.Contains(err.Error(), fmt.Sprint(tr.PID())) || !strings.Contains(err.Error(), "signal 9") {
 					t.Error(what, err)
 				}
 			}
@@ -407,18 +409,18 @@ func TestSubprocessTransport(t *testing.T) {
 		})
 	})
 	t.Run("SPT-03 SPT-04 a signal to a child that is dead and unnoticed is silent and leaves its code alone", func(t *testing.T) {
-		for _, opt := range []ProcessOption{func(*processOptions) {}, withoutPidfd} {
-			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		for _, opt := range []Option{func(*options) {}, withoutPidfd} {
+			testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 				p := newChildProbe(ctx)
-				p.onMade = func(tr SubprocessTransport) { // the loop cannot notice before this returns
-					dead(t, tr.Pid())
+				p.onMade = func(tr Transport) { // the loop cannot notice before this returns
+					dead(t, tr.PID())
 					for _, err := range []error{tr.Kill(), tr.Terminate(), tr.SendSignal(0), tr.Kill()} {
-						must(t, err)
+						testkit.Must(t, err)
 					}
 				}
-				tr, _, err := SubprocessExec(ctx, func() *childProbe { return p }, program("exit", "42"), noStdio, opt)
-				must(t, err)
-				must(t, p.wait(ctx))
+				tr, _, err := ExecProtocol(ctx, func() *childProbe { return p }, testkit.Program("exit", "42"), noStdio, opt)
+				testkit.Must(t, err)
+				testkit.Must(t, p.wait(ctx))
 				if code, _ := tr.Returncode(); code != 42 {
 					t.Error(code)
 				}
@@ -427,17 +429,17 @@ func TestSubprocessTransport(t *testing.T) {
 		}
 	})
 	t.Run("SPT-04 signals in the middle of an exit never cost the code", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			for range 20 {
-				tr, p, err := execProbe(ctx, program("exit", "42"), noStdio)
-				must(t, err)
+				tr, p, err := execProbe(ctx, testkit.Program("exit", "42"), noStdio)
+				testkit.Must(t, err)
 				for !p.exited.Done() {
 					if err := tr.SendSignal(0); err != nil && !errors.Is(err, ErrProcessLookup) {
 						t.Error(err)
 					}
-					must(t, loopnode.Sleep(ctx, 0))
+					testkit.Must(t, loopnode.Sleep(ctx, 0))
 				}
-				must(t, p.wait(ctx))
+				testkit.Must(t, p.wait(ctx))
 				if code, _ := tr.Returncode(); code != 42 {
 					t.Error(code)
 				}
@@ -446,10 +448,10 @@ func TestSubprocessTransport(t *testing.T) {
 		})
 	})
 	t.Run("SPT-05 Close closes the pipes and kills what runs; the callbacks follow; a dead child keeps its code", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			tr, p, err := execProbe(ctx, program("hang"))
-			must(t, err)
-			must(t, p.until(ctx, 1, "ready"))
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, testkit.Program("hang"))
+			testkit.Must(t, err)
+			testkit.Must(t, p.until(ctx, 1, "ready"))
 			if tr.IsClosing() {
 				t.Error("closing before Close")
 			}
@@ -459,7 +461,7 @@ func TestSubprocessTransport(t *testing.T) {
 			if !tr.IsClosing() || len(p.log) != n {
 				t.Error("Close called the protocol itself", p.log)
 			}
-			must(t, p.wait(ctx))
+			testkit.Must(t, p.wait(ctx))
 			rest := slices.Clone(p.log[n:])
 			if rest[len(rest)-1] != "lost <nil>" || !slices.Contains(rest, "exited -9 true") || len(rest) != 5 {
 				t.Error(rest)
@@ -467,17 +469,17 @@ func TestSubprocessTransport(t *testing.T) {
 			tr.Close()
 
 			p = newChildProbe(ctx)
-			p.onMade = func(tr SubprocessTransport) { dead(t, tr.Pid()); tr.Close() }
-			tr, _, err = SubprocessExec(ctx, func() *childProbe { return p }, program("exit", "6"))
-			must(t, err)
-			must(t, p.wait(ctx))
+			p.onMade = func(tr Transport) { dead(t, tr.PID()); tr.Close() }
+			tr, _, err = ExecProtocol(ctx, func() *childProbe { return p }, testkit.Program("exit", "6"))
+			testkit.Must(t, err)
+			testkit.Must(t, p.wait(ctx))
 			if code, _ := tr.Returncode(); code != 6 {
 				t.Error(code)
 			}
 
-			tr, p, err = execProbe(ctx, program("exit", "0"))
-			must(t, err)
-			must(t, p.wait(ctx))
+			tr, p, err = execProbe(ctx, testkit.Program("exit", "0"))
+			testkit.Must(t, err)
+			testkit.Must(t, p.wait(ctx))
 			if tr.IsClosing() {
 				t.Error("the end of the child is no Close")
 			}
@@ -486,13 +488,13 @@ func TestSubprocessTransport(t *testing.T) {
 		})
 	})
 	t.Run("SPT-06 a wait can be cancelled and repeated, and has nothing to do with the pipes", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			p, err := CreateSubprocessExec(ctx, program("hang"), WithStdout(StdioPipe))
-			must(t, err)
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			p, err := ExecProcess(ctx, testkit.Program("hang"), WithStdout(Pipe))
+			testkit.Must(t, err)
 			for range 3 {
 				task := loopnode.CreateTask(ctx, "", p.Wait)
-				must(t, loopnode.Sleep(ctx, 0))
-				must(t, loopnode.Sleep(ctx, 0))
+				testkit.Must(t, loopnode.Sleep(ctx, 0))
+				testkit.Must(t, loopnode.Sleep(ctx, 0))
 				task.Cancel()
 				if _, err := task.Await(ctx); !errors.Is(err, loopnode.ErrCancelled) {
 					t.Error(err)
@@ -502,12 +504,12 @@ func TestSubprocessTransport(t *testing.T) {
 				t.Error("cancelled waits are kept:", n)
 			}
 			first, second := loopnode.CreateTask(ctx, "", p.Wait), loopnode.CreateTask(ctx, "", p.Wait)
-			must(t, loopnode.Sleep(ctx, 0))
-			must(t, p.Kill())
+			testkit.Must(t, loopnode.Sleep(ctx, 0))
+			testkit.Must(t, p.Kill())
 			codes, err := loopnode.Gather[int](ctx, first, second)
-			must(t, err)
+			testkit.Must(t, err)
 			third, err := p.Wait(ctx)
-			must(t, err)
+			testkit.Must(t, err)
 			if !reflect.DeepEqual(codes, []int{-9, -9}) || third != -9 {
 				t.Error(codes, third)
 			}
@@ -515,34 +517,34 @@ func TestSubprocessTransport(t *testing.T) {
 		})
 	})
 	t.Run("SPT-07 writing to a stdin that the child closed ends that pipe with an error", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			tr, p, err := execProbe(ctx, program("swallow", "10"))
-			must(t, err)
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, testkit.Program("swallow", "10"))
+			testkit.Must(t, err)
 			in := tr.PipeTransport(0)
-			must(t, in.Write(make([]byte, 1<<20)))
-			must(t, p.until(ctx, 1, "closed"))
+			testkit.Must(t, in.Write(make([]byte, 1<<20)))
+			testkit.Must(t, p.until(ctx, 1, "closed"))
 			for !in.IsClosing() {
-				must(t, loopnode.Sleep(ctx, time.Millisecond))
+				testkit.Must(t, loopnode.Sleep(ctx, time.Millisecond))
 			}
-			if err := in.Write([]byte("x")); !errors.Is(err, ErrClosed) {
+			if err := in.Write([]byte("x")); !errors.Is(err, transportactors.ErrClosed) {
 				t.Error(err)
 			}
-			must(t, loopnode.Sleep(ctx, 0))
-			must(t, loopnode.Sleep(ctx, 0))
+			testkit.Must(t, loopnode.Sleep(ctx, 0))
+			testkit.Must(t, loopnode.Sleep(ctx, 0))
 			if !slices.Contains(p.log, "pipe 0 broken pipe") {
 				t.Error(p.log)
 			}
-			must(t, tr.Kill())
-			must(t, p.wait(ctx))
+			testkit.Must(t, tr.Kill())
+			testkit.Must(t, p.wait(ctx))
 
-			q, err := CreateSubprocessExec(ctx, program("swallow", "10"), WithStdin(StdioPipe))
-			must(t, err)
+			q, err := ExecProcess(ctx, testkit.Program("swallow", "10"), WithStdin(Pipe))
+			testkit.Must(t, err)
 			if _, err := q.Stdin.Write(make([]byte, 1<<20)); !errors.Is(err, syscall.EPIPE) {
 				t.Error("a wait for room:", err)
 			}
-			must(t, q.Kill())
+			testkit.Must(t, q.Kill())
 			_, err = q.Wait(ctx)
-			must(t, err)
+			testkit.Must(t, err)
 			if _, err := q.Stdin.Write([]byte("for the dead")); err == nil {
 				t.Error("written to a dead child")
 			}
@@ -551,27 +553,27 @@ func TestSubprocessTransport(t *testing.T) {
 		})
 	})
 	t.Run("SPT-08 a lot of input and output arrives whole and in order, also read slowly after the exit", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			sent := sequence(600 << 10)
-			tr, p, err := execProbe(ctx, program("cat"))
-			must(t, err)
-			must(t, tr.PipeTransport(0).Write(sent))
-			must(t, tr.PipeTransport(0).WriteEOF())
-			must(t, p.wait(ctx))
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			sent := testkit.Sequence(600 << 10)
+			tr, p, err := execProbe(ctx, testkit.Program("cat"))
+			testkit.Must(t, err)
+			testkit.Must(t, tr.PipeTransport(0).Write(sent))
+			testkit.Must(t, tr.PipeTransport(0).WriteEOF())
+			testkit.Must(t, p.wait(ctx))
 			if !bytes.Equal(p.out[1], sent) {
 				t.Errorf("%d of %d bytes came back, or others", len(p.out[1]), len(sent))
 			}
-			_, p, err = execProbe(ctx, program("produce", "1000000"))
-			must(t, err)
-			must(t, p.wait(ctx))
-			if !bytes.Equal(p.out[1], sequence(1000000)) {
+			_, p, err = execProbe(ctx, testkit.Program("produce", "1000000"))
+			testkit.Must(t, err)
+			testkit.Must(t, p.wait(ctx))
+			if !bytes.Equal(p.out[1], testkit.Sequence(1000000)) {
 				t.Errorf("%d of 1000000 bytes, or others", len(p.out[1]))
 			}
 
-			q, err := CreateSubprocessExec(ctx, program("produce", "50000"), WithStdout(StdioPipe), WithStreamLimit(1000))
-			must(t, err)
+			q, err := ExecProcess(ctx, testkit.Program("produce", "50000"), WithStdout(Pipe), WithStreamLimit(1000))
+			testkit.Must(t, err)
 			code, err := q.Wait(ctx) // all of it fits the kernel's buffer
-			must(t, err)
+			testkit.Must(t, err)
 			var got []byte
 			small := make([]byte, 777)
 			for {
@@ -580,9 +582,9 @@ func TestSubprocessTransport(t *testing.T) {
 				if err != nil {
 					break
 				}
-				must(t, loopnode.Sleep(ctx, 0))
+				testkit.Must(t, loopnode.Sleep(ctx, 0))
 			}
-			if !bytes.Equal(got, sequence(50000)) || code != 0 {
+			if !bytes.Equal(got, testkit.Sequence(50000)) || code != 0 {
 				t.Errorf("%d of 50000 bytes, or others; code %d", len(got), code)
 			}
 			return nil

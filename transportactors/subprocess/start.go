@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -7,11 +7,12 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/internal/sock"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
-// startProcess starts the child, makes its transport and waits for ConnectionMade.
-func startProcess(ctx context.Context, o *processOptions, factory func() SubprocessProtocol) (*subprocess, error) {
-	l, err := home(ctx)
+// start starts the child, makes its transport and waits for ConnectionMade.
+func start(ctx context.Context, o *options, factory func() Protocol) (*subprocess, error) {
+	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -25,14 +26,15 @@ func startProcess(ctx context.Context, o *processOptions, factory func() Subproc
 		e.closeAll()
 		return nil, err
 	}
-	s := &subprocess{loop: l, child: child, pid: child.Pid(), name: o.args[0], group: o.group}
-	s.bear(l, ctx)
-	enter(s)
+	s := &subprocess{loop: l, child: child, pid: child.PID(), name: o.args[0], group: o.group}
+	s.Calls = base.CallsOf(s)
+	s.Bear(l, ctx)
+	base.Enter(s)
 	if err == nil {
 		err = s.attach(&e)
 	}
 	if err == nil {
-		s.proto, err = fromFactory(factory, s.abandon)
+		s.proto, err = base.FromFactory(factory, s.abandon)
 	}
 	if err == nil {
 		err = s.announce(ctx)
@@ -65,7 +67,7 @@ func (e *childEnds) take() gift {
 	return g
 }
 
-func (e *childEnds) open(o *processOptions) error {
+func (e *childEnds) open(o *options) error {
 	e.files = []int{proc.None, proc.None, proc.None}
 	for i, s := range o.stdio {
 		if err := e.stdio(i, s); err != nil {
@@ -82,15 +84,15 @@ func (e *childEnds) open(o *processOptions) error {
 
 func (e *childEnds) stdio(i int, s Stdio) error {
 	switch s {
-	case StdioInherit:
+	case Inherit:
 		e.files[i] = i
 		return nil
-	case StdioStdout:
+	case Stdout:
 		e.files[i] = e.files[1]
 		return nil
-	case StdioPipe:
+	case Pipe:
 		return e.pipe(i)
-	case StdioNull:
+	case DevNull:
 		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 		if err != nil {
 			return err

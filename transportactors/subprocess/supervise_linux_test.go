@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -12,26 +12,27 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
 // supervised runs a command whose lives end as codes say, the last for ever, and
 // returns the events without pids.
-func supervised(ctx context.Context, s ProcessSupervision, codes ...string) (events []string, err error) {
+func supervised(ctx context.Context, s Supervision, codes ...string) (events []string, err error) {
 	n := 0
 	s.Start = func(ctx context.Context) (*Process, error) {
 		code := codes[min(n, len(codes)-1)]
 		n++
 		switch code {
 		case "missing":
-			return CreateSubprocessExec(ctx, []string{"/nonexistent/program"})
+			return ExecProcess(ctx, []string{"/nonexistent/program"})
 		case "panic":
 			panic("in Start")
 		case "nothing":
 			return nil, nil
 		}
-		return CreateSubprocessExec(ctx, program("exit", code), noStdio)
+		return ExecProcess(ctx, testkit.Program("exit", code), noStdio)
 	}
-	s.OnEvent = func(e ProcessEvent) {
+	s.OnEvent = func(e Event) {
 		text := fmt.Sprintf("%d %s", e.Life, e.Kind)
 		var exit *ExitError
 		switch {
@@ -90,8 +91,8 @@ func TestSuperviseProcess(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-				events, err := supervised(ctx, ProcessSupervision{Strategy: c.strategy}, c.codes...)
+			testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+				events, err := supervised(ctx, Supervision{Strategy: c.strategy}, c.codes...)
 				if !reflect.DeepEqual(events, c.want) {
 					t.Errorf("%s\nwant %s", strings.Join(events, ", "), strings.Join(c.want, ", "))
 				}
@@ -103,19 +104,19 @@ func TestSuperviseProcess(t *testing.T) {
 		})
 	}
 	t.Run("restarts are delayed, each longer than the one before", func(t *testing.T) {
-		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			var delays []time.Duration
 			l := must1(loopnode.Running(ctx))
 			begin := l.Time()
 			n := 0
-			err := ProcessSupervision{
+			err := Supervision{
 				Strategy: actors.Strategy{Restart: actors.Transient, Intensity: 3, Backoff: actors.Backoff{Min: 10 * time.Millisecond, Factor: 3}},
 				Start: func(ctx context.Context) (*Process, error) {
 					n++
-					return CreateSubprocessExec(ctx, program("exit", "1"), noStdio)
+					return ExecProcess(ctx, testkit.Program("exit", "1"), noStdio)
 				},
-				OnEvent: func(e ProcessEvent) {
-					if e.Kind == ProcessRestarting {
+				OnEvent: func(e Event) {
+					if e.Kind == Restarting {
 						delays = append(delays, e.Delay)
 					}
 				},
@@ -136,52 +137,52 @@ func TestSuperviseProcess(t *testing.T) {
 			args  []string
 			code  int
 		}{
-			"SIGTERM is enough":   {0, program("hang"), -15},
-			"SIGTERM is ignored":  {20 * time.Millisecond, program("stubborn"), -9},
-			"there is no grace":   {-1, program("hang"), -9},
-			"grace of a long one": {time.Hour, program("hang"), -15},
+			"SIGTERM is enough":   {0, testkit.Program("hang"), -15},
+			"SIGTERM is ignored":  {20 * time.Millisecond, testkit.Program("stubborn"), -9},
+			"there is no grace":   {-1, testkit.Program("hang"), -9},
+			"grace of a long one": {time.Hour, testkit.Program("hang"), -15},
 		} {
-			inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-				before := descriptors()
+			testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+				before := testkit.Descriptors()
 				ready := loopnode.NewFuture[int](must1(loopnode.Running(ctx)))
-				var last ProcessEvent
+				var last Event
 				task := loopnode.CreateTask(ctx, "supervises", func(ctx context.Context) (struct{}, error) {
-					return struct{}{}, ProcessSupervision{
+					return struct{}{}, Supervision{
 						Strategy: actors.Strategy{Restart: actors.Permanent},
 						Grace:    c.grace,
 						Start: func(ctx context.Context) (*Process, error) {
-							p, err := CreateSubprocessExec(ctx, c.args, WithStdout(StdioPipe))
+							p, err := ExecProcess(ctx, c.args, WithStdout(Pipe))
 							if err == nil {
 								_, err = p.Stdout.Read(make([]byte, 64))
 							}
 							return p, err
 						},
-						OnEvent: func(e ProcessEvent) {
+						OnEvent: func(e Event) {
 							last = e
-							if e.Kind == ProcessStarted {
-								_ = ready.SetResult(e.Pid)
+							if e.Kind == Started {
+								_ = ready.SetResult(e.PID)
 							}
 						},
 					}.Run(ctx)
 				})
 				pid, err := ready.Await(ctx)
-				must(t, err)
+				testkit.Must(t, err)
 				task.Cancel()
 				if _, err := task.Await(ctx); !errors.Is(err, loopnode.ErrCancelled) {
 					t.Error(what, err)
 				}
-				if last.Kind != ProcessEnded || last.Pid != pid || exit(last.Err) != c.code {
+				if last.Kind != Ended || last.PID != pid || exit(last.Err) != c.code {
 					t.Errorf("%s: %v", what, last)
 				}
-				must(t, loopnode.Sleep(ctx, 0))
-				must(t, loopnode.Sleep(ctx, 0))
+				testkit.Must(t, loopnode.Sleep(ctx, 0))
+				testkit.Must(t, loopnode.Sleep(ctx, 0))
 				alone(t, before)
 				return nil
 			})
 		}
 	})
 	t.Run("without a Start there is nothing to supervise", func(t *testing.T) {
-		if err := (ProcessSupervision{}).Run(t.Context()); !errors.Is(err, loopnode.ErrInvalidArgument) {
+		if err := (Supervision{}).Run(t.Context()); !errors.Is(err, loopnode.ErrInvalidArgument) {
 			t.Error(err)
 		}
 		if s := (&ExitError{12, -int(syscall.SIGKILL)}).Error(); s != "process 12 ended: signal 9" {

@@ -1,4 +1,4 @@
-package transportactors
+package subprocess
 
 import (
 	"context"
@@ -11,23 +11,24 @@ import (
 	"github.com/loopmesh/loopmesh/internal/budget"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // ExitError is how a child ended that was to end otherwise.
 type ExitError struct {
-	Pid int
+	PID int
 	// Code is the exit code, or -N when signal N killed the child.
 	Code int
 }
 
 func (e *ExitError) Error() string {
-	return fmt.Sprintf("process %d ended: %s", e.Pid, outcome(e.Code))
+	return fmt.Sprintf("process %d ended: %s", e.PID, outcome(e.Code))
 }
 
-// ProcessSupervision describes a command that is started, watched, and started
+// Supervision describes a command that is started, watched, and started
 // again when it ends. The zero value needs a Start.
-type ProcessSupervision struct {
-	// Start starts the command, as a rule with CreateSubprocessExec, and begins to
+type Supervision struct {
+	// Start starts the command, as a rule with ExecProcess, and begins to
 	// read what it pipes: a pipe that nobody reads stops the child. An error is a
 	// failure.
 	Start func(ctx context.Context) (*Process, error)
@@ -41,33 +42,33 @@ type ProcessSupervision struct {
 	// the supervision ends first. Zero is 5 s, negative kills at once.
 	Grace time.Duration
 	// OnEvent hears what happens, on the loop; it must not block. nil: nobody.
-	OnEvent func(ProcessEvent)
+	OnEvent func(Event)
 }
 
-// ProcessEventKind is what happened to a supervised command.
-type ProcessEventKind uint8
+// EventKind is what happened to a supervised command.
+type EventKind uint8
 
 const (
-	// ProcessStarted: a child runs; Pid is its number.
-	ProcessStarted ProcessEventKind = iota
-	// ProcessEnded: a child has ended; Err is nil or the failure.
-	ProcessEnded
-	// ProcessRestarting: Start is called again after Delay.
-	ProcessRestarting
-	// ProcessGivenUp: there is no other start; Err says why.
-	ProcessGivenUp
+	// Started: a child runs; PID is its number.
+	Started EventKind = iota
+	// Ended: a child has ended; Err is nil or the failure.
+	Ended
+	// Restarting: Start is called again after Delay.
+	Restarting
+	// GivenUp: there is no other start; Err says why.
+	GivenUp
 )
 
 // String is the name in small letters.
-func (k ProcessEventKind) String() string {
-	return [...]string{"started", "ended", "restarting", "given up"}[min(k, ProcessGivenUp)]
+func (k EventKind) String() string {
+	return [...]string{"started", "ended", "restarting", "given up"}[min(k, GivenUp)]
 }
 
-// ProcessEvent is one thing that happened to a supervised command.
-type ProcessEvent struct {
-	Kind ProcessEventKind
-	// Pid is the child's, 0 when Start failed.
-	Pid int
+// Event is one thing that happened to a supervised command.
+type Event struct {
+	Kind EventKind
+	// PID is the child's, 0 when Start failed.
+	PID int
 	// Err is an *ExitError, or why Start failed.
 	Err error
 	// Life counts the starts from 1.
@@ -85,15 +86,15 @@ type ProcessEvent struct {
 // own: cancelling that task, or ending ctx, ends the child (SIGTERM, then
 // SIGKILL after Grace), waits for that, and returns the cancellation. Errors
 // besides: loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop.
-func (s ProcessSupervision) Run(ctx context.Context) error {
+func (s Supervision) Run(ctx context.Context) error {
 	if s.Start == nil {
-		return invalid("ProcessSupervision needs a Start")
+		return invalid("Supervision needs a Start")
 	}
-	l, err := home(ctx)
+	l, err := base.Home(ctx)
 	if err != nil {
 		return err
 	}
-	r := &processRun{ProcessSupervision: s, loop: l}
+	r := &processRun{Supervision: s, loop: l}
 	for {
 		err, over := r.live(ctx)
 		if over {
@@ -103,7 +104,7 @@ func (s ProcessSupervision) Run(ctx context.Context) error {
 		if !again {
 			return r.verdict(err)
 		}
-		r.tell(ProcessEvent{Kind: ProcessRestarting, Err: err, Delay: delay})
+		r.tell(Event{Kind: Restarting, Err: err, Delay: delay})
 		if err := loopnode.Sleep(ctx, delay); err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (s ProcessSupervision) Run(ctx context.Context) error {
 
 // processRun is one Run. Owned by its task.
 type processRun struct {
-	ProcessSupervision
+	Supervision
 	loop     *loopnode.Loop
 	life     int
 	pid      int
@@ -131,20 +132,20 @@ func (r *processRun) live(ctx context.Context) (failure error, over bool) {
 	case err != nil && (ctx.Err() != nil || errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrLoopClosed)):
 		return err, true
 	case err != nil:
-		r.tell(ProcessEvent{Kind: ProcessEnded, Err: err})
+		r.tell(Event{Kind: Ended, Err: err})
 		return err, false
 	}
-	r.pid = p.Pid()
-	r.tell(ProcessEvent{Kind: ProcessStarted})
+	r.pid = p.PID()
+	r.tell(Event{Kind: Started})
 	code, err := p.Wait(ctx)
 	if err != nil {
 		r.finish(ctx, p)
 		return err, true
 	}
 	if code != 0 {
-		failure = &ExitError{p.Pid(), code}
+		failure = &ExitError{p.PID(), code}
 	}
-	r.tell(ProcessEvent{Kind: ProcessEnded, Err: failure})
+	r.tell(Event{Kind: Ended, Err: failure})
 	p.Close() // Why: a grandchild may hold a pipe for ever
 	return failure, false
 }
@@ -155,7 +156,7 @@ func (r *processRun) start(ctx context.Context) (p *Process, err error) {
 		return nil, fault
 	}
 	if p == nil && err == nil {
-		err = invalid("ProcessSupervision.Start returned no process")
+		err = invalid("Supervision.Start returned no process")
 	}
 	return p, err
 }
@@ -178,7 +179,7 @@ func (r *processRun) finish(ctx context.Context, p *Process) {
 		return // cancelled again: the loop reaps
 	}
 	code, _ := p.Returncode()
-	r.tell(ProcessEvent{Kind: ProcessEnded, Err: &ExitError{p.Pid(), code}})
+	r.tell(Event{Kind: Ended, Err: &ExitError{p.PID(), code}})
 }
 
 // answer says whether there is another start, and when.
@@ -228,17 +229,17 @@ func (r *processRun) verdict(failure error) error {
 		failure = fmt.Errorf("%w: %d within %v: %w", actors.ErrTooManyRestarts, intensity, period, failure)
 	}
 	if failure != nil {
-		r.tell(ProcessEvent{Kind: ProcessGivenUp, Err: failure})
+		r.tell(Event{Kind: GivenUp, Err: failure})
 	}
 	return failure
 }
 
-func (r *processRun) tell(e ProcessEvent) {
+func (r *processRun) tell(e Event) {
 	if r.OnEvent == nil {
 		return
 	}
-	e.Pid, e.Life, e.Restarts = r.pid, r.life, r.restarts.Len()
+	e.PID, e.Life, e.Restarts = r.pid, r.life, r.restarts.Len()
 	if fault := guard.Call(func() { r.OnEvent(e) }); fault != nil {
-		r.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: "Exception in ProcessSupervision.OnEvent", Exception: fault})
+		r.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: "Exception in Supervision.OnEvent", Exception: fault})
 	}
 }

@@ -1,0 +1,35 @@
+// Package base is what every kind of transport is built on: the guarded calls
+// of its protocol (calls.go), the set of things that end with their loop
+// (members.go), the ctx it was made with (origin.go), and the messages its actor
+// understands (actor.go). transportactors and the packages below it use it.
+package base
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/internal/coro"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Home is the loop of ctx. loopnode.ErrNoRunningLoop when ctx has none,
+// loopnode.ErrWrongGoroutine when the caller does not run on it.
+func Home(ctx context.Context) (*loopnode.Loop, error) {
+	l, err := loopnode.Running(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case !coro.Marked():
+		return nil, fmt.Errorf("%w: create connections and servers in a task of loop %s", loopnode.ErrWrongGoroutine, l.Name())
+	}
+	return l, nil
+}
+
+// CheckGoroutine refuses, in debug mode only, a call of method from another
+// goroutine than l's; instead says what that goroutine may call.
+func CheckGoroutine(l *loopnode.Loop, method, instead string) error {
+	if !l.Debug() {
+		return nil
+	}
+	return l.CheckGoroutine(method + "; use " + instead)
+}
