@@ -197,6 +197,14 @@ func TestRotateAddsAKeyAndRevokeTakesItBack(t *testing.T) {
 	if !revoked(after) {
 		t.Error("the new key is not revoked")
 	}
+	for range 2 { // an older statement does not replace a newer one
+		if err := Save(dir, "n1", before.Members); err != nil {
+			t.Fatal(err)
+		}
+		if got := loaded(t, dir, "n1").Members; got == before.Members {
+			t.Error("the revoked keys are forgotten")
+		}
+	}
 	wantIs(t, Rotate(dir, "n2"), ErrUnknown)
 	if err := Add(dir, Node{Name: "n2"}); err != nil {
 		t.Error("a revoked name cannot be given again:", err)

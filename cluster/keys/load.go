@@ -170,12 +170,22 @@ func Newer(a, b *jwt.AccountClaims) bool {
 // Sign answers the server's challenge with the node's key.
 func (id *Identity) Sign(nonce []byte) ([]byte, error) { return id.key.Sign(nonce) }
 
-// Save keeps a newer statement about the account in the node's folder, so that a
-// server that starts again still knows the revoked keys.
+// Save keeps a statement about the account in the node's folder, so that a server
+// that starts again still knows the revoked keys. A newer one that is there already
+// stays.
 func Save(dir, name, members string) error {
 	at, err := Find(dir, name)
 	if err != nil {
 		return err
+	}
+	given, err := jwt.DecodeAccountClaims(members)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, fileAccount, err)
+	}
+	if raw, err := readFile(at, fileAccount); err == nil {
+		if there, err := jwt.DecodeAccountClaims(string(raw)); err == nil && !Newer(given, there) {
+			return nil
+		}
 	}
 	return writeFile(at, fileAccount, []byte(members))
 }

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// servers are the addresses that the node connects to as a client.
+func (c *Config) servers() []string {
+	list := c.Join
+	if c.URL != "" {
+		list = strings.Split(c.URL, ",")
+	}
+	out := make([]string, 0, len(list))
+	for _, s := range list {
+		s = strings.TrimSpace(s)
+		if !strings.Contains(s, "://") {
+			s = "nats://" + s
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// checkAddresses refuses what cannot be an address of NATS, without telling the
+// passwords in it.
+func (c *Config) checkAddresses() error {
+	if _, _, err := c.listenAddress(); err != nil {
+		return err
+	}
+	field := "URL"
+	if len(c.Join) > 0 {
+		field = "Join"
+	}
+	list := c.servers()
+	if len(list) > maxServers {
+		return badConfig("%s has %d addresses: the most is %d", field, len(list), maxServers)
+	}
+	for _, s := range list {
+		if err := checkURL(field, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkURL(field, s string) error {
+	u, err := readURL(s)
+	switch {
+	case err != nil:
+		return badConfig("%s has an address that cannot be read (%v): use nats://host:port", field, err)
+	case u.Hostname() == "":
+		return badConfig("%s has an address without a host: use nats://host:port", field)
+	}
+	switch u.Scheme {
+	case "nats", "tls", "ws", "wss":
+		return nil
+	}
+	return badConfig("%s is %q: use nats://host:port, or the schemes tls, ws and wss", field, u.Redacted())
+}
+
+// readURL reads one address; its errors do not repeat it.
+func readURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	var e *url.Error
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	return u, err
+}
+
+// withoutPasswords is addresses for people.
+func withoutPasswords(list []string) string {
+	var out []string
+	for _, s := range list {
+		if u, err := readURL(s); err == nil {
+			out = append(out, u.Redacted())
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// hostPort splits host:port. The host may be missing.
+func hostPort(s string) (host string, port int, ok bool) {
+	host, text, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", 0, false
+	}
+	port, err = strconv.Atoi(text)
+	return host, port, err == nil && port >= 0 && port <= 65535
+}
+
+// listenAddress splits Listen. Nothing listens beyond loopback unless the host
+// says so.
+func (c *Config) listenAddress() (host string, port int, err error) {
+	if c.Listen == "" {
+		return "", 0, nil
+	}
+	host, port, ok := hostPort(c.Listen)
+	if !ok {
+		return "", 0, badConfig("Listen is %q: use host:port, for example 127.0.0.1:4222", c.Listen)
+	}
+	if host == "" {
+		host = loopback
+	}
+	return host, port, nil
+}
+
+const loopback = "127.0.0.1"
+
+// isLoopback reports whether only this machine reaches the host. A name other than
+// localhost could mean anything tomorrow.
+func isLoopback(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	return host == "localhost"
+}
+
+// isLocal reports whether host is an address of this machine.
+func isLocal(host string) bool {
+	ips := []net.IP{net.ParseIP(host)}
+	if ips[0] == nil {
+		var err error
+		if ips, err = net.LookupIP(host); err != nil {
+			return false
+		}
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range own {
+		for _, ip := range ips {
+			if n, ok := a.(*net.IPNet); ok && n.IP.Equal(ip) || ip.IsLoopback() {
+				return true
+			}
+		}
+	}
+	return false
+}

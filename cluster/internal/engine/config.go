@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"crypto/tls"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Config says how a node reaches NATS. The zero value of everything but Node,
+// Cluster and Log works: a server inside the process that listens on nothing.
+type Config struct {
+	Node    string // the node's name; a voter's server has the same
+	Number  uint64 // its incarnation
+	Cluster string
+	Log     hclog.Logger
+	Events  Events
+
+	// Where the server is; at most one of these, none: inside this process.
+	URL    string   // addresses of an external NATS, separated by commas
+	Join   []string // addresses (host:port) of other nodes' servers
+	Beside *Engine  // the embedded server of another node in this process
+
+	// The embedded server.
+	Listen      string   // host:port for clients, port 0 for any; "": none
+	Voter       bool     // it is one of Routes
+	Routes      []string // host:port for routes of every voter, this one included; 1, 3 or 5
+	RouteListen string   // which of Routes is this node; "" when the host tells
+	StoreDir    string   // where JetStream keeps its files; one node each
+	MaxPayload  int      // of one NATS message; 0: NATS's default
+
+	// Who the node is.
+	Keys        string      // key folder, see package keys
+	Credentials string      // NATS credentials file, for URL and Join
+	NKey        string      // file with the seed of an nkey, for URL
+	User        string      // for URL
+	Password    string      // for URL
+	TLS         *tls.Config // for URL and Join; nil: none unless the URL says tls
+	Insecure    bool        // listen beyond loopback without keys
+
+	// Pending limits of one subscription: what may wait to be looked at.
+	PendingMessages, PendingBytes int
+}
+
+// Events are told by the engine's goroutines: they must not wait. A nil function
+// is not called. Gone is told of clients of every cluster on the same account.
+type Events struct {
+	Lost   func(kind Kind, err error)              // a connection is lost; the engine tries to get another
+	Back   func(kind Kind)                         // it has one, with all subscriptions
+	Came   func(node string, number uint64)        // the server says that a node connected
+	Gone   func(node string, number uint64)        // or that its connection ended, for whatever reason
+	Denied func(subject string)                    // the server refused a publish or a subscription
+	Slow   func(subject string)                    // NATS dropped messages that waited here for too long
+	Votes  func(v Votes)                           // which voters are connected has changed
+	Skew   func(node string, behind time.Duration) // the clock of a server differs, see skewLimit
+}
+
+const (
+	serverPing      = time.Second // a server or client that says nothing for three of them is cut off
+	serverPings     = 2
+	reconnectFirst  = 50 * time.Millisecond
+	reconnectMost   = time.Second
+	defaultMessages = 1 << 19
+	defaultBytes    = 256 << 20
+	maxServers      = 16 // addresses in Join or URL
+)
+
+func (c Config) withDefaults() Config {
+	if c.PendingMessages == 0 {
+		c.PendingMessages = defaultMessages
+	}
+	if c.PendingBytes == 0 {
+		c.PendingBytes = defaultBytes
+	}
+	return c
+}
+
+// embeds reports whether the server is inside this process and this node's own.
+func (c *Config) embeds() bool { return c.URL == "" && len(c.Join) == 0 && c.Beside == nil }
+
+// check refuses what could only fail later, and says what to write instead.
+func (c *Config) check() error {
+	sources := 0
+	for _, set := range []bool{c.URL != "", len(c.Join) > 0, c.Beside != nil} {
+		if set {
+			sources++
+		}
+	}
+	switch {
+	case sources > 1:
+		return badConfig("URL, Join and Beside exclude each other: set one, or none for an embedded server")
+	case sources == 1 && (c.Listen != "" || c.StoreDir != "" || c.Voter):
+		return badConfig("Listen, StoreDir and Voter belong to an embedded server, but URL, Join or Beside is set: remove one side")
+	case !c.Voter && (len(c.Routes) > 0 || c.RouteListen != ""):
+		return badConfig("Routes connect voters, but Voter is not set")
+	case c.Beside != nil && c.Beside.isClosed():
+		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.cfg.Node)
+	case c.Keys != "" && (c.URL != "" || c.Credentials != ""):
+		return badConfig("Keys are for servers of this program: use Credentials, NKey or User for an external NATS")
+	case c.Insecure && c.Keys != "":
+		return badConfig("Insecure means without keys, but Keys is set: remove one")
+	case c.NKey != "" && c.Credentials != "", c.User != "" && (c.NKey != "" || c.Credentials != ""):
+		return badConfig("Credentials, NKey and User exclude each other: set one")
+	case c.URL == "" && (c.NKey != "" || c.User != ""):
+		return badConfig("NKey and User are for an external NATS: set URL, or use Keys")
+	case c.Password != "" && c.User == "":
+		return badConfig("Password without a User")
+	}
+	for field, path := range map[string]string{"Credentials": c.Credentials, "NKey": c.NKey} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			return badConfig("%s: %w", field, err)
+		}
+	}
+	if err := c.checkAddresses(); err != nil {
+		return err
+	}
+	if err := c.checkVoters(); err != nil {
+		return err
+	}
+	return c.checkExposure()
+}

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/cluster/keys"
+)
+
+const drainTimeout = 500 * time.Millisecond // a dead server must not hold up a close
+
+// open makes a link and connects it.
+func (e *Engine) open(ctx context.Context, kind Kind) (*Link, error) {
+	l := &Link{e: e, kind: kind}
+	c, err := e.dial(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	close(c.ready)
+	l.gate.Lock()
+	defer l.gate.Unlock()
+	l.conn = c
+	return l, nil
+}
+
+// dial opens a connection for a link. Its messages wait for connection.ready.
+func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
+	c := &connection{ready: make(chan struct{}), closed: make(chan struct{})}
+	opts := append(e.identityOptions(ctx, l.kind), e.handlers(l, c)...)
+	opts = append(opts, nats.MaxReconnects(-1), nats.CustomReconnectDelay(reconnectDelay), nats.IgnoreAuthErrorAbort())
+	urls := e.cfg.servers()
+	if s := e.inProcess(l.kind); s != nil {
+		opts, urls = append(opts, nats.InProcessServer(s)), nil
+	} else if s := e.Server(); s != nil {
+		urls = []string{s.localURL()}
+	}
+	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
+	if err != nil {
+		return nil, connectError(withoutPasswords(urls), err)
+	}
+	c.nats = nc
+	return c, nil
+}
+
+// inProcess is the embedded server when the link goes through memory. Why not bulk:
+// a pipe in memory has no buffer, so a stream of bytes is slower through it than
+// through a socket. With TLS it is the other way round.
+func (e *Engine) inProcess(kind Kind) nats.InProcessConnProvider {
+	s := e.Server()
+	if s == nil || kind == Bulk && s.url() != "" && e.cfg.Keys == "" {
+		return nil
+	}
+	return s.nats
+}
+
+// identityOptions are what every connection of the node has: its name, the limits,
+// and who it is.
+func (e *Engine) identityOptions(ctx context.Context, kind Kind) []nats.Option {
+	opts := []nats.Option{
+		nats.Name(e.connectionName(kind)),
+		nats.CustomInboxPrefix(e.Subjects.Inbox),
+		// Why: the default keeps what was published while disconnected and sends
+		// it later. A late call is worse than an error at once.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(serverPing),
+		nats.MaxPingsOutstanding(serverPings),
+		nats.DrainTimeout(drainTimeout),
+	}
+	if at, ok := ctx.Deadline(); ok {
+		opts = append(opts, nats.Timeout(max(time.Until(at), time.Millisecond)))
+	}
+	cfg := &e.cfg
+	switch {
+	case cfg.Keys != "":
+		opts = append(opts, nats.UserJWT(
+			func() (string, error) { return e.identity().Statement, nil },
+			func(nonce []byte) ([]byte, error) { return e.identity().Sign(nonce) },
+		))
+		if !e.local(kind) {
+			opts = append(opts, nats.Secure(keys.ClientTLS(e.identity)))
+		}
+	case cfg.Credentials != "":
+		opts = append(opts, nats.UserCredentials(cfg.Credentials))
+	case cfg.NKey != "":
+		opts = append(opts, func(o *nats.Options) error {
+			nkey, err := nats.NkeyOptionFromSeed(cfg.NKey)
+			if err != nil {
+				return badConfig("NKey: %w", err)
+			}
+			return nkey(o)
+		})
+	case cfg.User != "":
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
+	}
+	if cfg.TLS != nil && !e.local(kind) {
+		opts = append(opts, nats.Secure(withMinimum(cfg.TLS)))
+	}
+	return opts
+}
+
+func (e *Engine) local(kind Kind) bool { return e.inProcess(kind) != nil }
+
+func withMinimum(c *tls.Config) *tls.Config {
+	c = c.Clone()
+	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+	return c
+}
+
+// connectionName is what the server calls the connection in its notices. The node
+// lives as long as its control connection: only that one has the plain name.
+func (e *Engine) connectionName(kind Kind) string {
+	name := fmt.Sprintf("%s#%x", e.cfg.Node, e.cfg.Number)
+	if kind == Control {
+		return name
+	}
+	return name + "/" + string(kind)
+}
+
+// reconnectDelay is how long to wait after all servers were tried in vain. Why
+// random: after an outage all nodes come back at once.
+func reconnectDelay(attempts int) time.Duration {
+	d := min(reconnectFirst<<min(attempts, 10), reconnectMost)
+	return d/2 + rand.N(d/2)
+}
+
+// connectError says what to do about a first connection that failed.
+func connectError(urls string, err error) error {
+	switch text := err.Error(); {
+	case refused(err):
+		return fmt.Errorf("%w: %s: %w; are the keys of this cluster, not revoked and not expired?", ErrDenied, urls, err)
+	case strings.Contains(text, "tls:"), strings.Contains(text, "x509:"), errors.Is(err, nats.ErrTLS):
+		return fmt.Errorf("%w: %s: %w; check both certificates: of this cluster, not expired, made for that host", ErrDenied, urls, err)
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return fmt.Errorf("%w: %s: %w; one side uses TLS and keys and the other does not", ErrDenied, urls, err)
+	}
+	return fmt.Errorf("%w: connecting to %s: %w; is it running, and may this node use it?", ErrDisconnected, urls, err)
+}
+
+// refused reports whether the server does not accept the node's keys.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked)
+}
+
+// handlers tell every event of a connection. Those of a connection that has been
+// replaced are of no interest.
+func (e *Engine) handlers(l *Link, c *connection) []nats.Option {
+	mine := func() bool { now := l.current(); return now == nil || now == c }
+	return []nats.Option{
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if mine() && !e.closing.Load() {
+				e.lost(l.kind, err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			if mine() {
+				e.back(l.kind, nc)
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if e.quiet.reconnect.allow(time.Now()) {
+				e.log.Warn("reconnecting to NATS failed; it goes on trying", "connection", l.kind, "error", err)
+			}
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+		nats.LameDuckModeHandler(func(*nats.Conn) { e.log.Info("the NATS server is shutting down; moving to another one") }),
+		nats.DiscoveredServersHandler(func(nc *nats.Conn) { e.log.Debug("NATS servers discovered", "urls", nc.DiscoveredServers()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { e.connectionError(l.kind, sub, err) }),
+	}
+}
+
+var deniedSubject = regexp.MustCompile(`"(\S+)"`)
+
+// connectionError handles what NATS says outside of any call. A refused publish is
+// known from here only: Publish returned nil long before.
+func (e *Engine) connectionError(kind Kind, sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	hint := ""
+	switch {
+	case refused(err):
+		hint = "are the keys of this node revoked or expired? It goes on trying, also with new keys in its folder"
+	case errors.Is(err, nats.ErrPermissionViolation):
+		if m := deniedSubject.FindStringSubmatch(err.Error()); m != nil {
+			subject = m[1]
+		}
+		if kind == Notices {
+			e.log.Debug("NATS does not let this node hear who goes", "error", err)
+			return
+		}
+		if e.cfg.Events.Denied != nil {
+			e.cfg.Events.Denied(subject)
+		}
+	case errors.Is(err, nats.ErrSlowConsumer):
+		if e.cfg.Events.Slow != nil {
+			e.cfg.Events.Slow(subject)
+		}
+	}
+	if e.quiet.errors.allow(time.Now()) {
+		e.log.Error("NATS reports an error", "connection", kind, "error", err, "subject", subject, "hint", hint)
+	}
+}

@@ -1,0 +1,208 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/subject"
+	"github.com/loopmesh/loopmesh/cluster/keys"
+)
+
+// Engine is a node's place at NATS: its server, if it has one, and its three
+// connections. Open makes one; close it. All methods are safe from any goroutine.
+type Engine struct {
+	Subjects *subject.Space // the node's own; does not change
+	Grants   keys.Grants    // the node's rights on others; without keys nobody checks them
+
+	cfg    Config
+	log    hclog.Logger
+	server *embedded // nil: somebody else's
+	id     atomic.Pointer[keys.Identity]
+
+	control, bulk, notices *Link
+
+	mu        sync.Mutex
+	lastVotes Votes  // guarded by mu
+	home      string // cluster name of the first server; guarded by mu
+
+	noticed atomic.Bool // the server tells who goes
+	quiet   struct{ reconnect, errors, skew, routes seldom }
+
+	closing   atomic.Bool
+	closeOnce sync.Once
+	stop      chan struct{} // closed by Close
+	work      sync.WaitGroup
+}
+
+// Open starts the server if there is one, and connects to it. It waits for that as
+// long as ctx allows. What cannot work is refused with one of this package's errors,
+// and leaves nothing behind.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	cfg = cfg.withDefaults()
+	e := &Engine{cfg: cfg, log: cfg.Log, stop: make(chan struct{}), Grants: keys.DefaultGrants()}
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := e.loadKeys(); err != nil {
+		return nil, err
+	}
+	e.Subjects = subject.New(cfg.Cluster, cfg.Node, e.Grants.Token())
+	if err := e.start(ctx); err != nil {
+		e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// start takes the steps of Open that Close takes back.
+func (e *Engine) start(ctx context.Context) (err error) {
+	if e.cfg.embeds() {
+		if e.server, err = startServer(ctx, e); err != nil {
+			return err
+		}
+	}
+	if err := e.checkTogether(ctx); err != nil {
+		return err
+	}
+	for kind, l := range map[Kind]**Link{Control: &e.control, Bulk: &e.bulk, Notices: &e.notices} {
+		if *l, err = e.open(ctx, kind); err != nil {
+			return err
+		}
+	}
+	if err := e.checkServer(); err != nil {
+		return err
+	}
+	if err := e.listen(); err != nil {
+		return err
+	}
+	if err := e.meet(ctx); err != nil {
+		return err
+	}
+	e.warnExposed()
+	// goroutine: owner: engine; ends when Close closes e.stop
+	e.work.Go(e.run)
+	return nil
+}
+
+// Control is the connection for calls, answers and signs of life.
+func (e *Engine) Control() *Link { return e.control }
+
+// Bulk is the connection for the bytes of streams.
+func (e *Engine) Bulk() *Link { return e.bulk }
+
+// Server is the embedded server this node uses: its own or that of Beside.
+func (e *Engine) Server() *embedded {
+	if e.cfg.Beside != nil {
+		return e.cfg.Beside.Server()
+	}
+	return e.server
+}
+
+// URL is where nodes of other processes can join: the embedded server's address, ""
+// when it listens on nothing, or the address of the NATS in use.
+func (e *Engine) URL() string {
+	if s := e.Server(); s != nil {
+		return s.url()
+	}
+	return e.control.Server()
+}
+
+// Closed reports whether the server takes only nodes with keys.
+func (e *Engine) Closed() bool { return e.cfg.Keys != "" }
+
+// Insecure reports whether others than this machine reach a server without keys.
+func (e *Engine) Insecure() bool { return e.cfg.Insecure && len(e.cfg.exposed()) > 0 }
+
+func (e *Engine) isClosed() bool { return e.closing.Load() }
+
+// lost is called when a connection is gone.
+func (e *Engine) lost(kind Kind, err error) {
+	e.log.Warn("connection to NATS lost", "connection", kind, "error", err)
+	if e.cfg.Events.Lost != nil {
+		e.cfg.Events.Lost(kind, err)
+	}
+}
+
+// back is called when there is another one.
+func (e *Engine) back(kind Kind, nc *nats.Conn) {
+	e.log.Info("connected to NATS again", "connection", kind, "url", nc.ConnectedUrlRedacted())
+	if kind == Control {
+		e.noticed.Store(false) // the next server may be of another kind
+		e.checkHome(nc)
+	}
+	if e.cfg.Events.Back != nil {
+		e.cfg.Events.Back(kind)
+	}
+}
+
+// Ticks of the engine's goroutine.
+const (
+	lookRoutes = 250 * time.Millisecond
+	lookKeys   = 500 * time.Millisecond
+	reportEach = time.Second
+)
+
+// run looks at what changes without being told: the routes of the server, the key
+// folder, the time.
+func (e *Engine) run() {
+	routes, files, report, warn := e.ticker(e.server != nil && e.cfg.clustered(), lookRoutes), e.ticker(e.cfg.Keys != "", lookKeys),
+		e.ticker(e.server != nil, reportEach), e.ticker(true, warnAgain)
+	for _, t := range []*time.Ticker{routes, files, report, warn} {
+		defer t.Stop()
+	}
+	stamp := e.keyStamp()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-routes.C:
+			e.setVotes(e.votes())
+		case <-files.C:
+			if now := e.keyStamp(); now != stamp {
+				stamp = now
+				e.keysChanged()
+			}
+		case <-report.C:
+			e.sendReport(false)
+		case <-warn.C:
+			e.warnExposed()
+		}
+	}
+}
+
+// ticker is a ticker, or one that never ticks.
+func (e *Engine) ticker(wanted bool, each time.Duration) *time.Ticker {
+	t := time.NewTicker(each)
+	if !wanted {
+		t.Stop()
+	}
+	return t
+}
+
+// Close disconnects, stops the server, and waits until all of it is gone. What has
+// arrived on the connections is handled first. Closing twice is harmless. Not from
+// a handler of a message: it waits for them.
+func (e *Engine) Close() {
+	e.closeOnce.Do(func() {
+		e.closing.Store(true)
+		close(e.stop)
+		e.work.Wait()
+		for _, l := range []*Link{e.control, e.bulk, e.notices} {
+			if l != nil {
+				l.current().drain()
+			}
+		}
+		if e.server != nil {
+			e.server.stop()
+		}
+	})
+}
+
+// String names the node, for logs.
+func (e *Engine) String() string { return fmt.Sprintf("%s@%d", e.cfg.Node, e.cfg.Number) }

@@ -1,0 +1,32 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors of this package, to be tested with errors.Is.
+var (
+	// ErrConfig: a Config that cannot work.
+	ErrConfig = errors.New("bad cluster configuration")
+	// ErrDisconnected: no connection to NATS.
+	ErrDisconnected = errors.New("not connected to NATS")
+	// ErrDenied: the server does not accept the node's keys, or lets it not use a subject.
+	ErrDenied = errors.New("the NATS server refuses this node")
+	// ErrTooOld: the server lacks what a node needs.
+	ErrTooOld = errors.New("the NATS server is too old")
+	// ErrSeparate: several addresses belong to servers that are not connected.
+	ErrSeparate = errors.New("the addresses belong to separate NATS servers")
+	// ErrStore: the store folder is in use, or belongs to another node or cluster.
+	ErrStore = errors.New("the store folder cannot be used")
+	// ErrNoJetStream: JetStream is off, or this node may not use it.
+	ErrNoJetStream = errors.New("JetStream cannot be used")
+	// ErrNoQuorum: fewer than half of the voters can be reached.
+	ErrNoQuorum = errors.New("no majority of the voters")
+	// ErrClosed: the engine has been closed.
+	ErrClosed = errors.New("the node has been closed")
+)
+
+func badConfig(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
+}

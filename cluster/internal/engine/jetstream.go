@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	quorumWait  = 5 * time.Second
+	quorumLook  = 50 * time.Millisecond
+	storeMemory = 256 << 20 // of streams in memory; the default would be three quarters of the machine
+)
+
+// JetStream is for what has to survive a node. A single embedded server starts it
+// now. It waits until a majority of the voters is there, at most five seconds.
+// Errors: ErrNoJetStream with what to change, ErrNoQuorum, and ctx's.
+func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
+	if e.server != nil {
+		if err := e.startJetStream(); err != nil {
+			return nil, err
+		}
+	}
+	js, err := jetstream.New(e.control.current().nats)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoJetStream, err)
+	}
+	wait, cancel := context.WithTimeout(ctx, quorumWait)
+	defer cancel()
+	for {
+		one, done := context.WithTimeout(wait, time.Second)
+		_, err := js.AccountInfo(one)
+		done()
+		switch {
+		case err == nil:
+			return js, nil
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+			return nil, fmt.Errorf("%w: it is off on the server: give voters a StoreDir (--store), or switch it on at the external NATS", ErrNoJetStream)
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			return nil, fmt.Errorf("%w: this node's account may not use it: allow it at the NATS server", ErrNoJetStream)
+		}
+		select {
+		case <-wait.Done():
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, fmt.Errorf("%w: JetStream did not answer for %v (voters connected: %v of %d): %w", ErrNoQuorum, quorumWait, e.Votes().Connected, e.Votes().Voters, err)
+		case <-time.After(quorumLook):
+		}
+	}
+}
+
+func (e *Engine) startJetStream() error {
+	s := e.server.nats
+	if s.JetStreamEnabled() {
+		return nil
+	}
+	if e.cfg.StoreDir == "" {
+		return fmt.Errorf("%w: this node has no place for it: set StoreDir (--store)", ErrNoJetStream)
+	}
+	if e.cfg.clustered() {
+		return fmt.Errorf("%w: a voter starts it with its server", ErrNoJetStream)
+	}
+	err := s.EnableJetStream(&server.JetStreamConfig{StoreDir: e.cfg.StoreDir, SyncAlways: true, MaxMemory: storeMemory, MaxStore: -1})
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoJetStream, err)
+	}
+	return nil
+}

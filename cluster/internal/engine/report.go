@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/cluster/keys"
+)
+
+// report is what engines tell each other. A node with a server sends one every
+// second; others ask for them when they start. It lets a node find out in time what
+// would otherwise fail later: a clock that is wrong, voters with different lists,
+// a key that was revoked somewhere else, a server on the smaller side of a partition.
+type report struct {
+	Node      string   `json:"node"`
+	Routes    string   `json:"routes,omitempty"`    // list of voters, of a voter
+	Connected []string `json:"connected,omitempty"` // voters its server is connected to
+	Voters    int      `json:"voters,omitempty"`
+	Clock     int64    `json:"clock,omitempty"`   // Unix milliseconds, of a node with a server
+	Issued    int64    `json:"issued,omitempty"`  // date of the account's statement it knows
+	Revoked   int      `json:"revoked,omitempty"` // and how many keys that revokes
+	Account   string   `json:"account,omitempty"` // the statement itself, for those that know an older one
+	Ask       bool     `json:"ask,omitempty"`     // answer with a report
+}
+
+const (
+	skewLimit  = time.Second
+	skewTimes  = 3                      // reports in a row: one alone may have been held up
+	meetWait   = 300 * time.Millisecond // for the first report of another voter
+	maxReport  = 64 << 10
+	maxSpeaker = 64 // nodes whose clock is compared
+)
+
+// clocks compares the clocks of servers with this one. Guarded by mu.
+type clocks struct {
+	mu   sync.Mutex
+	away map[string]int // reports in a row that differed too much
+}
+
+// meet subscribes to the reports, asks for them, and gives another voter the chance
+// to object.
+func (e *Engine) meet(ctx context.Context) error {
+	objection := make(chan error, 1)
+	seen := &clocks{away: map[string]int{}}
+	if err := e.control.Subscribe(e.Subjects.Engines, func(m *nats.Msg) { e.reported(m, seen, objection) }); err != nil {
+		return err
+	}
+	if e.cfg.clustered() {
+		e.setVotes(e.votes())
+	}
+	e.sendReport(true)
+	if !e.cfg.clustered() {
+		return nil
+	}
+	wait := time.NewTimer(meetWait)
+	defer wait.Stop()
+	select {
+	case err := <-objection:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-wait.C:
+		return nil
+	}
+}
+
+// sendReport tells what this engine knows.
+func (e *Engine) sendReport(ask bool) {
+	r := report{Node: e.cfg.Node, Ask: ask}
+	if e.server != nil {
+		r.Clock = time.Now().UnixMilli()
+	}
+	if e.server != nil && e.cfg.clustered() {
+		v := e.Votes()
+		r.Routes, r.Connected, r.Voters = e.cfg.routeList(), v.Connected, v.Voters
+	}
+	if id := e.identity(); id != nil {
+		if claims, err := id.Revocations(); err == nil {
+			r.Issued, r.Revoked = claims.IssuedAt, len(claims.Revocations)
+		}
+	}
+	e.publishReport(r)
+}
+
+func (e *Engine) publishReport(r report) {
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = e.control.Publish(e.Subjects.Engine, "", data)
+	}
+	if err != nil {
+		e.log.Debug("a report could not be sent", "error", err)
+	}
+}
+
+// reported handles a report of another engine.
+func (e *Engine) reported(m *nats.Msg, seen *clocks, objection chan<- error) {
+	from, _, ok := e.Subjects.Sender(m.Subject)
+	var r report
+	if !ok || len(m.Data) > maxReport || json.Unmarshal(m.Data, &r) != nil || r.Node != from || from == e.cfg.Node {
+		return
+	}
+	if r.Ask && e.server != nil {
+		e.sendReport(false)
+	}
+	if r.Clock != 0 {
+		e.compareClock(from, time.Until(time.UnixMilli(r.Clock)), seen)
+	}
+	e.compareRoutes(&r, objection)
+	e.compareAccount(&r)
+}
+
+// compareClock warns when the clock of a server is ahead of or behind this one. The
+// report was under way for a while, so what it says is at most too late: only a
+// difference that stays is one.
+func (e *Engine) compareClock(node string, ahead time.Duration, seen *clocks) {
+	seen.mu.Lock()
+	defer seen.mu.Unlock()
+	if ahead.Abs() <= skewLimit {
+		delete(seen.away, node)
+		return
+	}
+	if len(seen.away) < maxSpeaker {
+		seen.away[node]++
+	}
+	if seen.away[node]%(60*skewTimes) != skewTimes {
+		return
+	}
+	e.log.Warn("the clocks of two machines differ: timers for a time of day and the validity of keys depend on them; set both by NTP",
+		"server", node, "ahead", ahead.Round(time.Millisecond))
+	if e.cfg.Events.Skew != nil {
+		e.cfg.Events.Skew(node, -ahead)
+	}
+}
+
+// compareRoutes finds a voter with another list of voters. A voter that starts
+// gives up; one that runs complains. For a client the report says how many voters
+// the server it uses is connected to.
+func (e *Engine) compareRoutes(r *report, objection chan<- error) {
+	switch {
+	case r.Routes == "":
+	case e.server == nil:
+		if r.Node == e.control.current().nats.ConnectedServerName() {
+			e.setVotes(Votes{r.Voters, r.Connected})
+		}
+	case r.Routes != e.cfg.routeList():
+		err := badConfig("voter %s has other Routes (%s) than this one (%s): give every voter the same list", r.Node, r.Routes, e.cfg.routeList())
+		select {
+		case objection <- err:
+		default:
+		}
+		if e.quiet.routes.allow(time.Now()) {
+			e.log.Error(err.Error())
+		}
+	}
+}
+
+// compareAccount passes on which keys are revoked: who knows more shows the signed
+// statement, who knows less takes it.
+func (e *Engine) compareAccount(r *report) {
+	id := e.identity()
+	if id == nil {
+		return
+	}
+	if r.Account != "" {
+		e.takeAccount(r.Account)
+		return
+	}
+	claims, err := id.Revocations()
+	if err != nil || r.Issued == 0 {
+		return
+	}
+	theirs := &jwt.AccountClaims{ClaimsData: jwt.ClaimsData{IssuedAt: r.Issued}}
+	if keys.Newer(claims, theirs) && (claims.IssuedAt > r.Issued || len(claims.Revocations) > r.Revoked) {
+		e.publishReport(report{Node: e.cfg.Node, Account: id.Members})
+	}
+}
+
+// takeAccount makes a statement about the account count here, if it is signed by the
+// operator and newer than the known one: the server cuts off whose keys it revokes.
+func (e *Engine) takeAccount(text string) {
+	claims, err := e.adoptAccount(text)
+	if err != nil {
+		e.log.Warn("a statement about the account was refused", "error", err)
+	}
+	if claims == nil {
+		return
+	}
+	if err := keys.Save(e.cfg.Keys, e.cfg.Node, text); err != nil {
+		e.log.Error("the revoked keys could not be written down; they count until this node ends", "error", err)
+	}
+	if e.server != nil {
+		if err := e.server.update(text, claims); err != nil {
+			e.log.Error("the server did not take over the revoked keys", "error", err)
+			return
+		}
+	}
+	e.log.Info("keys are revoked", "how many", len(claims.Revocations))
+	e.publishReport(report{Node: e.cfg.Node, Account: text})
+}
+
+// adoptAccount puts a newer statement into the identity; nil when it is not newer.
+func (e *Engine) adoptAccount(text string) (*jwt.AccountClaims, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id := e.identity()
+	claims, err := id.CheckAccount(text)
+	if err != nil {
+		return nil, err
+	}
+	if known, err := id.Revocations(); err != nil || !keys.Newer(claims, known) {
+		return nil, err
+	}
+	next := *id
+	next.Members = text
+	e.id.Store(&next)
+	return claims, nil
+}
+
+// String is the report for logs.
+func (r report) String() string { return fmt.Sprintf("report of %s", r.Node) }

@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/subject"
+	"github.com/loopmesh/loopmesh/cluster/keys"
+)
+
+// embedded is a NATS server inside this process. Owned by the engine that started
+// it.
+type embedded struct {
+	nats     *server.Server
+	accounts *server.MemAccResolver // nil without keys
+	log      *serverLog
+	unlock   func() error // lets the store folder go; nil without one
+}
+
+const (
+	embeddedReady = 10 * time.Second
+	readyLook     = 100 * time.Millisecond
+	handshakeTime = 5 // seconds a client or a route may take for TLS and for proving who it is
+)
+
+// startServer starts a server that listens on nothing, or as cfg says.
+func startServer(ctx context.Context, e *Engine) (*embedded, error) {
+	s := &embedded{log: &serverLog{log: e.log.Named("nats")}}
+	opts, err := serverOptions(&e.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if e.cfg.Keys != "" {
+		if err := s.closeToStrangers(opts, e.identity); err != nil {
+			return nil, err
+		}
+	}
+	if e.cfg.StoreDir != "" {
+		if s.unlock, err = takeStore(&e.cfg); err != nil {
+			return nil, err
+		}
+	}
+	if s.nats, err = server.NewServer(opts); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	s.nats.SetLoggerV2(s.log, e.log.IsTrace(), false, false)
+	s.nats.Start()
+	if err = s.ready(ctx); err == nil && e.cfg.Keys == "" {
+		err = s.shareNotices()
+	}
+	if err != nil {
+		s.stop()
+		return nil, err
+	}
+	s.log.started.Store(true)
+	return s, nil
+}
+
+// serverOptions sets explicitly what nats-server would otherwise decide against
+// a node's interest: signals (it would take SIGTERM and exit), the address
+// (0.0.0.0) and the store (one folder in the temporary directory for everybody).
+func serverOptions(cfg *Config) (*server.Options, error) {
+	host, port, err := cfg.listenAddress()
+	if err != nil {
+		return nil, err
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	o := &server.Options{
+		ServerName:             cfg.Node,
+		Host:                   host,
+		Port:                   port,
+		DontListen:             cfg.Listen == "",
+		NoSigs:                 true,
+		NoLog:                  true,
+		DisableJetStreamBanner: true,
+		StoreDir:               cfg.StoreDir,
+		SyncAlways:             true,
+		MaxPayload:             int32(cfg.MaxPayload),
+		PingInterval:           serverPing,
+		MaxPingsOut:            serverPings,
+		AuthTimeout:            handshakeTime,
+		TLSTimeout:             handshakeTime,
+		LameDuckDuration:       200 * time.Millisecond,
+		LameDuckGracePeriod:    100 * time.Millisecond,
+	}
+	if cfg.Voter {
+		o.JetStream = cfg.StoreDir != ""
+	}
+	if cfg.clustered() {
+		return o, routeOptions(cfg, o)
+	}
+	return o, nil
+}
+
+// routeOptions make the server one of several. Why the pings: by default a voter
+// that hangs is found out after minutes.
+func routeOptions(cfg *Config, o *server.Options) (err error) {
+	own, err := cfg.ownRoute()
+	if err != nil {
+		return err
+	}
+	host, port, _ := hostPort(own)
+	o.Cluster = server.ClusterOpts{
+		Name: cfg.Cluster, Host: host, Port: port, Advertise: own,
+		PoolSize: 3, PingInterval: serverPing, MaxPingsOut: serverPings, TLSTimeout: handshakeTime, AuthTimeout: handshakeTime,
+	}
+	// Clients are told the address others know this voter by, not all of the machine.
+	if _, clients, _ := cfg.listenAddress(); clients != 0 {
+		o.ClientAdvertise = net.JoinHostPort(host, strconv.Itoa(clients))
+	}
+	o.Routes, err = cfg.routeURLs()
+	return err
+}
+
+// closeToStrangers makes the server take nodes of this cluster only.
+func (s *embedded) closeToStrangers(o *server.Options, current func() *keys.Identity) error {
+	id := current()
+	op, err := jwt.DecodeOperatorClaims(id.Operator)
+	if err != nil {
+		return fmt.Errorf("keys: operator: %w", err)
+	}
+	s.accounts = &server.MemAccResolver{}
+	for name, text := range map[string]string{op.SystemAccount: id.System, id.Account: id.Members} {
+		if err := s.accounts.Store(name, text); err != nil {
+			return fmt.Errorf("keys: accounts: %w", err)
+		}
+	}
+	o.TrustedOperators = []*jwt.OperatorClaims{op}
+	o.SystemAccount = op.SystemAccount
+	o.AccountResolver = s.accounts
+	o.TLSConfig, o.TLSVerify = keys.ServerTLS(current), true
+	if o.Cluster.Name != "" {
+		o.Cluster.TLSConfig = keys.RouteTLS(current)
+	}
+	return nil
+}
+
+// shareNotices lets the clients of a server without keys hear when one of them
+// comes or goes. Why an import: notices belong to the system account; a client of
+// that account could read and command much more than this.
+func (s *embedded) shareNotices() error {
+	system, clients := s.nats.SystemAccount(), s.nats.GlobalAccount()
+	for _, what := range []string{"CONNECT", "DISCONNECT"} {
+		notices := subject.Notices(clients.Name, what)
+		if err := system.AddStreamExport(notices, []*server.Account{clients}); err != nil {
+			return fmt.Errorf("embedded NATS server: sharing its notices: %w", err)
+		}
+		if err := clients.AddStreamImport(system, notices, ""); err != nil {
+			return fmt.Errorf("embedded NATS server: sharing its notices: %w", err)
+		}
+	}
+	return nil
+}
+
+// ready waits until the server listens.
+func (s *embedded) ready(ctx context.Context) error {
+	limit := embeddedReady
+	if at, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(at))
+	}
+	for end := time.Now().Add(limit); !s.nats.ReadyForConnections(readyLook); {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		// Why look: the server only logs that its port is taken and stays unready.
+		if text := s.log.fatal.Load(); text != nil {
+			return fmt.Errorf("embedded NATS server: %s", *text)
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("embedded NATS server was not ready after %v: is the machine overloaded?", limit)
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// update makes a statement about the nodes' account count: clients whose keys it
+// revokes are cut off at once.
+func (s *embedded) update(text string, claims *jwt.AccountClaims) error {
+	if err := s.accounts.Store(claims.Subject, text); err != nil {
+		return err
+	}
+	account, err := s.nats.LookupAccount(claims.Subject)
+	if err != nil {
+		return err
+	}
+	s.nats.UpdateAccountClaims(account, claims)
+	return nil
+}
+
+// url is where other processes connect to; "" when nothing listens.
+func (s *embedded) url() string {
+	if s == nil || s.nats.Addr() == nil {
+		return ""
+	}
+	return s.nats.ClientURL()
+}
+
+// localURL is where this process reaches the listener.
+func (s *embedded) localURL() string {
+	host, port, _ := net.SplitHostPort(s.nats.Addr().String())
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = loopback
+	}
+	return "nats://" + net.JoinHostPort(host, port)
+}
+
+// stop ends the server and waits until all of it is gone.
+func (s *embedded) stop() {
+	if s.nats != nil {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+	}
+	if s.unlock != nil {
+		_ = s.unlock() // the descriptor is closed either way
+	}
+}

@@ -1,0 +1,326 @@
+package engine
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/cluster/keys"
+)
+
+// voters opens v1, v2 and v3, with the keys in dir unless it is "".
+func voters(t testing.TB, dir string) ([]*Engine, []Config) {
+	t.Helper()
+	routes := freePorts(t, 3)
+	var all []*Engine
+	var cfgs []Config
+	for i := range routes {
+		cfg := Config{
+			Node: fmt.Sprintf("v%d", i+1), Voter: true, Routes: routes, RouteListen: routes[i], Listen: "127.0.0.1:0",
+			StoreDir: filepath.Join(t.TempDir(), "store"), Keys: dir,
+		}
+		all, cfgs = append(all, opened(t, cfg)), append(cfgs, cfg)
+	}
+	for _, e := range all {
+		until(t, "all voters are connected", func() bool { return len(e.Votes().Connected) == 3 })
+	}
+	return all, cfgs
+}
+
+func addresses(all []*Engine) (out []string) {
+	for _, e := range all {
+		out = append(out, at(e))
+	}
+	return out
+}
+
+func TestThreeVotersAreOneCluster(t *testing.T) {
+	all, cfgs := voters(t, "")
+	client := opened(t, Config{Node: "c", Join: addresses(all)})
+	arrived := inbox(t, client)
+	for _, v := range all {
+		hears(t, v, "c", arrived)
+	}
+	// Voters that do not start at the same moment need up to nine seconds to elect.
+	until(t, "JetStream has a leader", func() bool { _, err := client.JetStream(testCtx(t)); return err == nil })
+	until(t, "the client knows the voters", func() bool { return len(client.Votes().Connected) == 3 && client.Votes().Voters == 3 })
+
+	t.Run("one of them goes and comes back", func(t *testing.T) {
+		all[0].Close()
+		hears(t, all[2], "c", arrived)
+		until(t, "the others notice", func() bool { return slices.Equal(all[1].Votes().Connected, []string{"v2", "v3"}) })
+		if !all[1].Votes().Majority() {
+			t.Error("two of three are a majority")
+		}
+		again := opened(t, cfgs[0])
+		until(t, "it is back", func() bool { return len(again.Votes().Connected) == 3 })
+		hears(t, again, "c", arrived)
+	})
+	t.Run("without the others it knows that it is alone", func(t *testing.T) {
+		all[1].Close()
+		all[2].Close()
+		lonely := opened(t, Config{Node: "v3", Voter: true, Routes: freePorts(t, 3), RouteListen: "", Listen: "127.0.0.1:0", StoreDir: t.TempDir()}.withOwn(2))
+		if lonely.Votes().Majority() || lonely.Votes().Voters != 3 {
+			t.Error(lonely.Votes())
+		}
+		begin := time.Now()
+		_, err := lonely.JetStream(testCtx(t))
+		wantIs(t, err, ErrNoQuorum)
+		if took := time.Since(begin); took > 2*quorumWait {
+			t.Error("it took", took)
+		}
+	})
+}
+
+// withOwn makes one of the routes the node's own.
+func (c Config) withOwn(i int) Config { c.RouteListen = c.Routes[i]; return c }
+
+func TestTheVoterIsFoundAmongTheRoutes(t *testing.T) {
+	for _, c := range []struct {
+		node   string
+		routes []string
+		want   string
+	}{
+		{"n2", []string{"n1.lan:6222", "n2.lan:6222", "n3.lan:6222"}, "n2.lan:6222"},
+		{"x", []string{"198.51.100.1:6222", "127.0.0.1:6222", "198.51.100.3:6222"}, "127.0.0.1:6222"},
+		{"x", []string{"198.51.100.1:6222", "198.51.100.2:6222", "198.51.100.3:6222"}, ""},
+		{"x", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, ""},
+	} {
+		cfg := Config{Node: c.node, Voter: true, Routes: c.routes}
+		if own, err := cfg.ownRoute(); own != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%v: %q, %v", c.routes, own, err)
+		}
+	}
+}
+
+func TestAVoterWithAnotherListIsRefused(t *testing.T) {
+	all, _ := voters(t, "")
+	routes := append(slices.Clone(all[0].cfg.Routes[:2]), freePorts(t, 1)[0])
+	_, err := attempt(t, Config{Node: "v4", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0"})
+	wantIs(t, err, ErrConfig, "other Routes", routes[2])
+}
+
+func TestARoutePortThatIsTakenIsSaidSo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	routes := append(freePorts(t, 2), l.Addr().String())
+	_, err = attempt(t, Config{Node: "v3", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0"})
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAClientMovesToAnotherVoterSoon(t *testing.T) {
+	all, _ := voters(t, "")
+	back := make(chan time.Time, 10)
+	lost := make(chan time.Time, 10)
+	client := opened(t, Config{Node: "c", Join: addresses(all), Events: Events{
+		Lost: func(k Kind, _ error) {
+			if k == Control {
+				lost <- time.Now()
+			}
+		},
+		Back: func(k Kind) {
+			if k == Control {
+				back <- time.Now()
+			}
+		},
+	}})
+	home := client.Control().current().nats.ConnectedServerName()
+	var other *Engine
+	for _, v := range all {
+		if v.cfg.Node == home {
+			defer v.Close()
+			v.Server().nats.Shutdown()
+			continue
+		}
+		other = v
+	}
+	begin := receive(t, "the loss", lost)
+	t.Logf("back after %v", receive(t, "the next connection", back).Sub(begin))
+	hears(t, client, other.cfg.Node, inbox(t, other))
+}
+
+func TestClosedVoters(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := keys.Init(dir, "shop",
+		keys.Node{Name: "v1", Voter: true}, keys.Node{Name: "v2", Voter: true}, keys.Node{Name: "v3", Voter: true},
+		keys.Node{Name: "c"}, keys.Node{Name: "bad"}); err != nil {
+		t.Fatal(err)
+	}
+	all, _ := voters(t, dir)
+	gone := make(chan string, 10)
+	client := opened(t, Config{Node: "c", Join: addresses(all[:2]), Keys: dir, Events: Events{Gone: func(node string, _ uint64) { gone <- node }}})
+	arrived := inbox(t, client)
+	for _, v := range all {
+		hears(t, v, "c", arrived)
+	}
+	bad := opened(t, Config{Node: "bad", Join: addresses(all[2:]), Keys: dir})
+	hears(t, bad, "c", arrived)
+	t.Run("a key that is revoked at one machine is refused everywhere", func(t *testing.T) {
+		if n, err := keys.Revoke(dir, "bad", false); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		begin := time.Now()
+		if node := receive(t, "its end", gone); node != "bad" {
+			t.Errorf("%s is gone", node)
+		}
+		t.Logf("cut off after %v", time.Since(begin))
+		until(t, "it notices", func() bool { return !bad.Control().Connected() })
+		for _, v := range all {
+			_, err := attempt(t, Config{Node: "bad", Join: []string{at(v)}, Keys: dir})
+			wantIs(t, err, ErrDenied, "revoked")
+		}
+		hears(t, client, "v1", inbox(t, all[0]))
+	})
+	t.Run("a node that is no voter cannot connect as one", func(t *testing.T) {
+		routes := append(slices.Clone(all[0].cfg.Routes[:2]), freePorts(t, 1)[0])
+		_, err := attempt(t, Config{Node: "c", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0", Keys: dir})
+		wantIs(t, err, ErrConfig, "not those of a voter")
+		// One that does not check itself.
+		if err := keys.Add(dir, keys.Node{Name: "w", Voter: true}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := attempt(t, Config{Node: "w", Cluster: "bank", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0", Keys: dir}); err == nil {
+			t.Error("keys of another cluster are taken")
+		}
+	})
+}
+
+// TestRevocationReachesAVoterThatHasAnotherFolder: only one machine has the new
+// file; the voters tell each other.
+func TestRevocationReachesAVoterThatHasAnotherFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := keys.Init(dir, "shop", keys.Node{Name: "a"}, keys.Node{Name: "b"}, keys.Node{Name: "bad"}); err != nil {
+		t.Fatal(err)
+	}
+	apart := filepath.Join(t.TempDir(), "b")
+	copyDir(t, filepath.Join(dir, "nodes", "b"), apart)
+	b := opened(t, Config{Node: "b", Listen: "127.0.0.1:0", Keys: apart})
+	a := opened(t, Config{Node: "a", Join: []string{at(b)}, Keys: dir})
+	bad := opened(t, Config{Node: "bad", Join: []string{at(b)}, Keys: dir})
+	if _, err := keys.Revoke(dir, "bad", false); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the server cuts it off", func() bool { return !bad.Control().Connected() })
+	if !a.Control().Connected() {
+		t.Error("another node is cut off as well")
+	}
+	b.Close() // and it knows when it starts again
+	again := opened(t, Config{Node: "b", Listen: "127.0.0.1:0", Keys: apart})
+	_, err := attempt(t, Config{Node: "bad", Join: []string{at(again)}, Keys: dir})
+	wantIs(t, err, ErrDenied)
+}
+
+func TestNewKeysAreTakenWithoutLosingAMessage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	if err := keys.Init(dir, "shop", keys.Node{Name: "a"}, keys.Node{Name: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	a := opened(t, Config{Node: "a", Listen: "127.0.0.1:0", Keys: dir})
+	lost := make(chan error, 10)
+	b := opened(t, Config{Node: "b", Join: []string{at(a)}, Keys: dir, Events: Events{Lost: func(_ Kind, err error) { lost <- err }}})
+	fromB, fromA := inbox(t, a), inbox(t, b)
+	stop, done, failed, ctx := make(chan struct{}), make(chan int, 2), make(chan error, 2), testCtx(t)
+	send := func(from *Engine, to string) {
+		n := 0
+		for ; ; n++ {
+			select {
+			case <-stop:
+				done <- n
+				return
+			default:
+			}
+			if err := from.Control().Publish(from.Subjects.To(to), "", fmt.Append(nil, n)); err != nil {
+				failed <- err
+				done <- n
+				return
+			}
+			if n%50 == 0 { // not faster than they are read
+				if _, err := from.Control().Ask(ctx); err != nil {
+					failed <- err
+					done <- n
+					return
+				}
+			}
+		}
+	}
+	go send(a, "b")
+	go send(b, "a")
+	old := b.identity().Statement
+	before := [3]*connection{a.control.current(), b.control.current(), b.bulk.current()}
+	for _, name := range []string{"a", "b"} {
+		if err := keys.Rotate(dir, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "both have moved", func() bool {
+		return a.control.current() != before[0] && b.control.current() != before[1] && b.bulk.current() != before[2]
+	})
+	if b.identity().Statement == old {
+		t.Error("the old keys are in use")
+	}
+	for _, name := range []string{"a", "b"} {
+		if n, err := keys.Revoke(dir, name, true); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	until(t, "the server knows the revoked keys", func() bool {
+		c, err := a.identity().Revocations()
+		return err == nil && len(c.Revocations) == 2
+	})
+	if _, err := b.Control().Ask(testCtx(t)); err != nil {
+		t.Error("cut off with new keys:", err)
+	}
+	close(stop)
+	counts := []int{<-done, <-done}
+	if len(failed) != 0 {
+		t.Error("publishing:", <-failed)
+	}
+	for _, e := range []*Engine{a, b} { // what was published has arrived
+		if _, err := e.Control().Ask(testCtx(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	complete(t, "a from b", fromB)
+	complete(t, "b from a", fromA)
+	t.Logf("published %v", counts)
+	if len(lost) != 0 {
+		t.Error("a connection was lost:", <-lost)
+	}
+}
+
+// complete checks that the numbers are all there and in order; one that was there
+// before may come again.
+func complete(t *testing.T, what string, arrived chan *nats.Msg) {
+	t.Helper()
+	next, again := 0, 0
+	for len(arrived) > 0 {
+		m := <-arrived
+		var n int
+		if _, err := fmt.Sscan(string(m.Data), &n); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case n == next:
+			next++
+		case n < next:
+			again++
+		default:
+			t.Fatalf("%s: %d after %d", what, n, next-1)
+		}
+	}
+	if next == 0 {
+		t.Errorf("%s: nothing", what)
+	}
+	t.Logf("%s: %d, and %d twice", what, next, again)
+}
