@@ -113,7 +113,7 @@ func (id *Identity) readCredentials(raw []byte) (err error) {
 	}
 	id.Node, id.Account, id.Expires = c.Name, c.Issuer, time.Unix(c.Expires, 0)
 	for _, allowed := range c.Pub.Allow {
-		if i := strings.LastIndexByte(allowed, '.'); i >= 0 && strings.Contains(allowed, ".to.*.") {
+		if i := strings.LastIndexByte(allowed, '.'); i >= 0 && strings.Contains(allowed, ".to.*.*.") {
 			id.Grants = FromToken(allowed[i+1:])
 		}
 	}

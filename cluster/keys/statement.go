@@ -81,7 +81,7 @@ func credentials(cluster string, n Node, account *signer, now time.Time) (file [
 	c.Name = n.Name
 	c.Expires = now.Add(n.valid()).Unix()
 	c.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard, jwt.ConnectionTypeInProcess)
-	s := subject.New(cluster, n.Name, grants.Token())
+	s := subject.New(cluster, n.Name, 0, grants.Token())
 	c.Pub.Allow.Add(s.Publish()...)
 	c.Sub.Allow.Add(s.Subscribe()...)
 	text, err := c.Encode(account.pair)

@@ -101,7 +101,7 @@ func raw(t testing.TB, server *Engine, dir, name string) (*nats.Conn, *subject.S
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	return nc, subject.New("shop", name, id.Grants.Token()), denied
+	return nc, subject.New("shop", name, 0, id.Grants.Token()), denied
 }
 
 func TestTheServerRefusesAForgedSender(t *testing.T) {
@@ -122,16 +122,16 @@ func TestTheServerRefusesAForgedSender(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	asB := subject.New("shop", "b", own.To("a")[len(own.To("a"))-1:])
+	asB := subject.New("shop", "b", 0, "d")
 	admin, err := keys.ParseGrants([]string{"admin", "call:*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	forged := []string{
-		asB.To("a"), asB.BulkTo("a"), asB.Alive, asB.Engine, // in the name of b
-		subject.New("shop", "c", admin.Token()).To("a"), // with more rights than c has
-		b.Subjects.Reply + "7",                          // NATS's own answer
-		"other.to.a.c.d", "shop.to.a", "$SYS.REQ.SERVER.PING", subject.Notices(a.identity().Account, "DISCONNECT"),
+		asB.To("a", 0), asB.BulkTo("a", 0), asB.Alive, asB.Engine, // in the name of b
+		subject.New("shop", "c", 0, admin.Token()).To("a", 0), // with more rights than c has
+		b.Subjects.Reply + "7",                                // NATS's own answer
+		"other.to.a.0.c.d", "shop.to.a", asB.Name("a"), "$SYS.REQ.SERVER.PING", subject.Notices(a.identity().Account, "DISCONNECT"),
 		"$JS.API.STREAM.DELETE.X", "_INBOX.x",
 	}
 	for _, s := range forged {
@@ -141,7 +141,7 @@ func TestTheServerRefusesAForgedSender(t *testing.T) {
 	}
 	names := 12_000
 	for i := range names {
-		if err := nc.Publish(subject.New("shop", "n"+strings.Repeat("x", i%50)+string(rune('a'+i%26)), "d").Alive, []byte("x")); err != nil {
+		if err := nc.Publish(subject.New("shop", "n"+strings.Repeat("x", i%50)+string(rune('a'+i%26)), 0, "d").Alive, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,7 +153,7 @@ func TestTheServerRefusesAForgedSender(t *testing.T) {
 		t.Errorf("%d forged messages arrive", n)
 	}
 	// Its own name it may use.
-	for _, s := range []string{own.To("a"), own.BulkTo("a"), own.Alive} {
+	for _, s := range []string{own.To("a", 0), own.BulkTo("a", 0), own.Alive} {
 		if err := nc.Publish(s, []byte("x")); err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := e.loadKeys(); err != nil {
 		return nil, err
 	}
-	e.Subjects = subject.New(cfg.Cluster, cfg.Node, e.Grants.Token())
+	e.Subjects = subject.New(cfg.Cluster, cfg.Node, cfg.Number, e.Grants.Token())
 	if err := e.start(ctx); err != nil {
 		e.Close()
 		return nil, err

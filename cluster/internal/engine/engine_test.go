@@ -156,7 +156,7 @@ func inbox(t testing.TB, e *Engine) chan *nats.Msg {
 
 func publish(t testing.TB, from *Engine, to, text string) {
 	t.Helper()
-	if err := from.Control().Publish(from.Subjects.To(to), "", []byte(text)); err != nil {
+	if err := from.Control().Publish(from.Subjects.To(to, 0), "", []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -168,7 +168,7 @@ func hears(t testing.TB, from *Engine, to string, arrived <-chan *nats.Msg) *nat
 	defer tick.Stop()
 	limit := time.After(patience)
 	for {
-		_ = from.Control().Publish(from.Subjects.To(to), "", []byte("hello")) // it may be between two servers
+		_ = from.Control().Publish(from.Subjects.To(to, 0), "", []byte("hello")) // it may be between two servers
 		select {
 		case m := <-arrived:
 			return m
@@ -243,7 +243,7 @@ func TestANodeIsToldWhenItIsCutOff(t *testing.T) {
 	three("the loss", lost)
 	_, err := b.Control().Ask(testCtx(t))
 	wantIs(t, err, ErrDisconnected)
-	wantIs(t, b.Control().Publish(b.Subjects.To("x"), "", nil), ErrDisconnected)
+	wantIs(t, b.Control().Publish(b.Subjects.To("x", 0), "", nil), ErrDisconnected)
 	again := opened(t, Config{Node: "a", Listen: address})
 	three("the next connection", back)
 	hears(t, again, "b", inbox(t, b))
@@ -253,7 +253,7 @@ func TestAClosedLinkSaysSo(t *testing.T) {
 	a := opened(t, Config{Node: "a"})
 	a.Close()
 	a.Close()
-	wantIs(t, a.Control().Publish(a.Subjects.To("x"), "", nil), ErrClosed)
+	wantIs(t, a.Control().Publish(a.Subjects.To("x", 0), "", nil), ErrClosed)
 	_, err := attempt(t, Config{Node: "b", Beside: a})
 	wantIs(t, err, ErrConfig, "closed")
 }

@@ -240,7 +240,7 @@ func TestNewKeysAreTakenWithoutLosingAMessage(t *testing.T) {
 				return
 			default:
 			}
-			if err := from.Control().Publish(from.Subjects.To(to), "", fmt.Append(nil, n)); err != nil {
+			if err := from.Control().Publish(from.Subjects.To(to, 0), "", fmt.Append(nil, n)); err != nil {
 				failed <- err
 				done <- n
 				return

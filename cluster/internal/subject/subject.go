@@ -5,18 +5,25 @@
 // node publish only under subjects that end in its own name and its own rights,
 // so whoever receives a message can believe both:
 //
-//	<cluster>.to.<receiver>.<sender>.<rights>    frames: calls, answers, messages, watches
-//	<cluster>.bulk.<receiver>.<sender>.<rights>  bytes of streams, on a connection of their own
-//	<cluster>.members.<sender>                   signs of life, read by every node
-//	<cluster>.to.<node>.<node>.r.<token>         NATS's own answer "nobody is there"
-//	<cluster>.inbox.<node>.<token>               answers to requests of a node that starts
-//	<cluster>.engine.<sender>                    servers to each other and to their clients
+//	<cluster>.to.<receiver>.<life>.<sender>.<rights>    frames: calls, answers, messages, watches
+//	<cluster>.bulk.<receiver>.<life>.<sender>.<rights>  bytes of streams, on a connection of their own
+//	<cluster>.to.<node>.<life>.<node>.r.<token>         NATS's own answer "nobody is there"
+//	<cluster>.members.<sender>                          signs of life, read by every node
+//	<cluster>.name.<node>.<sender>                      who has this name?
+//	<cluster>.inbox.<node>.<token>                      answers to requests of a node that starts
+//	<cluster>.engine.<sender>                           servers to each other and to their clients
+//
+// A life is the receiver's incarnation in decimal, so that two processes of one
+// name cannot both get a message; 0 is for whoever has the name.
 //
 // Without keys the server does not know who publishes. The layout is the same,
 // and nobody may believe it.
 package subject
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Space is the subjects of one cluster as one node uses them. Its fields do not
 // change.
@@ -31,51 +38,61 @@ type Space struct {
 	Inbox   string // prefix of the answers to requests, without a dot at its end
 	Engines string // pattern of what servers say
 	Engine  string // where this node's engine speaks
+	Names   string // pattern of questions who has this node's name
 }
 
-// New makes the subjects of a node. rights is one token, see package keys.
-func New(cluster, node, rights string) *Space {
+// New makes the subjects of a node and its incarnation. rights is one token, see
+// package keys.
+func New(cluster, node string, number uint64, rights string) *Space {
 	own := cluster + ".to." + node
+	life := own + "." + strconv.FormatUint(number, 10)
 	return &Space{
 		cluster: cluster, node: node, rights: rights,
-		Frames: own + ".>", Bulk: cluster + ".bulk." + node + ".>",
+		Frames: own + ".>", Bulk: cluster + ".bulk." + node + ".>", Names: cluster + ".name." + node + ".*",
 		Members: cluster + ".members.*", Alive: cluster + ".members." + node,
-		Reply: own + "." + node + ".r.", Inbox: cluster + ".inbox." + node,
+		Reply: life + "." + node + ".r.", Inbox: cluster + ".inbox." + node,
 		Engines: cluster + ".engine.*", Engine: cluster + ".engine." + node,
 	}
 }
 
-// To is where frames for a node go.
-func (s *Space) To(node string) string { return s.join(".to.", node) }
+// To is where frames for a life of a node go; 0 is for whoever has the name.
+func (s *Space) To(node string, number uint64) string {
+	return s.join(".to.", node, strconv.FormatUint(number, 10))
+}
 
-// BulkTo is where bytes for a node go.
-func (s *Space) BulkTo(node string) string { return s.join(".bulk.", node) }
+// BulkTo is where bytes for a life of a node go.
+func (s *Space) BulkTo(node string, number uint64) string {
+	return s.join(".bulk.", node, strconv.FormatUint(number, 10))
+}
 
-func (s *Space) join(kind, node string) string {
+// Name is where to ask who has a name.
+func (s *Space) Name(node string) string { return s.cluster + ".name." + node + "." + s.node }
+
+func (s *Space) join(kind, node, life string) string {
 	var b strings.Builder
-	b.Grow(len(s.cluster) + len(kind) + len(node) + len(s.node) + len(s.rights) + 2)
-	for _, part := range []string{s.cluster, kind, node, ".", s.node, ".", s.rights} {
+	b.Grow(len(s.cluster) + len(kind) + len(node) + len(life) + len(s.node) + len(s.rights) + 3)
+	for _, part := range []string{s.cluster, kind, node, ".", life, ".", s.node, ".", s.rights} {
 		b.WriteString(part)
 	}
 	return b.String()
 }
 
-// Publish are the patterns a node may publish to.
+// Publish are the patterns a node may publish to, whatever its incarnation.
 func (s *Space) Publish() []string {
-	return []string{s.To("*"), s.BulkTo("*"), s.Alive, s.Engine, s.cluster + ".inbox.>"}
+	return []string{s.join(".to.", "*", "*"), s.join(".bulk.", "*", "*"), s.Alive, s.Engine, s.Name("*"), s.cluster + ".inbox.>"}
 }
 
 // Subscribe are the patterns a node may subscribe to. The last two are the
 // server's notices of clients that come and go.
 func (s *Space) Subscribe() []string {
-	return []string{s.Frames, s.Bulk, s.Members, s.Engines, s.Inbox + ".>", Notices("*", "CONNECT"), Notices("*", "DISCONNECT")}
+	return []string{s.Frames, s.Bulk, s.Members, s.Engines, s.Names, s.Inbox + ".>", Notices("*", "CONNECT"), Notices("*", "DISCONNECT")}
 }
 
 // Notices is where a server tells that a client of an account has come (CONNECT)
 // or gone (DISCONNECT).
 func Notices(account, what string) string { return "$SYS.ACCOUNT." + account + "." + what }
 
-// Sender splits a subject of Frames, Bulk, Members or Engines. rights is "" where
+// Sender splits a subject of Frames, Bulk, Members, Names or Engines. rights is "" where
 // the subject has none. ok is false for everything else, also for an answer of
 // NATS, see Token.
 func (s *Space) Sender(subject string) (name, rights string, ok bool) {
@@ -87,7 +104,11 @@ func (s *Space) Sender(subject string) (name, rights string, ok bool) {
 	switch kind {
 	case "members", "engine":
 		return rest, "", rest != "" && !strings.Contains(rest, ".")
+	case "name":
+		_, name, _ = strings.Cut(rest, ".")
+		return name, "", name != "" && !strings.Contains(name, ".")
 	case "to", "bulk":
+		_, rest, _ = strings.Cut(rest, ".")
 		_, rest, _ = strings.Cut(rest, ".")
 		name, rights, _ = strings.Cut(rest, ".")
 		return name, rights, name != "" && rights != "" && !strings.Contains(rights, ".")

@@ -25,26 +25,26 @@ func may(patterns []string, subject string) bool {
 }
 
 func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
-	n1, n2 := New("c", "n1", "d"), New("c", "n2", "d")
-	for _, s := range []string{n1.To("n2"), n1.To("n1"), n1.BulkTo("n2"), n1.Alive, n1.Engine, n2.Inbox + ".x"} {
+	n1, n2 := New("c", "n1", 7, "d"), New("c", "n2", 7, "d")
+	for _, s := range []string{n1.To("n2", 8), n1.To("n1", 8), n1.BulkTo("n2", 8), n1.Name("n2"), n1.Alive, n1.Engine, n2.Inbox + ".x"} {
 		if !may(n1.Publish(), s) {
 			t.Errorf("n1 cannot publish to %s", s)
 		}
 	}
 	for _, s := range []string{
-		n2.To("n1"), n2.To("n2"), n2.BulkTo("n1"), n2.Alive, n2.Engine, n1.Reply + "7", n2.Reply + "7",
-		"c.to.n2.n1.other", "c.to.n2.n1", "other.to.n2.n1.d", "$SYS.ACCOUNT.A.DISCONNECT", "$JS.API.INFO",
+		n2.To("n1", 8), n2.To("n2", 8), n2.BulkTo("n1", 8), n2.Name("n1"), n2.Alive, n2.Engine, n1.Reply + "7", n2.Reply + "7",
+		"c.to.n2.8.n1.other", "c.to.n2.8.n1", "other.to.n2.8.n1.d", "$SYS.ACCOUNT.A.DISCONNECT", "$JS.API.INFO",
 	} {
 		if may(n1.Publish(), s) {
 			t.Errorf("n1 can publish to %s", s)
 		}
 	}
-	for _, s := range []string{n2.To("n1"), n1.Reply + "7", n2.BulkTo("n1"), n2.Alive, n2.Engine, n1.Inbox + ".x", Notices("A", "CONNECT")} {
+	for _, s := range []string{n2.To("n1", 8), n1.Reply + "7", n2.BulkTo("n1", 8), n2.Name("n1"), n2.Alive, n2.Engine, n1.Inbox + ".x", Notices("A", "CONNECT")} {
 		if !may(n1.Subscribe(), s) {
 			t.Errorf("n1 does not hear %s", s)
 		}
 	}
-	for _, s := range []string{n1.To("n2"), n1.BulkTo("n2"), n2.Reply + "7", n2.Inbox + ".x", "$SYS.SERVER.X.STATSZ"} {
+	for _, s := range []string{n1.To("n2", 8), n1.BulkTo("n2", 8), n2.Reply + "7", n2.Inbox + ".x", "$SYS.SERVER.X.STATSZ"} {
 		if may(n1.Subscribe(), s) {
 			t.Errorf("n1 hears %s", s)
 		}
@@ -52,15 +52,15 @@ func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
 }
 
 func TestTheSenderIsReadFromTheSubject(t *testing.T) {
-	n1, n2 := New("c", "n1", "d"), New("c", "n2", "e")
+	n1, n2 := New("c", "n1", 7, "d"), New("c", "n2", 7, "e")
 	for subject, want := range map[string][2]string{
-		n2.To("n1"): {"n2", "e"}, n2.BulkTo("n1"): {"n2", "e"}, n2.Alive: {"n2", ""}, n2.Engine: {"n2", ""},
+		n2.To("n1", 8): {"n2", "e"}, n2.BulkTo("n1", 8): {"n2", "e"}, n2.Name("n1"): {"n2", ""}, n2.Alive: {"n2", ""}, n2.Engine: {"n2", ""},
 	} {
 		if name, rights, ok := n1.Sender(subject); !ok || name != want[0] || rights != want[1] {
 			t.Errorf("%s: got %q, %q, %v", subject, name, rights, ok)
 		}
 	}
-	for _, subject := range []string{"", "c", "c.to", "c.to.n1", "c.to.n1.n2", n1.Reply + "7", "c.members", "c.members.a.b", "d.members.n2", "c.other.n1.n2.d", "c.to.n1.n2.d.x"} {
+	for _, subject := range []string{"", "c", "c.to", "c.to.n1", "c.to.n1.8.n2", n1.Reply + "7", "c.members", "c.members.a.b", "d.members.n2", "c.other.n1.8.n2.d", "c.to.n1.8.n2.d.x", "c.name.n1", "c.name.n1.a.b"} {
 		if name, _, ok := n1.Sender(subject); ok {
 			t.Errorf("%s is of %s", subject, name)
 		}
@@ -68,14 +68,14 @@ func TestTheSenderIsReadFromTheSubject(t *testing.T) {
 	if token, ok := n1.Token(n1.Reply + "p-7"); !ok || token != "p-7" {
 		t.Errorf("got %q, %v", token, ok)
 	}
-	if _, ok := n1.Token(n2.To("n1")); ok {
+	if _, ok := n1.Token(n2.To("n1", 8)); ok {
 		t.Error("a frame is no answer of NATS")
 	}
 }
 
 func FuzzSender(f *testing.F) {
-	s := New("c", "n1", "d")
-	f.Add("c.to.n1.n2.d")
+	s := New("c", "n1", 7, "d")
+	f.Add("c.to.n1.8.n2.d")
 	f.Fuzz(func(t *testing.T, subject string) {
 		if name, rights, ok := s.Sender(subject); ok && (name == "" || strings.Contains(name+rights, ".")) {
 			t.Errorf("%q gives %q, %q", subject, name, rights)
