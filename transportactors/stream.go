@@ -10,9 +10,12 @@ import (
 
 // Stream is a connection for code that waits: an io.ReadWriteCloser bound to
 // the task it was made for, so that bufio, encoding/json and net/http's readers
-// work on it. Its methods are for that task (With gives it to another) and wait
-// by suspending it; they end early when the task is cancelled.
-// asyncio: StreamReader and StreamWriter in one.
+// work on it. Its methods wait by suspending that task, and end early when the task
+// is cancelled. A call of another task is loopnode.ErrWrongGoroutine: With gives
+// that one a stream of its own, so that one task reads and another one writes. Now
+// and then a call that need not wait lets one turn of the loop pass, so that a quick
+// peer does not keep the loop for itself. asyncio: StreamReader and StreamWriter in
+// one.
 type Stream struct {
 	ctx context.Context
 	*streamProtocol
@@ -52,7 +55,8 @@ func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream
 	}, network, address, opts...)
 }
 
-// With is the same stream for another task, or with a ctx that ends earlier.
+// With is the same stream for the task of ctx, which may be another task, or the
+// same one with a ctx that ends earlier.
 func (s *Stream) With(ctx context.Context) *Stream { return &Stream{ctx, s.streamProtocol} }
 
 // Transport is the transport under the stream.
@@ -62,27 +66,54 @@ func (s *Stream) Transport() Transport { return s.t }
 // Close; otherwise the reason of the loss, or what ended the wait.
 // loopnode.ErrBusy while another task reads.
 func (s *Stream) Read(p []byte) (int, error) {
-	if s.reader != nil {
-		return 0, fmt.Errorf("%w: another task reads from this stream", loopnode.ErrBusy)
+	if err := s.beginRead(); err != nil {
+		return 0, err
 	}
-	for len(s.unread) == 0 && len(p) > 0 {
-		if err := s.inputError(); err != nil {
+	if len(p) > 0 && len(s.unread) == 0 {
+		if err := s.waitUnread(0); err != nil {
 			return 0, err
+		}
+	}
+	n := s.take(p)
+	s.spent.add(n)
+	return n, nil
+}
+
+// beginRead is begin for a call that reads: one task at a time does.
+func (s *Stream) beginRead() error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	if s.reader != nil {
+		return fmt.Errorf("%w: another task reads from this stream", loopnode.ErrBusy)
+	}
+	return nil
+}
+
+// waitUnread waits until more than seen bytes are unread.
+func (s *Stream) waitUnread(seen int) error {
+	for len(s.unread) <= seen {
+		if err := s.inputError(); err != nil {
+			return err
 		}
 		s.reader = loopnode.NewFuture[struct{}](s.loop)
 		_, err := s.reader.Await(s.ctx)
-		s.reader = nil
+		s.reader, s.spent = nil, spent{}
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return s.take(p), nil
+	return nil
 }
 
 // Write writes all of p, then waits while the peer is slow. After an error the
 // bytes may be sent in part. Errors: ErrClosed, ErrWriteEOF, the reason of the
 // loss, what ended the wait.
 func (s *Stream) Write(p []byte) (int, error) {
+	if err := s.begin(); err != nil {
+		return 0, err
+	}
+	s.spent.add(len(p))
 	if err := s.t.Write(p); err != nil {
 		if s.reason != nil {
 			return 0, s.reason
@@ -94,7 +125,11 @@ func (s *Stream) Write(p []byte) (int, error) {
 
 // Drain waits until the peer has taken enough for more to be written.
 func (s *Stream) Drain() error {
+	if err := s.ownTask(); err != nil {
+		return err
+	}
 	for s.paused && !s.lost {
+		s.spent = spent{}
 		if err := s.drainers.Wait(s.ctx, s.loop); err != nil {
 			return err
 		}
@@ -122,6 +157,9 @@ func (s *Stream) Close() error {
 // WaitClosed waits until the connection has ended and returns why: nil after
 // Close. It does not close.
 func (s *Stream) WaitClosed() error {
+	if err := s.ownTask(); err != nil {
+		return err
+	}
 	for !s.lost {
 		if err := s.enders.Wait(s.ctx, s.loop); err != nil {
 			return err

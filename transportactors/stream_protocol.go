@@ -24,6 +24,7 @@ type streamProtocol struct {
 	lost    bool
 	reason  error
 
+	spent    spent // since the task last waited
 	reader   *loopnode.Future[struct{}]
 	drainers base.Waiters
 	enders   base.Waiters
