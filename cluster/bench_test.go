@@ -28,12 +28,10 @@ func benchmarkCall(b *testing.B, change func(*Config)) {
 	nodes := group(b, 2, change, func(c *Config) { c.Heartbeat, c.DeadAfter = time.Second, 3*time.Second })
 	newLoop(b, nodes[1], "io-0")
 	far, ctx, call := refTo(b, nodes[0], "n2/io-0"), context.Background(), add.Via(nodes[0])
-	sub, err := nodes[1].conn.Subscribe("raw", func(m *nats.Msg) { _ = m.Respond(m.Data) })
-	if err != nil {
+	if err := nodes[1].engine.Control().Subscribe("raw", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
 		b.Fatal(err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
-	if err := nodes[1].conn.Flush(); err != nil {
+	if _, err := nodes[1].engine.Control().Ask(ctx); err != nil {
 		b.Fatal(err)
 	}
 	payload := []byte(`{"A":1,"B":2}`)
@@ -45,7 +43,7 @@ func benchmarkCall(b *testing.B, change func(*Config)) {
 			b.Fatal(err)
 		}
 		between := time.Now()
-		if _, err := nodes[0].conn.Request("raw", payload, patience); err != nil {
+		if _, err := nodes[0].engine.Control().Request(ctx, "raw", payload); err != nil {
 			b.Fatal(err)
 		}
 		ours, raw = append(ours, between.Sub(begin)), append(raw, time.Since(between))
@@ -90,7 +88,7 @@ func BenchmarkCallSoon(b *testing.B) {
 		}
 		sent++
 		for sent-nodes[1].Stats().CastsIn > 100_000 {
-			if err := nodes[0].conn.Flush(); err != nil {
+			if _, err := nodes[0].engine.Control().Ask(context.Background()); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,45 +1,81 @@
 package cluster
 
 import (
+	"crypto/tls"
 	"fmt"
-	"net"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/cluster/internal/broker"
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/keys"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 // Config describes a node. The zero value works: a NATS server inside the
 // process that listens on nothing, and a node with a random name.
 type Config struct {
-	// Name is the node's stable name, unique in the cluster; default "node-" and a
-	// random number. Letters, digits, - and _.
+	// Name is the node's stable name, unique in the cluster; default the one in Keys,
+	// else "node-" and a random number. Letters, digits, - and _.
 	Name string
-	// Cluster keeps clusters on one NATS apart; default "loopmesh".
+	// Cluster keeps clusters on one NATS apart; default the one in Keys, else
+	// "loopmesh". With Keys it is a NATS account of its own.
 	Cluster string
-	// URL is an external NATS to use instead of an embedded one.
+
+	// URL is an external NATS to use instead of an embedded one: one address or
+	// several of one NATS cluster, separated by commas.
 	URL string
 	// Join are addresses (host:port) of other nodes' embedded servers; the node is
-	// then a client of them and embeds nothing.
+	// then a client of them and embeds nothing. Give all voters: it connects to
+	// another one when its own is gone. Addresses of servers that are not connected
+	// to each other are refused.
 	Join []string
 	// Beside makes the node use the embedded server of another node in this
 	// process, through memory.
 	Beside *Node
+
 	// Listen is where the embedded server takes clients (host:port, port 0 for any);
-	// default: nowhere. Without a host it is the loopback address.
+	// default: nowhere. Without a host it is the loopback address. Beyond loopback it
+	// takes Keys, or Insecure.
 	Listen string
+	// Voter makes the embedded server one of Routes: one NATS cluster of 3 or 5
+	// servers, which goes on while more than half of them live.
+	Voter bool
+	// Routes are the addresses (host:port) at which the voters reach each other, this
+	// one included: 1, 3 or 5, the same on every voter.
+	Routes []string
+	// RouteListen is which of Routes is this node; default: the one whose host is the
+	// node's name, or an address of this machine.
+	RouteListen string
+	// StoreDir is the folder for what has to survive the node (JetStream). One node
+	// per folder: a second one is refused, and so is one of another name or cluster.
+	// A voter starts JetStream with its server, another node when something needs it.
+	StoreDir string
+
+	// Keys is a key folder of this node, made by package keys ('loopmesh keys init').
+	// A server with keys takes only nodes of its cluster, and lets each send in its
+	// own name only. New keys in the folder are used without a restart.
+	Keys string
+	// Insecure allows Listen and Routes beyond loopback without Keys: whoever reaches
+	// the port can do everything, in every name. It is warned about every hour.
+	Insecure bool
+	// Allow are the rights of every other node on this one where there are no keys,
+	// see keys.Grants; default: call:*, timer:*, write, and admin as long as only this
+	// machine reaches the server.
+	Allow []string
+
 	// Credentials is a NATS credentials file for URL and Join.
 	Credentials string
-	// StoreDir is the folder of the embedded JetStream; default: no JetStream.
-	// One node per folder; a second one is refused.
-	StoreDir string
+	// NKey is a file with the seed of an nkey, for URL.
+	NKey string
+	// User and Password are for URL.
+	User, Password string
+	// TLS is for URL and Join, with a certificate of the node where the server wants
+	// one; default: as the URL says (tls://).
+	TLS *tls.Config
+
 	// Logger gets everything; default hclog.Default named "cluster".
 	Logger hclog.Logger
 
@@ -72,6 +108,27 @@ const (
 	maxHeartbeat       = time.Hour
 	maxPayloadLimit    = 8 << 20 // what nats-server advises as the most
 )
+
+// withKeys takes what Config leaves open from the key folder. It also refuses a name
+// made up at random where the name has to be the same at the next start.
+func (c Config) withKeys() (Config, error) {
+	if c.Keys != "" {
+		id, err := keys.Load(c.Keys, c.Name)
+		if err != nil {
+			return c, badConfig("Keys: %w", err)
+		}
+		if c.Name == "" {
+			c.Name = id.Node
+		}
+		if c.Cluster == "" {
+			c.Cluster = id.Cluster
+		}
+	}
+	if c.Name == "" && (c.Voter || c.StoreDir != "") {
+		return c, badConfig("Voter and StoreDir need a Name: it has to be the same at the next start")
+	}
+	return c, nil
+}
 
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
@@ -111,10 +168,6 @@ func (c Config) validate() error {
 		return badConfig("Name is %q: use up to %d letters, digits, - and _", c.Name, wire.MaxNode)
 	case !wire.ValidName(c.Cluster):
 		return badConfig("Cluster is %q: use up to %d letters, digits, - and _", c.Cluster, wire.MaxNode)
-	case c.sources() > 1:
-		return badConfig("URL, Join and Beside exclude each other: set one, or none for an embedded server")
-	case c.sources() == 1 && (c.Listen != "" || c.StoreDir != ""):
-		return badConfig("Listen and StoreDir belong to an embedded server, but URL, Join or Beside is set: remove one side")
 	case c.Beside != nil && c.Beside.link.Closing():
 		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.name)
 	case c.Heartbeat > maxHeartbeat:
@@ -126,85 +179,25 @@ func (c Config) validate() error {
 	case c.MaxPayload > maxPayloadLimit:
 		return badConfig("MaxPayload is %d: the most is %d, larger data needs a stream", c.MaxPayload, maxPayloadLimit)
 	}
-	if err := c.checkAddresses(); err != nil {
-		return err
-	}
-	_, _, err := c.listenAddress()
-	return err
-}
-
-// checkAddresses refuses addresses and files that cannot be used.
-func (c Config) checkAddresses() error {
-	if c.URL != "" {
-		if err := broker.CheckURLs("URL", c.URL); err != nil {
-			return err
-		}
-	}
-	if len(c.Join) > 0 {
-		if err := broker.CheckURLs("Join", c.urls()); err != nil {
-			return err
-		}
-	}
-	if c.Credentials != "" {
-		if _, err := os.Stat(c.Credentials); err != nil {
-			return badConfig("Credentials: %w", err)
-		}
-	}
 	return nil
 }
 
-// server is the configuration of the embedded server.
-func (c Config) server() broker.ServerConfig {
-	host, port, _ := c.listenAddress() // validate has read it
-	return broker.ServerConfig{
-		Name: c.Name, Listen: c.Listen != "", Host: host, Port: port,
-		StoreDir: c.StoreDir, MaxFrame: c.MaxPayload + wire.Overhead,
+// engine is the part of the configuration that says how to reach NATS.
+func (c Config) engine() engine.Config {
+	e := engine.Config{
+		Node: c.Name, Cluster: c.Cluster, URL: c.URL, Join: c.Join,
+		Listen: c.Listen, Voter: c.Voter, Routes: c.Routes, RouteListen: c.RouteListen, StoreDir: c.StoreDir,
+		Keys: c.Keys, Insecure: c.Insecure, Allow: c.Allow,
+		Credentials: c.Credentials, NKey: c.NKey, User: c.User, Password: c.Password, TLS: c.TLS,
+		MaxPayload: c.MaxPayload + wire.Overhead,
 	}
+	if c.Beside != nil {
+		e.Beside = c.Beside.engine
+	}
+	return e
 }
 
-// sources counts the fields that say where NATS is.
-func (c Config) sources() int {
-	n := 0
-	for _, set := range []bool{c.URL != "", len(c.Join) > 0, c.Beside != nil} {
-		if set {
-			n++
-		}
-	}
-	return n
-}
-
-// listenAddress splits Listen. Nothing listens beyond loopback unless the host
-// says so.
-func (c Config) listenAddress() (host string, port int, err error) {
-	if c.Listen == "" {
-		return "", 0, nil
-	}
-	host, text, err := net.SplitHostPort(c.Listen)
-	if err == nil {
-		port, err = strconv.Atoi(text)
-	}
-	if err != nil || port < 0 || port > 65535 {
-		return "", 0, badConfig("Listen is %q: use host:port, for example 127.0.0.1:4222", c.Listen)
-	}
-	if host == "" {
-		host = "127.0.0.1"
-	}
-	return host, port, nil
-}
-
-// urls is where the client connects to; empty for an embedded server.
-func (c Config) urls() string {
-	if c.URL != "" {
-		return c.URL
-	}
-	seeds := make([]string, len(c.Join))
-	for i, s := range c.Join {
-		if !strings.Contains(s, "://") {
-			s = "nats://" + s
-		}
-		seeds[i] = s
-	}
-	return strings.Join(seeds, ",")
-}
+// embeds reports whether the node uses an embedded server of this process.
+func (c Config) embeds() bool { return c.URL == "" && len(c.Join) == 0 }
 
 func badConfig(format string, args ...any) error { return fault.Config(format, args...) }

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/subject"
+	"github.com/loopmesh/loopmesh/cluster/keys"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -39,7 +41,7 @@ func natsServer(t testing.TB, port int) (*server.Server, int) {
 // rawClient is a connection to a node's embedded server that is no node.
 func rawClient(t testing.TB, n *Node) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect("", n.server.Option())
+	nc, err := nats.Connect("", nats.InProcessServer(n.engine.InProcess()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,14 +56,16 @@ func publish(t testing.TB, nc *nats.Conn, subject string, f *wire.Frame) {
 	}
 }
 
-// subjectOf begins the subjects of a node, in the cluster of n.
-func subjectOf(n *Node, node string) string { return n.cfg.Cluster + ".n." + node }
+// toNode is where a frame of from to node goes, in the cluster of n.
+func toNode(n *Node, node, from string) string {
+	return subject.New(n.cfg.Cluster, from, 0, keys.DefaultGrants().Token()).To(node, 0)
+}
 
 // die ends a node the way a killed process does: its connection is gone and it
 // says nothing.
 func die(n *Node) {
 	n.link.Shut() // what it would log and fail is not of interest
-	n.conn.Close()
+	n.engine.Abort()
 }
 
 func watchInto(t testing.TB, n *Node, address string) chan Terminated {
@@ -134,10 +138,10 @@ func TestASilentNodeIsGivenUp(t *testing.T) {
 	// A hung process still holds its connection: NATS takes the frames that are
 	// sent to it, and it says nothing.
 	hung := rawClient(t, n)
-	if _, err := hung.Subscribe(subjectOf(n, "hung")+".>", func(*nats.Msg) {}); err != nil {
+	if _, err := hung.Subscribe("loopmesh.to.hung.>", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, hung, "loopmesh.members", &wire.Frame{Kind: wire.Hello, From: "hung", FromNumber: 5})
+	publish(t, hung, "loopmesh.members.hung", &wire.Frame{Kind: wire.Hello, From: "hung", FromNumber: 5})
 	if err := n.WaitMembers(testCtx(t), 2); err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +308,7 @@ func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 		(&wire.Frame{Kind: wire.Hello, From: "n7", FromNumber: 1}).Append(nil),
 	}
 	for _, b := range bad {
-		for _, subject := range []string{subjectOf(nodes[1], "n2") + ".in", subjectOf(nodes[1], "n2") + ".r.7", "loopmesh.members"} {
+		for _, subject := range []string{toNode(nodes[1], "n2", "n1"), nodes[1].engine.Subjects.Reply + "7", "loopmesh.members.n7"} {
 			if err := nc.Publish(subject, b); err != nil {
 				t.Fatal(err)
 			}
@@ -315,7 +319,7 @@ func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 		{Kind: wire.Result, ID: 77}, {Kind: wire.Error, ID: 78, Code: 999}, {Kind: wire.Terminated, ID: 5, From: "n1", FromNumber: 9},
 		{Kind: wire.Unwatch, ID: 5, From: "n1", FromNumber: 9}, {Kind: wire.Error, ID: nodes[1].number, Code: wire.NameTaken},
 	} {
-		if err := nc.Publish(subjectOf(nodes[1], "n2")+".in", f.Append(nil)); err != nil {
+		if err := nc.Publish(toNode(nodes[1], "n2", "n1"), f.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -460,7 +464,7 @@ func TestACallToANodeThatLeftUnseenEnds(t *testing.T) {
 	n := group(t, 1)[0]
 	nc := rawClient(t, n)
 	arrived := make(chan struct{}, 1)
-	if _, err := nc.Subscribe(subjectOf(n, "ghost")+".in", func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
+	if _, err := nc.Subscribe("loopmesh.to.ghost.>", func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {

@@ -21,13 +21,13 @@ func FuzzReceive(f *testing.F) {
 		f.Add(uint8(2), frame.Append(nil))
 	}
 	f.Add(uint8(1), []byte{})
-	base := subjectOf(n, "target")
 	handle, members := n.link.Receiver(), n.link.BroadcastReceiver()
-	subjects := []string{base + ".in", base + ".r.1", base + ".r.p-1-x", base + ".r.w-x", base + ".r.xzz"}
+	reply := n.engine.Subjects.Reply
+	subjects := []string{toNode(n, "target", "x"), reply + "1", reply + "p-1-x", reply + "w-x", reply + "xzz"}
 	f.Fuzz(func(t *testing.T, where uint8, b []byte) {
 		before := n.Stats().FramesIn
 		if where%8 == 7 {
-			members(&nats.Msg{Subject: "loopmesh.members", Data: b})
+			members(&nats.Msg{Subject: "loopmesh.members.x", Data: b})
 		} else {
 			handle(&nats.Msg{Subject: subjects[int(where)%len(subjects)], Data: b, Header: nats.Header{"Status": {"503"}}})
 		}

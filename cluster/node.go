@@ -4,14 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/nats-io/nats.go"
 
-	"github.com/loopmesh/loopmesh/cluster/internal/broker"
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -23,14 +22,12 @@ type Node struct {
 	name   string
 	number uint64 // incarnation
 	log    hclog.Logger
-	server *broker.Server // nil: somebody else's
-	conn   *nats.Conn
+	engine *engine.Engine
 
-	closeOnce  sync.Once
-	stop       chan struct{} // closed by Close
-	closed     chan struct{} // closed when Close is done
-	connClosed chan struct{} // closed by nats.go when the connection is gone for good
-	work       sync.WaitGroup
+	closeOnce sync.Once
+	stop      chan struct{} // closed by Close
+	closed    chan struct{} // closed when Close is done
+	work      sync.WaitGroup
 }
 
 // randomNumber draws a number that is not zero.
@@ -49,13 +46,17 @@ func randomNumber() uint64 {
 // bounds that wait and is not kept. Errors: ErrConfig, ErrNameTaken, and what
 // NATS says when it cannot be reached.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
+	cfg, err := cfg.withKeys()
+	if err != nil {
+		return nil, err
+	}
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	n := &Node{
 		cfg: cfg, name: cfg.Name, number: randomNumber(), log: cfg.Logger.With("node", cfg.Name),
-		stop: make(chan struct{}), closed: make(chan struct{}), connClosed: make(chan struct{}),
+		stop: make(chan struct{}), closed: make(chan struct{}),
 	}
 	sys, err := adopt(cfg.Actors, n.log)
 	if err == nil {
@@ -81,62 +82,36 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 
 // join takes the steps that make the node addressable.
 func (n *Node) join(ctx context.Context) (err error) {
-	if n.cfg.sources() == 0 {
-		if n.server, err = broker.Start(ctx, n.cfg.server(), n.log); err != nil {
-			return err
-		}
-	}
-	if n.conn, err = broker.Connect(ctx, n.connection()); err != nil {
+	cfg := n.cfg.engine()
+	cfg.Number, cfg.Log, cfg.Events = n.number, n.log, n.connectionEvents()
+	if n.engine, err = engine.Open(ctx, cfg); err != nil {
 		return err
 	}
 	// NATS cuts the connection of a client that sends more than the server takes.
-	most := n.conn.MaxPayload()
-	if int64(n.cfg.MaxPayload) > most {
+	if most := n.engine.Control().MaxPayload(); int64(n.cfg.MaxPayload) > most {
 		return badConfig("MaxPayload is %d but the NATS server takes messages of %d: lower it or raise max_payload there", n.cfg.MaxPayload, most)
 	}
-	n.link.Open(n.conn, int(most))
-	return n.members.Claim(ctx, n.subscriptions(broker.Notices))
+	n.link.Open(n.engine)
+	n.members.Disconnected(n.engine.Noticed())
+	return n.members.Claim(ctx)
 }
 
-// connection says how to connect, and what to do with the events of the
-// connection.
-func (n *Node) connection() broker.ConnConfig {
-	shared := n.sharedServer()
-	n.members.Disconnected(shared != nil)
-	return broker.ConnConfig{
-		// The server says this name when the connection is gone.
-		Name: fmt.Sprintf("%s#%x", n.name, n.number),
-		URL:  n.cfg.urls(), Credentials: n.cfg.Credentials, Server: shared, Log: n.log,
-		Disconnected: func(err error) {
-			if !n.link.Closing() {
-				n.log.Warn("connection to NATS lost", "error", err)
-				n.disconnected(n.sharedServer() != nil)
+// connectionEvents say what to do with what the engine tells. The engine logs it.
+func (n *Node) connectionEvents() engine.Events {
+	return engine.Events{
+		Lost: func(kind engine.Kind, _ error) {
+			if kind == engine.Control && !n.link.Closing() {
+				n.disconnected(n.cfg.embeds())
 			}
 		},
-		Reconnected: func() {
-			n.log.Info("connected to NATS again", "url", n.conn.ConnectedUrlRedacted())
-			n.reconnected()
+		Back: func(kind engine.Kind) {
+			if kind == engine.Control {
+				n.reconnected()
+			}
 		},
-		Closed: func() { close(n.connClosed) },
-		Failed: n.connectionFailed,
-	}
-}
-
-// connectionFailed logs and counts what NATS reports.
-func (n *Node) connectionFailed(sub *nats.Subscription, err error) {
-	subject := ""
-	if sub != nil {
-		subject = sub.Subject
-	}
-	switch {
-	case errors.Is(err, nats.ErrSlowConsumer):
-		n.slow.Add(1)
-	case broker.NoticesRefused(err):
-		n.log.Debug("NATS does not let this node hear who goes; it asks others instead", "error", err)
-		return
-	}
-	if ok, more := n.natsErrors.Allow(); ok {
-		n.log.Error("NATS reports an error", "error", err, "subject", subject, "kept_back", more)
+		Gone:   func(node string, number uint64) { n.members.Noticed(node, number) },
+		Denied: n.subjectDenied,
+		Slow:   func(string) { n.slow.Add(1) },
 	}
 }
 
@@ -144,22 +119,9 @@ func (n *Node) connectionFailed(sub *nats.Subscription, err error) {
 func (n *Node) abandon() {
 	n.link.Shut()
 	n.releaseActors()
-	n.disconnect()
-	if n.server != nil {
-		n.server.Stop()
+	if n.engine != nil {
+		n.engine.Close()
 	}
-}
-
-func (n *Node) disconnect() {
-	if n.conn == nil {
-		return
-	}
-	// Why drain: what was sent here before the server knew that we leave gets an
-	// answer; a plain close would drop it, and its caller would wait in vain.
-	if n.conn.Drain() != nil {
-		n.conn.Close()
-	}
-	<-n.connClosed
 }
 
 // Name is the node's name.
@@ -170,12 +132,7 @@ func (n *Node) Incarnation() uint64 { return n.number }
 
 // URL is where nodes of other processes can join (Config.Join, Config.URL): the
 // embedded server's address, "" when it listens on nothing, or the NATS in use.
-func (n *Node) URL() string {
-	if s := n.sharedServer(); s != nil {
-		return s.URL()
-	}
-	return n.conn.ConnectedUrlRedacted()
-}
+func (n *Node) URL() string { return n.engine.URL() }
 
 // Stop takes no new calls, waits until those that run here have ended or ctx has,
 // and closes the node. It returns ctx's error when calls were cut off.
@@ -210,24 +167,22 @@ func (n *Node) Close() {
 		n.watches.End()
 		n.work.Wait()
 		n.watches.Clear()
-		if n.conn.IsConnected() {
-			_ = n.conn.FlushTimeout(broker.DrainLimit) // a server that hangs must not hold up a close
-		}
-		n.disconnect()
-		if n.server != nil {
-			n.server.Stop()
-		}
+		n.flush()
+		n.engine.Close()
 		close(n.closed)
 	})
 	<-n.closed
 }
 
-// sharedServer is the embedded server to reach through memory.
-func (n *Node) sharedServer() *broker.Server {
-	if n.cfg.Beside != nil {
-		return n.cfg.Beside.sharedServer()
-	}
-	return n.server
+// flushLimit bounds the last word of a node: a server that hangs must not hold up a
+// close.
+const flushLimit = 500 * time.Millisecond
+
+// flush waits until NATS has what the node sent last.
+func (n *Node) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	_ = n.link.Flush(ctx) // the node ends either way
 }
 
 // running are the nodes of this process, oldest first: a call from code that

@@ -95,7 +95,7 @@ func TestABadFrameInABatchHurtsNoOther(t *testing.T) {
 	b = good.AppendInBatch(b)
 	b = append(b, 255, 0, 0, 0, 1) // a length that lies
 	for _, message := range [][]byte{b, wire.AppendBatch(nil)} {
-		if err := nodes[0].conn.Publish(subjectOf(nodes[1], "n2")+".in", message); err != nil {
+		if err := nodes[0].engine.Control().Publish(toNode(nodes[1], "n2", "n1"), "", message); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/calls"
@@ -35,14 +35,15 @@ type rooms struct {
 	streams  *streams.Streams
 	actors   *actors.System
 
-	slow, disconnects, reconnects counter
-	natsErrors                    ratelog.Line
+	log                                    hclog.Logger
+	refusals                               ratelog.Line
+	slow, disconnects, reconnects, refused counter
 }
 
 // makeRooms builds the parts of n in the order in which they depend on each other.
 // It starts nothing.
 func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
-	cfg, log, r := n.cfg, n.log, &rooms{actors: sys}
+	cfg, log, r := n.cfg, n.log, &rooms{actors: sys, log: n.log}
 	self := link.Self{Cluster: cfg.Cluster, Name: n.name, Number: n.number}
 	// Why random ids: an answer to an earlier incarnation must not fit a call of this one.
 	r.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: r.arrived, Broadcast: r.broadcastArrived, Unreachable: r.unreachable})
@@ -71,17 +72,15 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	switch f.Kind {
 	case wire.Result, wire.Error:
-		r.answered(f)
+		r.answered(f, in)
 		return
 	}
-	if !r.link.SenderFits(f, in.Subject) {
+	if !r.link.SenderFits(f, in) || !r.allowed(f, in) {
 		return
 	}
 	switch {
-	case f.Kind == wire.Pong, f.Kind == wire.Goodbye && !in.Answer:
+	case f.Kind == wire.Pong, f.Kind == wire.Goodbye:
 		r.members.Heard(f)
-	case in.Answer: // nothing else is an answer
-		r.link.Misplaced(f, in.Subject)
 	case f.Kind == wire.Ping:
 		r.members.Pinged(f, in)
 	case f.Kind == wire.Call:
@@ -108,18 +107,18 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 }
 
 // answered hands a Result or Error to the room that asked.
-func (r *rooms) answered(f *wire.Frame) {
-	if r.members.NameTaken(f) || r.watches.Answered(f) {
+func (r *rooms) answered(f *wire.Frame, in link.Arrival) {
+	if r.members.NameTaken(f, in) || r.watches.Answered(f, in.Sender) {
 		return
 	}
-	r.out.Answered(f)
+	r.out.Answered(f, in.Sender)
 }
 
 // broadcastArrived handles what is sent to all members.
 func (r *rooms) broadcastArrived(f *wire.Frame, in link.Arrival) {
 	switch f.Kind {
 	case wire.Hello, wire.Ping:
-		if r.link.SenderFits(f, in.Subject) {
+		if r.link.SenderFits(f, in) {
 			r.members.Heard(f)
 		}
 	default:
@@ -180,9 +179,4 @@ func (r *rooms) reconnected() {
 	r.out.Reconnected()
 	r.watches.Reconnected()
 	r.members.Kick()
-}
-
-// subscriptions are the subjects that the node hears beside its own.
-func (r *rooms) subscriptions(notices string) map[string]nats.MsgHandler {
-	return map[string]nats.MsgHandler{notices: func(m *nats.Msg) { r.members.Notice(m.Data) }}
 }

@@ -145,7 +145,7 @@ func TestAStoreFolderBelongsToOneNode(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	a.Close()
-	b := start(t, Config{Name: "b", StoreDir: dir})
+	b := start(t, Config{Name: "a", StoreDir: dir})
 	b.Close()
 }
 

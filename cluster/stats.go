@@ -27,6 +27,7 @@ type Stats struct {
 	Dropped      uint64 `json:"dropped"`       // messages NATS dropped: this node was too slow
 	Disconnects  uint64 `json:"disconnects"`   // connections to NATS lost
 	Reconnects   uint64 `json:"reconnects"`    // and won again
+	NoRight      uint64 `json:"no_right"`      // what other nodes asked for without a right to it
 	NodesDown    uint64 `json:"nodes_down"`    // members found dead
 	Conflicts    uint64 `json:"conflicts"`     // signs of another node with this node's name
 	InFlight     int    `json:"in_flight"`     // calls of this node that wait
@@ -48,6 +49,6 @@ func (n *Node) Stats() Stats {
 		TellsOut: tells.Out, TellsIn: tells.In, TellsFailed: tells.Failed,
 		NoResponders: members.NoResponders, NodesDown: members.Down, Conflicts: members.Conflicts,
 		Disconnects: n.disconnects.Load(), Reconnects: n.reconnects.Load(),
-		Members: len(n.Members()), Loops: len(n.Loops()),
+		NoRight: n.refused.Load(), Members: len(n.Members()), Loops: len(n.Loops()),
 	}
 }

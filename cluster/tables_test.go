@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/nats-io/nats.go"
 
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
@@ -74,19 +73,6 @@ func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 	}
 	badFn := &Function[chan int, int]{name: "test.lonely", via: nodes[0]}
 	wantIs(t, badFn.CallSoon(refTo(t, nodes[0], "n2/io-0"), nil), ErrBadPayload)
-}
-
-func TestErrorsOfTheConnectionAreLogged(t *testing.T) {
-	book := &notebook{}
-	n := start(t, Config{Name: "a", Logger: hclog.New(&hclog.LoggerOptions{Output: book})})
-	n.connectionFailed(&nats.Subscription{Subject: "of-a-test"}, nats.ErrSlowConsumer)
-	n.connectionFailed(nil, errors.New("permissions violation"))
-	if !book.holds("slow consumer") || !book.holds("of-a-test") || book.holds("permissions") {
-		t.Errorf("got %s", book.text.String())
-	}
-	if n.slow.Load() != 1 {
-		t.Error("the slow consumer is not counted")
-	}
 }
 
 func TestAGoodbyeIsFinal(t *testing.T) {

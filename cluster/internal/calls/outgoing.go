@@ -162,9 +162,10 @@ func (o *Outgoing) waitError(p *pending, why error) error {
 	return p.failure(fault.ErrExpired, text)
 }
 
-// Answered completes the call that a Result or Error frame answers.
-func (o *Outgoing) Answered(f *wire.Frame) {
-	p := o.table.take(f.ID)
+// Answered completes the call that a Result or Error frame answers, if it comes from
+// the node that was asked.
+func (o *Outgoing) Answered(f *wire.Frame, from string) {
+	p := o.table.takeFrom(f.ID, from)
 	switch {
 	case p == nil:
 		o.late.Add(1)
@@ -183,6 +184,15 @@ func (o *Outgoing) Unreachable(token string) {
 	}
 	p.done(answer{err: p.failure(fault.ErrUnknownNode, "nobody listens under that name")})
 	o.members.Absent(p.node)
+}
+
+// Denied ends the calls to a node to which the NATS server lets this node send
+// nothing. NATS says so behind a publish that went well.
+func (o *Outgoing) Denied(node string) {
+	denied, _ := o.table.takeWhere(func(p *pending) bool { return p.node == node })
+	for _, p := range denied {
+		p.done(answer{err: p.failure(fault.ErrRefused, "the NATS server does not let this node send to that one; check its keys")})
+	}
 }
 
 // NodeDown ends what waits for an incarnation of a node. mayReturn: it was not

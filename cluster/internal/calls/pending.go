@@ -100,6 +100,16 @@ func (t *table) take(id uint64) *pending {
 	return t.takeLocked(id)
 }
 
+// takeFrom is take of a request that went to that node.
+func (t *table) takeFrom(id uint64, node string) *pending {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.byID[id]; p == nil || p.node != node {
+		return nil
+	}
+	return t.takeLocked(id)
+}
+
 func (t *table) takeLocked(id uint64) *pending {
 	p := t.byID[id]
 	if p == nil {

@@ -188,7 +188,7 @@ func TestARefusedSubjectIsTold(t *testing.T) {
 
 func TestNoticesDoNotTellOfOtherAccounts(t *testing.T) {
 	_, a, _ := closedPair(t)
-	if a.Server().nats.GlobalAccount().NumConnections() != 0 {
+	if a.shared().nats.GlobalAccount().NumConnections() != 0 {
 		t.Error("somebody is in the account of strangers")
 	}
 }

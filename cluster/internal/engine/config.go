@@ -38,6 +38,7 @@ type Config struct {
 	Password    string      // for URL
 	TLS         *tls.Config // for URL and Join; nil: none unless the URL says tls
 	Insecure    bool        // listen beyond loopback without keys
+	Allow       []string    // rights of everybody where there are no keys, see package keys
 
 	// Pending limits of one subscription: what may wait to be looked at.
 	PendingMessages, PendingBytes int
@@ -98,6 +99,8 @@ func (c *Config) check() error {
 		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.cfg.Node)
 	case c.Keys != "" && (c.URL != "" || c.Credentials != ""):
 		return badConfig("Keys are for servers of this program: use Credentials, NKey or User for an external NATS")
+	case len(c.Allow) > 0 && c.Keys != "":
+		return badConfig("Allow is for nodes without keys, but Keys is set: their keys say what they may do")
 	case c.Insecure && c.Keys != "":
 		return badConfig("Insecure means without keys, but Keys is set: remove one")
 	case c.NKey != "" && c.Credentials != "", c.User != "" && (c.NKey != "" || c.Credentials != ""):

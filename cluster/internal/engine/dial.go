@@ -39,7 +39,7 @@ func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
 	urls := e.cfg.servers()
 	if s := e.inProcess(l.kind); s != nil {
 		opts, urls = append(opts, nats.InProcessServer(s)), nil
-	} else if s := e.Server(); s != nil {
+	} else if s := e.shared(); s != nil {
 		urls = []string{s.localURL()}
 	}
 	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
@@ -54,7 +54,7 @@ func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
 // a pipe in memory has no buffer, so a stream of bytes is slower through it than
 // through a socket. With TLS it is the other way round.
 func (e *Engine) inProcess(kind Kind) nats.InProcessConnProvider {
-	s := e.Server()
+	s := e.shared()
 	if s == nil || kind == Bulk && s.url() != "" && e.cfg.Keys == "" {
 		return nil
 	}

@@ -20,10 +20,11 @@ type Engine struct {
 	Subjects *subject.Space // the node's own; does not change
 	Grants   keys.Grants    // the node's rights on others; without keys nobody checks them
 
-	cfg    Config
-	log    hclog.Logger
-	server *embedded // nil: somebody else's
-	id     atomic.Pointer[keys.Identity]
+	cfg       Config
+	log       hclog.Logger
+	everybody keys.Grants // without keys: the rights of every sender
+	server    *embedded   // nil: somebody else's
+	id        atomic.Pointer[keys.Identity]
 
 	control, bulk, notices *Link
 
@@ -51,6 +52,10 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	if err := e.loadKeys(); err != nil {
 		return nil, err
+	}
+	var err error
+	if e.everybody, err = e.trusted(); err != nil {
+		return nil, badConfig("Allow: %w", err)
 	}
 	e.Subjects = subject.New(cfg.Cluster, cfg.Node, cfg.Number, e.Grants.Token())
 	if err := e.start(ctx); err != nil {
@@ -96,28 +101,62 @@ func (e *Engine) Control() *Link { return e.control }
 // Bulk is the connection for the bytes of streams.
 func (e *Engine) Bulk() *Link { return e.bulk }
 
-// Server is the embedded server this node uses: its own or that of Beside.
-func (e *Engine) Server() *embedded {
+// shared is the embedded server this node uses: its own or that of Beside.
+func (e *Engine) shared() *embedded {
 	if e.cfg.Beside != nil {
-		return e.cfg.Beside.Server()
+		return e.cfg.Beside.shared()
 	}
 	return e.server
+}
+
+// InProcess is the way to the embedded server through memory, for a NATS client of
+// this process; nil when the server is somebody else's.
+func (e *Engine) InProcess() nats.InProcessConnProvider {
+	if s := e.shared(); s != nil {
+		return s.nats
+	}
+	return nil
 }
 
 // URL is where nodes of other processes can join: the embedded server's address, ""
 // when it listens on nothing, or the address of the NATS in use.
 func (e *Engine) URL() string {
-	if s := e.Server(); s != nil {
+	if s := e.shared(); s != nil {
 		return s.url()
 	}
 	return e.control.Server()
 }
 
-// Closed reports whether the server takes only nodes with keys.
-func (e *Engine) Closed() bool { return e.cfg.Keys != "" }
+// Rights are those of a sender whose subject has that token. With keys the server
+// lets a node publish under its own token only. Without keys nobody can tell who
+// sends: then every sender has Config.Allow, or what trusted says.
+func (e *Engine) Rights(token string) keys.Grants {
+	if e.cfg.Keys != "" {
+		return keys.FromToken(token)
+	}
+	return e.everybody
+}
 
-// Insecure reports whether others than this machine reach a server without keys.
-func (e *Engine) Insecure() bool { return e.cfg.Insecure && len(e.cfg.exposed()) > 0 }
+// trusted are the rights of everybody where there are no keys. Who reaches a server
+// that only this machine reaches could stop the process itself, so it is an admin;
+// others are not. Starting commands takes Config.Allow.
+func (e *Engine) trusted() (keys.Grants, error) {
+	if len(e.cfg.Allow) > 0 {
+		return keys.ParseGrants(e.cfg.Allow)
+	}
+	local := len(e.cfg.exposed()) == 0
+	for _, s := range e.cfg.servers() {
+		u, err := readURL(s)
+		local = local && err == nil && isLoopback(u.Hostname())
+	}
+	if e.cfg.Beside != nil {
+		return e.cfg.Beside.everybody, nil
+	}
+	if local {
+		return keys.ParseGrants(append(keys.DefaultGrants().List(), "admin"))
+	}
+	return keys.DefaultGrants(), nil
+}
 
 func (e *Engine) isClosed() bool { return e.closing.Load() }
 
@@ -183,6 +222,15 @@ func (e *Engine) ticker(wanted bool, each time.Duration) *time.Ticker {
 		t.Stop()
 	}
 	return t
+}
+
+// Abort closes the connections at once, without handling what has arrived: a node
+// that must not go on speaks to nobody any more. Close ends the rest.
+func (e *Engine) Abort() {
+	e.closing.Store(true)
+	for _, l := range []*Link{e.control, e.bulk, e.notices} {
+		l.current().nats.Close()
+	}
 }
 
 // Close disconnects, stops the server, and waits until all of it is gone. What has

@@ -122,7 +122,7 @@ func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
 
 // at is an engine's address as another one joins it.
 func at(e *Engine) string {
-	_, port, _ := net.SplitHostPort(e.Server().nats.Addr().String())
+	_, port, _ := net.SplitHostPort(e.shared().nats.Addr().String())
 	return "127.0.0.1:" + port
 }
 
@@ -182,14 +182,14 @@ func hears(t testing.TB, from *Engine, to string, arrived <-chan *nats.Msg) *nat
 func TestAServerInMemoryListensOnNothing(t *testing.T) {
 	a := opened(t, Config{Node: "a"})
 	b := opened(t, Config{Node: "b", Beside: a})
-	if a.URL() != "" || a.Server().nats.Addr() != nil {
+	if a.URL() != "" || a.shared().nats.Addr() != nil {
 		t.Errorf("it listens on %q", a.URL())
 	}
 	m := hears(t, b, "a", inbox(t, a))
 	if from, rights, ok := a.Subjects.Sender(m.Subject); from != "b" || rights != keys.DefaultGrants().Token() || !ok {
 		t.Errorf("sender of %s: %q, %q, %v", m.Subject, from, rights, ok)
 	}
-	if a.Server().nats.JetStreamEnabled() {
+	if a.shared().nats.JetStreamEnabled() {
 		t.Error("JetStream runs, and nobody uses it")
 	}
 }
@@ -276,6 +276,8 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"--route-listen":             {Voter: true, Routes: three, Listen: "127.0.0.1:0"},
 		"for servers of this":        {Keys: "x", URL: "nats://x"},
 		"Insecure means":             {Keys: "x", Insecure: true},
+		"Allow is for":               {Keys: "x", Allow: []string{"admin"}},
+		"Allow: ":                    {Allow: []string{"fly"}},
 		"Credentials, NKey and User": {URL: "nats://x", NKey: "x", User: "u"},
 		"for an external":            {User: "u"},
 		"without a User":             {URL: "nats://x", Password: "p"},
@@ -324,7 +326,7 @@ func TestWhatMayListen(t *testing.T) {
 func TestAnOpenPortIsWarnedAbout(t *testing.T) {
 	out := &logged{}
 	e := opened(t, Config{Node: "x", Listen: "0.0.0.0:0", Insecure: true, Log: hclog.New(&hclog.LoggerOptions{Output: out})})
-	if !e.Insecure() || !strings.Contains(out.String(), "open to everybody") {
+	if e.Rights("").Admin() || !strings.Contains(out.String(), "open to everybody") {
 		t.Error(out.String())
 	}
 }
@@ -361,7 +363,7 @@ func TestAStoreFolderBelongsToOneNodeOfOneCluster(t *testing.T) {
 func TestJetStreamStartsWhenItIsNeeded(t *testing.T) {
 	a := opened(t, Config{Node: "a", StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
 	b := opened(t, Config{Node: "b", Join: []string{at(a)}})
-	if a.Server().nats.JetStreamEnabled() {
+	if a.shared().nats.JetStreamEnabled() {
 		t.Fatal("it runs, and nobody uses it")
 	}
 	_, err := b.JetStream(testCtx(t))
@@ -468,5 +470,40 @@ func TestVotes(t *testing.T) {
 	}
 	if !slices.Equal((&Config{Routes: []string{"b:1", "a:1"}}).Routes, []string{"b:1", "a:1"}) || (&Config{Routes: []string{"b:1", "a:1"}}).routeList() != "a:1,b:1" {
 		t.Error("the list is changed")
+	}
+}
+
+func TestErrorsOfAConnectionAreLoggedAndTold(t *testing.T) {
+	out, slow := &logged{}, make(chan string, 1)
+	e := opened(t, Config{Node: "a", Log: hclog.New(&hclog.LoggerOptions{Output: out}), Events: Events{Slow: func(s string) { slow <- s }}})
+	e.connectionError(Control, &nats.Subscription{Subject: "of-a-test"}, nats.ErrSlowConsumer)
+	e.connectionError(Control, nil, errors.New("another one at the same moment"))
+	if got := receive(t, "the event", slow); got != "of-a-test" {
+		t.Errorf("told of %q", got)
+	}
+	if s := out.String(); !strings.Contains(s, "slow consumer") || !strings.Contains(s, "of-a-test") || strings.Contains(s, "another one") {
+		t.Error(s)
+	}
+}
+
+func TestWithoutKeysEverybodyHasTheSameRights(t *testing.T) {
+	a := opened(t, Config{Node: "a", Listen: "127.0.0.1:0"})
+	for _, c := range []struct {
+		e    *Engine
+		want string
+	}{
+		{a, "admin,call:*,timer:*,write"},
+		{opened(t, Config{Node: "b", Beside: a}), "admin,call:*,timer:*,write"},
+		{opened(t, Config{Node: "c", Join: []string{at(a)}}), "admin,call:*,timer:*,write"},
+		{opened(t, Config{Node: "d", Allow: []string{"call:math.*"}}), "call:math.*"},
+		{opened(t, Config{Node: "e", Listen: "0.0.0.0:0", Insecure: true}), "call:*,timer:*,write"},
+	} {
+		admin, err := keys.ParseGrants([]string{"admin", "spawn:*"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.e.Rights(admin.Token()).String(); got != c.want {
+			t.Errorf("%v: %s, want %s", c.e, got, c.want)
+		}
 	}
 }

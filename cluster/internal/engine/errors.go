@@ -2,15 +2,16 @@ package engine
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 )
 
 // The errors of this package, to be tested with errors.Is.
 var (
 	// ErrConfig: a Config that cannot work.
-	ErrConfig = errors.New("bad cluster configuration")
+	ErrConfig = fault.ErrConfig
 	// ErrDisconnected: no connection to NATS.
-	ErrDisconnected = errors.New("not connected to NATS")
+	ErrDisconnected = fault.ErrDisconnected
 	// ErrDenied: the server does not accept the node's keys, or lets it not use a subject.
 	ErrDenied = errors.New("the NATS server refuses this node")
 	// ErrTooOld: the server lacks what a node needs.
@@ -27,6 +28,4 @@ var (
 	ErrClosed = errors.New("the node has been closed")
 )
 
-func badConfig(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
-}
+func badConfig(format string, args ...any) error { return fault.Config(format, args...) }

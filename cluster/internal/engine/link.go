@@ -43,8 +43,9 @@ type Link struct {
 	gate sync.RWMutex // held for reading by who publishes, for writing in step 2
 	conn *connection  // guarded by gate
 
-	mu   sync.Mutex // guards subs, and keeps Subscribe and the replacement apart
-	subs []*subscription
+	mu      sync.Mutex // guards what follows, and keeps Subscribe and the replacement apart
+	subs    []*subscription
+	dropped uint64 // by connections that were replaced
 }
 
 // connection is a nats.Conn and how far it is. Owned by its Link.
@@ -52,6 +53,7 @@ type connection struct {
 	nats   *nats.Conn
 	ready  chan struct{} // closed when messages may be handled
 	closed chan struct{} // closed by nats.go when the connection is gone for good
+	subs   []*nats.Subscription
 }
 
 // subscription is what to subscribe to again on the next connection.
@@ -126,6 +128,7 @@ func (l *Link) subscribe(c *connection, s *subscription) error {
 	if err == nil {
 		err = sub.SetPendingLimits(l.e.cfg.PendingMessages, l.e.cfg.PendingBytes)
 	}
+	c.subs = append(c.subs, sub)
 	if err != nil {
 		return fmt.Errorf("subscribing to %s: %w", s.subject, publishError(err))
 	}
@@ -155,6 +158,22 @@ func (l *Link) Server() string { return l.current().nats.ConnectedUrlRedacted() 
 // MaxPayload is what the server takes in one message.
 func (l *Link) MaxPayload() int64 { return l.current().nats.MaxPayload() }
 
+// Dropped is how many messages NATS dropped because they waited here for too long.
+func (l *Link) Dropped() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dropped + l.current().dropped()
+}
+
+func (c *connection) dropped() (sum uint64) {
+	for _, s := range c.subs {
+		if n, err := s.Dropped(); err == nil && n > 0 {
+			sum += uint64(n)
+		}
+	}
+	return sum
+}
+
 // replace moves the link to a new connection, see Link.
 func (l *Link) replace(ctx context.Context) error {
 	next, err := l.e.dial(ctx, l)
@@ -179,6 +198,7 @@ func (l *Link) replace(ctx context.Context) error {
 	_ = old.nats.FlushWithContext(ctx)
 	l.conn = next
 	l.gate.Unlock()
+	l.dropped += old.dropped()
 	old.drain()
 	close(next.ready)
 	return nil

@@ -46,4 +46,4 @@ func (e *Engine) notice(data []byte, tell func(string, uint64)) {
 
 // Noticed reports whether the server tells who goes. Where it does not, the death
 // of a node has to be found out by asking it.
-func (e *Engine) Noticed() bool { return e.Server() != nil || e.noticed.Load() }
+func (e *Engine) Noticed() bool { return e.shared() != nil || e.noticed.Load() }

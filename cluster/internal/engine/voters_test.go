@@ -140,7 +140,7 @@ func TestAClientMovesToAnotherVoterSoon(t *testing.T) {
 	for _, v := range all {
 		if v.cfg.Node == home {
 			defer v.Close()
-			v.Server().nats.Shutdown()
+			v.shared().nats.Shutdown()
 			continue
 		}
 		other = v

@@ -6,15 +6,17 @@ package link
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go"
 
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
+	"github.com/loopmesh/loopmesh/cluster/internal/subject"
+	"github.com/loopmesh/loopmesh/cluster/keys"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -37,19 +39,20 @@ type Handlers struct {
 // Arrival says how a frame came.
 type Arrival struct {
 	Subject string
-	Reply   string // where its sender expects an answer; "" for nowhere
-	Answer  bool   // it came on the reply subject
+	Reply   string      // where its sender expects an answer; "" for nowhere
+	Sender  string      // node that sent it, by the subject
+	Rights  keys.Grants // of the sender on this node
 }
 
 // Link is this node's connection as the rooms see it. Any goroutine.
 type Link struct {
 	self     Self
-	subjects subjects
+	subjects *subject.Space // set by Open
 	log      hclog.Logger
 	handlers Handlers
-	conn     *nats.Conn // set by Open, before anything is sent
+	conn     *engine.Link             // set by Open, before anything is sent
+	rights   func(string) keys.Grants // set by Open
 	maxFrame int
-	subs     []*nats.Subscription
 	outboxes outboxTable
 	ids      ids
 
@@ -71,14 +74,18 @@ type Counters struct {
 
 // New makes a Link that is not connected. log gets what cannot be returned.
 func New(self Self, log hclog.Logger, first uint64, h Handlers) *Link {
-	l := &Link{self: self, subjects: makeSubjects(self.Cluster, self.Name), log: log, handlers: h}
+	l := &Link{self: self, log: log, handlers: h}
 	l.ids.next = first
 	l.outboxes.init()
 	return l
 }
 
-// Open gives the Link its connection. Frames longer than maxFrame are refused.
-func (l *Link) Open(conn *nats.Conn, maxFrame int) { l.conn, l.maxFrame = conn, maxFrame }
+// Open gives the Link its connection. Frames longer than what the server takes are
+// refused.
+func (l *Link) Open(e *engine.Engine) {
+	l.subjects, l.conn, l.rights = e.Subjects, e.Control(), e.Rights
+	l.maxFrame = int(l.conn.MaxPayload())
+}
 
 // Self is who this node is.
 func (l *Link) Self() Self { return l.self }
@@ -115,7 +122,7 @@ func (l *Link) SetOffline(v bool) { l.offline.Store(v) }
 func (l *Link) Offline() bool { return l.offline.Load() }
 
 // Usable reports whether what others do not say is evidence: the connection is there.
-func (l *Link) Usable() bool { return !l.offline.Load() && l.conn.IsConnected() }
+func (l *Link) Usable() bool { return !l.offline.Load() && l.conn.Connected() }
 
 // Shut lets nothing more be posted, after it has sent what was.
 func (l *Link) Shut() {
@@ -129,19 +136,29 @@ func (l *Link) Closing() bool { return l.closing.Load() }
 // Send publishes f to a node, behind what was posted to it before. It does not
 // wait. Errors: ErrTooLarge, ErrDisconnected, ErrClosed.
 func (l *Link) Send(node string, f *wire.Frame) error {
-	return l.publish(l.subjects.of(node), "", f)
+	return l.publish(l.of(node), "", f)
 }
 
 // SendFor is Send for a frame whose fate matters: when nobody listens under the
 // node's name, NATS says so and Handlers.Unreachable gets the token.
 func (l *Link) SendFor(node, token string, f *wire.Frame) error {
-	return l.publish(l.subjects.of(node), l.subjects.reply+token, f)
+	return l.publish(l.of(node), l.subjects.Reply+token, f)
 }
 
 // Answer is Send where nobody is left to tell about a failure: it is logged.
-func (l *Link) Answer(node string, f *wire.Frame) { l.AnswerTo(l.subjects.of(node), f) }
+func (l *Link) Answer(node string, f *wire.Frame) { l.AnswerTo(l.of(node), f) }
 
-// AnswerTo is Answer to a subject that came with a question.
+// AnswerQuestion is Answer to where a question says. Why not to any subject: a
+// sender could make this node publish where only this node may.
+func (l *Link) AnswerQuestion(in Arrival, f *wire.Frame) {
+	if l.subjects.InboxOf(in.Reply, in.Sender) {
+		l.AnswerTo(in.Reply, f)
+		return
+	}
+	l.Answer(in.Sender, f)
+}
+
+// AnswerTo is Answer to a subject.
 func (l *Link) AnswerTo(subject string, f *wire.Frame) {
 	if err := l.publish(subject, "", f); err != nil && !l.closing.Load() {
 		if ok, more := l.quiet.answers.Allow(); ok {
@@ -153,7 +170,7 @@ func (l *Link) AnswerTo(subject string, f *wire.Frame) {
 // Broadcast sends f to all members, in this node's name.
 func (l *Link) Broadcast(f *wire.Frame) {
 	f.From, f.FromNumber = l.self.Name, l.self.Number
-	l.AnswerTo(l.subjects.members, f)
+	l.AnswerTo(l.subjects.Alive, f)
 }
 
 // frames are buffers for encoding; nats.go copies what it publishes.
@@ -167,12 +184,7 @@ func (l *Link) publish(subject, reply string, f *wire.Frame) error {
 	if len(*buf) > l.maxFrame {
 		return tooLong(len(*buf), l.maxFrame)
 	}
-	var err error
-	if reply == "" {
-		err = l.conn.Publish(subject, *buf)
-	} else {
-		err = l.conn.PublishRequest(subject, reply, *buf)
-	}
+	err := l.conn.Publish(subject, reply, *buf)
 	if err != nil {
 		l.stats.sendErrors.Add(1)
 		return sendError(err)
@@ -187,11 +199,11 @@ func tooLong(have, most int) error {
 
 func sendError(err error) error {
 	switch {
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+	case errors.Is(err, engine.ErrClosed):
 		return fmt.Errorf("%w: the node has been closed", fault.ErrClosed)
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fault.Codef(wire.TooLarge, "%w: %w", fault.ErrTooLarge, err)
-	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
+	case errors.Is(err, fault.ErrDisconnected):
 		return fmt.Errorf("%w: nothing was sent; try again when it is back", fault.ErrDisconnected)
 	}
 	return fmt.Errorf("publishing: %w", err)
@@ -204,36 +216,9 @@ func (l *Link) Counters() Counters {
 		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), Batches: c.batches.Load(),
 		SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
 	}
-	for _, sub := range l.subs {
-		if d, err := sub.Dropped(); err == nil && d > 0 {
-			out.Dropped += uint64(d)
-		}
-	}
+	out.Dropped = l.conn.Dropped()
 	return out
 }
 
-// subjects are the NATS subjects of one node. Every frame to it arrives through
-// one subscription, whatever it has of loops and functions.
-type subjects struct {
-	cluster string
-	all     string // everything of this node: subscribed once
-	in      string // frames of others
-	reply   string // prefix of answers, and of NATS's "nobody is there"
-	members string // signs of life of all members: subscribed by all
-}
-
-func makeSubjects(cluster, node string) subjects {
-	base := cluster + ".n." + node
-	return subjects{cluster: cluster, all: base + ".>", in: base + ".in", reply: base + ".r.", members: cluster + ".members"}
-}
-
-// of is where frames for a node go.
-func (s *subjects) of(node string) string {
-	var b strings.Builder
-	b.Grow(len(s.cluster) + len(node) + 6)
-	b.WriteString(s.cluster)
-	b.WriteString(".n.")
-	b.WriteString(node)
-	b.WriteString(".in")
-	return b.String()
-}
+// of is where frames for a node go, whichever life of it has the name.
+func (l *Link) of(node string) string { return l.subjects.To(node, 0) }

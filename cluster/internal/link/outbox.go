@@ -4,8 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/nats-io/nats.go"
-
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -42,11 +42,11 @@ func (t *outboxTable) init() {
 // Post sends a frame that nobody answers, in order with all that this goroutine
 // sends to the node. It does not wait.
 func (l *Link) Post(node string, f *wire.Frame) error {
-	if !l.conn.IsConnected() {
-		if l.conn.IsClosed() || l.closing.Load() {
-			return sendError(nats.ErrConnectionClosed)
+	if !l.conn.Connected() {
+		if l.closing.Load() {
+			return sendError(engine.ErrClosed)
 		}
-		return sendError(nats.ErrDisconnected)
+		return sendError(fault.ErrDisconnected)
 	}
 	return l.outboxes.of(l, node).post(l, f)
 }
@@ -62,7 +62,7 @@ func (t *outboxTable) of(l *Link, node string) *outbox {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if b = t.byName[node]; b == nil {
-		b = &outbox{subject: l.subjects.of(node)}
+		b = &outbox{subject: l.of(node)}
 		t.byName[node], t.bySubject[b.subject] = b, b
 	}
 	return b
@@ -74,7 +74,7 @@ func (l *Link) Forget(node string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byName, node)
-	delete(t.bySubject, l.subjects.of(node))
+	delete(t.bySubject, l.of(node))
 }
 
 // flushFor sends what waits for a subject, because something else follows it.
@@ -131,7 +131,7 @@ func (b *outbox) post(l *Link, f *wire.Frame) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l.closing.Load() { // under mu: Close has sent, or will send, what is in the box
-		return sendError(nats.ErrConnectionClosed)
+		return sendError(engine.ErrClosed)
 	}
 	if b.frames == 0 {
 		b.buf = wire.AppendBatch(b.buf[:0])
@@ -188,7 +188,7 @@ func (b *outbox) flush(l *Link) {
 }
 
 func (b *outbox) publish(l *Link, message []byte, frames int) error {
-	if err := l.conn.Publish(b.subject, message); err != nil {
+	if err := l.conn.Publish(b.subject, "", message); err != nil {
 		l.stats.sendErrors.Add(uint64(frames))
 		return sendError(err)
 	}

@@ -5,68 +5,56 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Limits of what waits to be looked at, before NATS drops the newest.
-const (
-	pendingFrames = 1 << 19
-	pendingBytes  = 256 << 20
-)
-
 // Subscribe opens the subscriptions of the node: its own subject, that of all
-// members, and more (subject and handler of the caller's choice).
-func (l *Link) Subscribe(more map[string]nats.MsgHandler) error {
-	handlers := map[string]nats.MsgHandler{l.subjects.all: l.Receiver(), l.subjects.members: l.BroadcastReceiver()}
-	for subject, handle := range more {
-		handlers[subject] = handle
-	}
-	for subject, handle := range handlers {
-		sub, err := l.conn.Subscribe(subject, handle)
-		if err == nil {
-			err = sub.SetPendingLimits(pendingFrames, pendingBytes)
+// members, and that of questions who has its name.
+func (l *Link) Subscribe() error {
+	receive := l.Receiver()
+	for subject, handle := range map[string]nats.MsgHandler{l.subjects.Frames: receive, l.subjects.Members: l.BroadcastReceiver()} {
+		if err := l.conn.Subscribe(subject, handle); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("subscribing to %s: %w", subject, err)
-		}
-		l.subs = append(l.subs, sub)
 	}
 	return nil
 }
 
 // Flush waits until NATS has taken all that was sent.
-func (l *Link) Flush(ctx context.Context) error { return l.conn.FlushWithContext(ctx) }
+func (l *Link) Flush(ctx context.Context) error {
+	_, err := l.conn.Ask(ctx)
+	return err
+}
 
 // Ask sends a frame to whoever listens under a node's name and waits for the
 // answer, before this node has subscribed to anything. absent: nobody listens.
 func (l *Link) Ask(ctx context.Context, node string, f *wire.Frame) (answer []byte, absent bool, err error) {
-	msg, err := l.conn.RequestWithContext(ctx, l.subjects.of(node), f.Append(nil))
+	answer, err = l.conn.Request(ctx, l.of(node), f.Append(nil))
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, true, nil
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	return msg.Data, false, nil
+	return answer, false, err
 }
 
 // Receiver handles everything on the node's own subject, on one goroutine, in
 // order. It never waits: work goes to loops.
 func (l *Link) Receiver() nats.MsgHandler {
 	var f wire.Frame
-	names := &wire.Names{}
+	names, from := &wire.Names{}, l.senders()
 	return func(m *nats.Msg) {
-		token, reply := strings.CutPrefix(m.Subject, l.subjects.reply)
-		if reply && len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		if token, ok := l.subjects.Token(m.Subject); ok && len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 			l.handlers.Unreachable(token)
 			return
 		}
 		l.stats.framesIn.Add(1)
-		in := Arrival{m.Subject, m.Reply, reply}
+		in, ok := from(m)
+		if !ok {
+			l.Malformed(m.Subject, errNoSender)
+			return
+		}
 		if err := wire.Decode(m.Data, &f, names); err != nil {
 			l.Malformed(m.Subject, err)
 			return
@@ -82,14 +70,46 @@ func (l *Link) Receiver() nats.MsgHandler {
 // BroadcastReceiver handles what is sent to all members.
 func (l *Link) BroadcastReceiver() nats.MsgHandler {
 	var f wire.Frame
-	names := &wire.Names{}
+	names, from := &wire.Names{}, l.senders()
 	return func(m *nats.Msg) {
 		l.stats.framesIn.Add(1)
+		in, ok := from(m)
+		if !ok {
+			l.Malformed(m.Subject, errNoSender)
+			return
+		}
 		if err := wire.Decode(m.Data, &f, names); err != nil {
 			l.Malformed(m.Subject, err)
 			return
 		}
-		l.handlers.Broadcast(&f, Arrival{m.Subject, m.Reply, false})
+		l.handlers.Broadcast(&f, in)
+	}
+}
+
+var errNoSender = errors.New("the subject names no sender")
+
+// maxSenders bounds the subjects whose sender is remembered.
+const maxSenders = 4096
+
+// senders reads who sent a message from its subject. A node uses one subject for
+// all that it sends to this one, so each is read once.
+func (l *Link) senders() func(*nats.Msg) (Arrival, bool) {
+	known := map[string]Arrival{}
+	return func(m *nats.Msg) (Arrival, bool) {
+		in, ok := known[m.Subject]
+		if !ok {
+			name, rights, good := l.subjects.Sender(m.Subject)
+			if !good || !wire.ValidName(name) {
+				return Arrival{}, false
+			}
+			if len(known) >= maxSenders {
+				clear(known)
+			}
+			in = Arrival{Subject: m.Subject, Sender: name, Rights: l.rights(rights)}
+			known[m.Subject] = in
+		}
+		in.Reply = m.Reply
+		return in, true
 	}
 }
 
@@ -142,13 +162,13 @@ func (l *Link) Misplaced(f *wire.Frame, subject string) {
 	}
 }
 
-// SenderFits reports whether a frame names a node as its sender; if not, the
-// frame is counted as misplaced. Why: an answer goes to the subject made of that
-// name.
-func (l *Link) SenderFits(f *wire.Frame, subject string) bool {
-	if wire.ValidName(f.From) && f.FromNumber != 0 {
+// SenderFits reports whether the sender a frame names is the one its subject names;
+// if not, the frame is counted as misplaced. Why: with keys, the server lets a node
+// publish in its own name only, and the frame is the sender's own text.
+func (l *Link) SenderFits(f *wire.Frame, in Arrival) bool {
+	if f.From == in.Sender && f.FromNumber != 0 {
 		return true
 	}
-	l.Misplaced(f, subject)
+	l.Misplaced(f, in.Subject)
 	return false
 }

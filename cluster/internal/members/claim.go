@@ -7,9 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -27,12 +26,12 @@ type claim struct {
 	lost        chan uint64 // incarnation of the node that has the name
 }
 
-// Claim takes the node's name. more are subjects to subscribe beside the node's own.
-func (m *Members) Claim(ctx context.Context, more map[string]nats.MsgHandler) error {
+// Claim takes the node's name.
+func (m *Members) Claim(ctx context.Context) error {
 	if err := m.probeName(ctx); err != nil {
 		return err
 	}
-	if err := m.link.Subscribe(more); err != nil {
+	if err := m.link.Subscribe(); err != nil {
 		return err
 	}
 	m.link.Broadcast(&wire.Frame{Kind: wire.Hello})
@@ -100,9 +99,9 @@ func (m *Members) rival(f *wire.Frame) {
 }
 
 // NameTaken handles the objection of a node that has the name; false when f is
-// something else.
-func (m *Members) NameTaken(f *wire.Frame) bool {
-	if f.Kind != wire.Error || f.Code != wire.NameTaken || f.ID != m.link.Self().Number {
+// something else, or not sent in that name.
+func (m *Members) NameTaken(f *wire.Frame, in link.Arrival) bool {
+	if in.Sender != m.link.Self().Name || f.Kind != wire.Error || f.Code != wire.NameTaken || f.ID != m.link.Self().Number {
 		return false
 	}
 	m.lose(0)

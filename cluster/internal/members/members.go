@@ -196,7 +196,7 @@ func (m *Members) Heard(f *wire.Frame) {
 func (m *Members) Pinged(f *wire.Frame, in link.Arrival) {
 	me := m.link.Self()
 	if in.Reply != "" {
-		m.link.AnswerTo(in.Reply, &wire.Frame{Kind: wire.Pong, ID: f.ID, From: me.Name, FromNumber: me.Number})
+		m.link.AnswerQuestion(in, &wire.Frame{Kind: wire.Pong, ID: f.ID, From: me.Name, FromNumber: me.Number})
 	}
 	if f.From != me.Name { // a node that starts under this name only asks; it has not joined
 		m.Heard(f)

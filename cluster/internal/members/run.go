@@ -1,7 +1,6 @@
 package members
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,23 +124,10 @@ func (m *Members) Unreachable(token string) bool {
 	return true
 }
 
-// Notice handles the server's notice that a client has gone. It is a reason to
-// ask, no evidence: anybody may have published it, and the node may be back.
-func (m *Members) Notice(data []byte) {
+// Noticed handles the server's notice that the connection of a node has ended. It is
+// a reason to ask, no evidence: the node may be back.
+func (m *Members) Noticed(name string, number uint64) {
 	m.notices.Store(true)
-	var notice struct {
-		Client struct {
-			Name string `json:"name"`
-		} `json:"client"`
-	}
-	if json.Unmarshal(data, &notice) != nil {
-		return // not of a server
-	}
-	name, text, ok := strings.Cut(notice.Client.Name, "#")
-	number, err := strconv.ParseUint(text, 16, 64)
-	if !ok || err != nil {
-		return // no node
-	}
 	if have, known := m.Number(name); known && have == number {
 		m.ask(name)
 	}

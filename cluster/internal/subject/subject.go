@@ -116,5 +116,10 @@ func (s *Space) Sender(subject string) (name, rights string, ok bool) {
 	return "", "", false
 }
 
+// InboxOf reports whether a subject belongs to the inbox of a node.
+func (s *Space) InboxOf(subject, node string) bool {
+	return strings.HasPrefix(subject, s.cluster+".inbox."+node+".")
+}
+
 // Token is what stands behind Reply; false when the subject is another one.
 func (s *Space) Token(subject string) (string, bool) { return strings.CutPrefix(subject, s.Reply) }

@@ -3,6 +3,7 @@ package tells
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -101,6 +102,34 @@ func (t *Tells) deliver(f *wire.Frame) error {
 	return t.system.Deliver(actors.Address{Node: me.Name, Incarnation: f.Incarnation, Path: f.Path}, msg, sender)
 }
 
+// Refuse tells the sender of a message that its node may not send it.
+func (t *Tells) Refuse(f *wire.Frame, err error) {
+	t.in.Add(1)
+	t.failures.Add(1)
+	if sender, bad := senderOf(f); bad == nil {
+		_ = t.system.Reject(sender, err) // nobody who asks: it is logged here
+	}
+}
+
+// replyPath begins the paths at which the actor system here waits for answers.
+const replyPath = "$reply/"
+
+// NeededRight is the right that a message takes, "" for what every member may send:
+// answers, and what the actor systems tell each other. Stopping an actor or a loop
+// and signalling a child is for admins, what goes to a connection is a write, and
+// any other message is a call of its name.
+func NeededRight(name, path string) string {
+	switch {
+	case name == tellStop, name == "process.signal":
+		return "admin"
+	case strings.HasPrefix(name, "$"), strings.HasPrefix(path, replyPath):
+		return ""
+	case strings.HasPrefix(name, "transport."):
+		return "write"
+	}
+	return "call:" + name
+}
+
 // senderOf is who sent the message: an actor of the sending node, or, when it
 // was forwarded, of a third one.
 func senderOf(f *wire.Frame) (actors.Ref, error) {
@@ -111,7 +140,8 @@ func senderOf(f *wire.Frame) (actors.Ref, error) {
 	if err != nil {
 		return actors.Ref{}, err
 	}
-	if !wire.ValidName(a.Node) || a.Incarnation == 0 {
+	// Why: only the node of an actor can say that the actor has ended.
+	if !wire.ValidName(a.Node) || a.Incarnation == 0 || f.Function == tellEnd && a.Node != f.From {
 		return actors.Ref{}, fault.Codef(wire.Refused, "%w: %q is no sender on a node", fault.ErrRefused, f.Sender)
 	}
 	return actors.RefOf(a), nil

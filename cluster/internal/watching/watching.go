@@ -152,11 +152,11 @@ func (t *Watches) sendUnwatch(node string, id uint64) {
 }
 
 // Answered handles Result and Error when they answer a watch; false when they
-// answer something else.
-func (t *Watches) Answered(f *wire.Frame) bool {
+// answer something else, or come from another node than the one that was asked.
+func (t *Watches) Answered(f *wire.Frame, from string) bool {
 	t.mu.Lock()
 	w := t.byID[f.ID]
-	if w == nil || w.loop != nil {
+	if w == nil || w.loop != nil || w.ref.Address().Node != from {
 		t.mu.Unlock()
 		return false
 	}

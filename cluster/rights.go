@@ -1,0 +1,76 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/tells"
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// allowed reports whether the sender may ask this of this node. The rights stand in
+// the subject, under which the server lets no other node publish; without keys they
+// are those of everybody (Config.Allow). A refusal is an answer where somebody
+// waits for one, and is counted and logged here in any case.
+func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
+	right := neededRight(f)
+	if right == "" || hasRight(in, right) {
+		return true
+	}
+	r.refused.Add(1)
+	if ok, more := r.refusals.Allow(); ok {
+		r.log.Warn("a node asked for what it has no right to", "from", in.Sender, "needs", right, "has", in.Rights, "kind", f.Kind.String(), "kept_back", more)
+	}
+	err := fault.Codef(wire.Refused, "%w: node %s has no right %s here, its rights are %s", fault.ErrRefused, in.Sender, right, in.Rights)
+	switch f.Kind {
+	case wire.Call, wire.TransportOp:
+		r.link.Answer(in.Sender, fault.Frame(f.ID, err))
+	case wire.Tell:
+		r.tells.Refuse(f, err)
+	}
+	return false
+}
+
+// neededRight is the right that a frame takes, "" for what every member may do.
+func neededRight(f *wire.Frame) string {
+	switch f.Kind {
+	case wire.Call:
+		return "call:" + f.Function
+	case wire.Cast:
+		if f.Op == wire.Soon {
+			return "call:" + f.Function
+		}
+		return "timer:" + f.Function
+	case wire.TransportOp:
+		return "write"
+	case wire.Tell:
+		return tells.NeededRight(f.Function, f.Path)
+	}
+	return ""
+}
+
+func hasRight(in link.Arrival, right string) bool {
+	kind, name, _ := strings.Cut(right, ":")
+	switch kind {
+	case "call":
+		return in.Rights.Call(name)
+	case "timer":
+		return in.Rights.Timer(name)
+	case "write":
+		return in.Rights.Write()
+	case "admin":
+		return in.Rights.Admin()
+	}
+	return false
+}
+
+// subjectDenied ends what waits for an answer to something that the NATS server did
+// not let this node send. NATS says so behind a publish that went well, or not at all.
+func (n *Node) subjectDenied(subject string) {
+	rest, ok := strings.CutPrefix(subject, fmt.Sprintf("%s.to.", n.cfg.Cluster))
+	if node, _, more := strings.Cut(rest, "."); ok && more {
+		n.out.Denied(node)
+	}
+}
