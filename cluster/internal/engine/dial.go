@@ -15,7 +15,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
-const drainTimeout = 500 * time.Millisecond // a dead server must not hold up a close
+const closeWait = 500 * time.Millisecond // a dead server must not hold up a close
 
 // open makes a link and connects it.
 func (e *Engine) open(ctx context.Context, kind Kind) (*Link, error) {
@@ -72,7 +72,7 @@ func (e *Engine) identityOptions(ctx context.Context, kind Kind) []nats.Option {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(serverPing),
 		nats.MaxPingsOutstanding(serverPings),
-		nats.DrainTimeout(drainTimeout),
+		nats.DrainTimeout(replaceWait),
 	}
 	if at, ok := ctx.Deadline(); ok {
 		opts = append(opts, nats.Timeout(max(time.Until(at), time.Millisecond)))

@@ -243,7 +243,7 @@ func (e *Engine) Close() {
 		e.work.Wait()
 		for _, l := range []*Link{e.control, e.bulk, e.notices} {
 			if l != nil {
-				l.current().drain()
+				l.current().drain(closeWait)
 			}
 		}
 		if e.server != nil {

@@ -199,16 +199,23 @@ func (l *Link) replace(ctx context.Context) error {
 	l.conn = next
 	l.gate.Unlock()
 	l.dropped += old.dropped()
-	old.drain()
+	old.drain(replaceWait)
 	close(next.ready)
 	return nil
 }
 
-// drain ends the subscriptions, lets what has arrived be handled, and closes.
-func (c *connection) drain() {
-	if c.nats.Drain() != nil { // it is not connected
-		c.nats.Close()
+// drain ends the subscriptions, lets what has arrived be handled for as long as
+// limit, and closes.
+func (c *connection) drain(limit time.Duration) {
+	if c.nats.Drain() == nil { // else it is not connected
+		end := time.NewTimer(limit)
+		defer end.Stop()
+		select {
+		case <-c.closed:
+		case <-end.C:
+		}
 	}
+	c.nats.Close()
 	<-c.closed
 }
 

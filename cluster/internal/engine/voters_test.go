@@ -5,7 +5,9 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -221,6 +223,12 @@ func TestRevocationReachesAVoterThatHasAnotherFolder(t *testing.T) {
 	wantIs(t, err, ErrDenied)
 }
 
+// sent is how many numbers went to a node.
+type sent struct {
+	to string
+	n  int
+}
+
 func TestNewKeysAreTakenWithoutLosingAMessage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	if err := keys.Init(dir, "shop", keys.Node{Name: "a"}, keys.Node{Name: "b"}); err != nil {
@@ -229,26 +237,26 @@ func TestNewKeysAreTakenWithoutLosingAMessage(t *testing.T) {
 	a := opened(t, Config{Node: "a", Listen: "127.0.0.1:0", Keys: dir})
 	lost := make(chan error, 10)
 	b := opened(t, Config{Node: "b", Join: []string{at(a)}, Keys: dir, Events: Events{Lost: func(_ Kind, err error) { lost <- err }}})
-	fromB, fromA := inbox(t, a), inbox(t, b)
-	stop, done, failed, ctx := make(chan struct{}), make(chan int, 2), make(chan error, 2), testCtx(t)
+	fromB, fromA := counting(t, a), counting(t, b)
+	stop, done, failed, ctx := make(chan struct{}), make(chan sent, 2), make(chan error, 2), testCtx(t)
 	send := func(from *Engine, to string) {
 		n := 0
 		for ; ; n++ {
 			select {
 			case <-stop:
-				done <- n
+				done <- sent{to, n}
 				return
 			default:
 			}
 			if err := from.Control().Publish(from.Subjects.To(to, 0), "", fmt.Append(nil, n)); err != nil {
 				failed <- err
-				done <- n
+				done <- sent{to, n}
 				return
 			}
 			if n%50 == 0 { // not faster than they are read
 				if _, err := from.Control().Ask(ctx); err != nil {
 					failed <- err
-					done <- n
+					done <- sent{to, n}
 					return
 				}
 			}
@@ -282,45 +290,65 @@ func TestNewKeysAreTakenWithoutLosingAMessage(t *testing.T) {
 		t.Error("cut off with new keys:", err)
 	}
 	close(stop)
-	counts := []int{<-done, <-done}
+	counts := map[string]int{}
+	for range 2 {
+		d := <-done
+		counts[d.to] = d.n
+	}
 	if len(failed) != 0 {
 		t.Error("publishing:", <-failed)
 	}
-	for _, e := range []*Engine{a, b} { // what was published has arrived
-		if _, err := e.Control().Ask(testCtx(t)); err != nil {
-			t.Error(err)
-		}
-	}
-	complete(t, "a from b", fromB)
-	complete(t, "b from a", fromA)
+	complete(t, "a from b", fromB, counts["a"])
+	complete(t, "b from a", fromA, counts["b"])
 	t.Logf("published %v", counts)
 	if len(lost) != 0 {
 		t.Error("a connection was lost:", <-lost)
 	}
 }
 
-// complete checks that the numbers are all there and in order; one that was there
-// before may come again.
-func complete(t *testing.T, what string, arrived chan *nats.Msg) {
-	t.Helper()
-	next, again := 0, 0
-	for len(arrived) > 0 {
-		m := <-arrived
-		var n int
-		if _, err := fmt.Sscan(string(m.Data), &n); err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case n == next:
-			next++
-		case n < next:
-			again++
-		default:
-			t.Fatalf("%s: %d after %d", what, n, next-1)
-		}
+// series checks that numbers arrive in order; one that was there before may come
+// again.
+type series struct {
+	mu          sync.Mutex
+	next, again int
+	wrong       string
+}
+
+func (s *series) arrived(m *nats.Msg) {
+	n, err := strconv.Atoi(string(m.Data))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case err == nil && n == s.next:
+		s.next++
+	case err == nil && n < s.next:
+		s.again++
+	case s.wrong == "":
+		s.wrong = fmt.Sprintf("%s after %d", m.Data, s.next-1)
 	}
-	if next == 0 {
-		t.Errorf("%s: nothing", what)
+}
+
+func counting(t *testing.T, e *Engine) *series {
+	t.Helper()
+	s := &series{}
+	if err := e.Control().Subscribe(e.Subjects.Frames, s.arrived); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Control().Ask(testCtx(t)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// complete checks that all numbers up to count have arrived.
+func complete(t *testing.T, what string, s *series, count int) {
+	t.Helper()
+	until(t, what+": all arrive", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.next == count || s.wrong != "" })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, again := s.next, s.again
+	if s.wrong != "" {
+		t.Errorf("%s: %s", what, s.wrong)
 	}
 	t.Logf("%s: %d, and %d twice", what, next, again)
 }
