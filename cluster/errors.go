@@ -1,6 +1,9 @@
 package cluster
 
-import "github.com/loopmesh/loopmesh/cluster/internal/fault"
+import (
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+)
 
 // The errors of this package, to be tested with errors.Is. They mean the same on
 // the calling node as on the node that raised them.
@@ -55,6 +58,20 @@ var (
 	ErrLoopDied = fault.ErrLoopDied
 	// ErrStopped: the loop was closed on purpose. Reason of Terminated.
 	ErrStopped = fault.ErrStopped
+
+	// ErrDenied: the NATS server does not accept the node's keys.
+	ErrDenied = engine.ErrDenied
+	// ErrTooOld: the NATS server lacks what a node needs.
+	ErrTooOld = engine.ErrTooOld
+	// ErrSeparate: several addresses in Join or URL belong to servers that are not
+	// connected to each other.
+	ErrSeparate = engine.ErrSeparate
+	// ErrStore: Config.StoreDir is in use, or belongs to another node or cluster.
+	ErrStore = engine.ErrStore
+	// ErrNoJetStream: JetStream is needed, and is off or not allowed.
+	ErrNoJetStream = engine.ErrNoJetStream
+	// ErrNoQuorum: fewer than half of the voters can be reached.
+	ErrNoQuorum = engine.ErrNoQuorum
 )
 
 // RemoteError is an error that came from another node, or that tells why the

@@ -335,3 +335,23 @@ func (f *folder) publish(claims *jwt.AccountClaims) error {
 	}
 	return nil
 }
+
+// Issued is what a key folder knows of a node.
+type Issued struct {
+	Node
+	Keys    int  `json:"keys"` // valid ones: the newest is in use, the others wait to be revoked
+	Revoked bool `json:"revoked"`
+}
+
+// List are the nodes of a key folder and the name of its cluster, sorted by name.
+func List(dir string) (cluster string, nodes []Issued, err error) {
+	f, err := open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, n := range f.record.Nodes {
+		nodes = append(nodes, Issued{Node: n.Node, Keys: len(n.Keys), Revoked: n.Revoked})
+	}
+	slices.SortFunc(nodes, func(a, b Issued) int { return strings.Compare(a.Name, b.Name) })
+	return f.record.Cluster, nodes, nil
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/keys"
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
@@ -32,12 +33,12 @@ const exitCodes = `Exit codes of all commands:
   0    done, or the condition is true
   1    the operation failed
   2    wrong usage: unknown command, flag or value, several possible targets
-  3    not found: node, loop, function, connection
+  3    not found: node, loop, function, connection, keys of a node
   4    the node or the cluster cannot be reached, or only a part of it answered
   5    timed out
-  6    refused: busy, not allowed, the name is in use
+  6    refused: busy, not allowed, in use (a name, a store folder), keys that the server does not accept
   7    the condition is false: not everything is healthy (status)
-  8    the configuration is invalid
+  8    the configuration is invalid: also addresses of separate servers, a server that is too old
   130  interrupted`
 
 // usageError is a command line that this program does not understand.
@@ -79,11 +80,17 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 		return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFalse
 	case errors.As(err, &asked):
 		return asked, codeOfKind[asked.Kind]
-	case errors.Is(err, cluster.ErrConfig):
+	case errors.Is(err, keys.ErrInvalid) && !errors.Is(err, cluster.ErrConfig):
+		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitUsage
+	case errors.Is(err, cluster.ErrConfig), errors.Is(err, cluster.ErrSeparate), errors.Is(err, cluster.ErrTooOld), errors.Is(err, cluster.ErrNoJetStream):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitConfig
 	case errors.Is(err, admin.ErrInUse), errors.Is(err, cluster.ErrNameTaken):
 		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "choose another name with --name, or stop the node that has it"}, exitRefused
-	case errors.Is(err, cluster.ErrDisconnected):
+	case errors.Is(err, keys.ErrUnknown):
+		return &admin.Error{Kind: admin.NotFound, Message: err.Error()}, exitNotFound
+	case errors.Is(err, keys.ErrExists), errors.Is(err, keys.ErrPermissions), errors.Is(err, cluster.ErrDenied), errors.Is(err, cluster.ErrStore):
+		return &admin.Error{Kind: admin.Refused, Message: err.Error()}, exitRefused
+	case errors.Is(err, cluster.ErrDisconnected), errors.Is(err, cluster.ErrNoQuorum):
 		return &admin.Error{Kind: admin.Unreachable, Message: err.Error()}, exitUnreachable
 	case errors.Is(err, context.Canceled):
 		return &admin.Error{Kind: admin.Cancelled, Message: "interrupted"}, exitInterrupted

@@ -16,7 +16,7 @@ import (
 
 func newRoot(out, errs io.Writer) *cobra.Command {
 	root := group("loopmesh", "event loops that schedule on each other, across machines",
-		newStart(), newDev(), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newVersion(), newCompletion(),
+		newStart(), newDev(), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newKeys(), newVersion(), newCompletion(),
 		topic("exit-codes", "what the exit codes mean", exitCodes), topic("environment", "which variables are read", environment),
 	)
 	root.SilenceErrors, root.SilenceUsage = true, true

@@ -20,27 +20,31 @@ const (
 
 // startOptions are the flags of start.
 type startOptions struct {
-	name, cluster, natsURL, credentials, listen, chat, socket, logLevel string
-	join                                                                []string
-	loops                                                               int
+	name, cluster, natsURL, listen, chat, socket, logLevel string
+	join                                                   []string
+	loops                                                  int
+	server                                                 serverOptions
+	login                                                  loginOptions
 }
 
 func newStart() *cobra.Command {
 	var o startOptions
 	cmd := &cobra.Command{
 		Use: "start", Short: "run one node until it is interrupted", Args: noArgs,
-		Long: "Runs one node. Without --join and --nats-url it starts a cluster, with a NATS server inside this process.\n" +
-			"Ctrl-C or SIGTERM leaves the cluster cleanly, a second one ends the process at once.",
+		Long: startLong,
 		Example: "  loopmesh start --name n1 --listen 127.0.0.1:4222 --chat 127.0.0.1:7001\n" +
-			"  loopmesh start --name n2 --join 127.0.0.1:4222 --chat 127.0.0.1:7002",
+			"  loopmesh start --name n2 --join 127.0.0.1:4222 --chat 127.0.0.1:7002\n\n" +
+			"  loopmesh start --keys ./n1 --voter --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --listen 10.0.0.1:4222 --store ./n1-data\n" +
+			"  loopmesh start --keys ./n4 --join 10.0.0.1:4222,10.0.0.2:4222,10.0.0.3:4222",
 		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd, o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "the node's name, unique in the cluster (default: the machine's)")
 	f.StringVar(&o.cluster, "cluster", "", "keeps clusters on one NATS apart (default \"loopmesh\")")
-	f.StringSliceVar(&o.join, "join", nil, "host:port of other nodes to join")
-	f.StringVar(&o.natsURL, "nats-url", "", "an external NATS server to use")
-	f.StringVar(&o.credentials, "credentials", "", "credentials file for --nats-url and --join")
+	f.StringSliceVar(&o.join, "join", nil, "host:port of other nodes' servers: give all voters")
+	f.StringVar(&o.natsURL, "nats-url", "", "an external NATS to use: one address or several of one cluster")
+	o.server.flags(f)
+	o.login.flags(f)
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "where other nodes may join; port 0: any; \"none\": nowhere")
 	f.IntVar(&o.loops, "loops", min(runtime.GOMAXPROCS(0), defaultLoops), "how many loops, io-0 and up")
 	f.StringVar(&o.chat, "chat", "", "host:port of a chat service to try things with")
@@ -61,10 +65,14 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 		return cluster.Config{}, usageError{fmt.Errorf("--join and --nats-url exclude each other: one is for nodes, one for a NATS server")}
 	}
 	cfg := cluster.Config{
-		Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL, Credentials: o.credentials,
+		Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL,
 		Logger: newLog(cmd.ErrOrStderr(), level),
 	}
-	if cfg.Name == "" {
+	o.server.apply(&cfg)
+	if err := o.login.apply(&cfg); err != nil {
+		return cluster.Config{}, err
+	}
+	if cfg.Name == "" && !namedByKeys(cfg.Keys) {
 		cfg.Name = machine()
 	}
 	joins := len(o.join) > 0 || o.natsURL != ""
@@ -100,20 +108,24 @@ func start(cmd *cobra.Command, o startOptions) error {
 	if err != nil {
 		return err
 	}
-	announce(out, r)
+	announce(out, r, o.server.folder != "")
 	<-ctx.Done()
 	fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
 	return stopAll([]*runningNode{r})
 }
 
 // announce says what there is to do with a node.
-func announce(out io.Writer, r *runningNode) {
+func announce(out io.Writer, r *runningNode, closed bool) {
 	fmt.Fprintf(out, "%s is up, incarnation %016x, loops %s\n", r.node.Name(), r.node.Incarnation(), strings.Join(r.node.Loops(), " "))
 	if r.room != nil {
 		fmt.Fprintf(out, "  chat    %s\n", r.room.Address())
 	}
-	if at, ok := strings.CutPrefix(r.node.URL(), "nats://"); ok {
-		fmt.Fprintf(out, "  join    %s start --name NAME --join %s\n", calledAs(os.Args[0]), at)
+	if _, at, ok := strings.Cut(r.node.URL(), "://"); ok {
+		who := "--name NAME"
+		if closed {
+			who = "--keys FOLDER"
+		}
+		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0]), who, at)
 	}
 	fmt.Fprintf(out, "  socket  %s\n", r.admin.Path())
 	fmt.Fprintln(out, "Ctrl-C leaves.")

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/keys"
+)
+
+const startLong = `Runs one node until Ctrl-C or SIGTERM, which leave the cluster cleanly; a second one
+ends the process at once.
+
+Where the NATS server is:
+  neither --join nor --nats-url  inside this process. Others can --join it; without
+                                 it they cannot talk to each other.
+  --voter --routes a,b,c         inside this process, as one of 3 or 5 voters. The
+                                 cluster goes on while more than half of them live.
+                                 Every voter gets the same list.
+  --join a,b,c                   inside other nodes. Give all voters: when one is gone
+                                 the node moves to another within milliseconds.
+  --nats-url URL                 somewhere else.
+
+Nothing listens beyond this machine without --keys, see 'loopmesh keys'.`
+
+// serverOptions are the flags of start about the embedded server.
+type serverOptions struct {
+	voter, insecure               bool
+	routes, allow                 []string
+	routeListen, storeDir, folder string
+}
+
+func (o *serverOptions) flags(f *pflag.FlagSet) {
+	f.BoolVar(&o.voter, "voter", false, "the server of this node is one of --routes")
+	f.StringSliceVar(&o.routes, "routes", nil, "host:port at which the voters reach each other: 1, 3 or 5, the same on all")
+	f.StringVar(&o.routeListen, "route-listen", "", "which of --routes is this node (default: the one with its name or address)")
+	f.StringVar(&o.storeDir, "store", "", "folder for what has to survive the node; one node each")
+	f.StringVar(&o.folder, "keys", "", "key folder of this node, made by 'loopmesh keys'")
+	f.BoolVar(&o.insecure, "insecure", false, "listen beyond this machine without keys: whoever reaches the port can do everything")
+	f.StringArrayVar(&o.allow, "allow", nil, "without keys: a right of every other node on this one; once for each (see 'loopmesh keys')")
+}
+
+func (o *serverOptions) apply(cfg *cluster.Config) {
+	cfg.Voter, cfg.Routes, cfg.RouteListen, cfg.StoreDir = o.voter, o.routes, o.routeListen, o.storeDir
+	cfg.Keys, cfg.Insecure, cfg.Allow = o.folder, o.insecure, o.allow
+}
+
+// namedByKeys reports whether the folder is one node's, so that it says the name.
+func namedByKeys(folder string) bool {
+	if folder == "" {
+		return false
+	}
+	_, err := keys.Find(folder, "")
+	return err == nil
+}
+
+// loginOptions are the flags of start about who the node is at an external NATS.
+// Why no --password: everybody on the machine can read a command line.
+type loginOptions struct {
+	credentials, nkey, user, passwordFile string
+	ca, cert, key                         string
+}
+
+func (o *loginOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.credentials, "credentials", "", "NATS credentials file for --nats-url and --join")
+	f.StringVar(&o.nkey, "nkey", "", "file with the seed of an nkey for --nats-url")
+	f.StringVar(&o.user, "user", "", "user for --nats-url")
+	f.StringVar(&o.passwordFile, "password-file", "", "file with the password of --user")
+	f.StringVar(&o.ca, "tls-ca", "", "file with the certificates of the authorities to trust at --nats-url")
+	f.StringVar(&o.cert, "tls-cert", "", "file with this node's certificate for --nats-url")
+	f.StringVar(&o.key, "tls-key", "", "file with the key of --tls-cert")
+}
+
+func (o *loginOptions) apply(cfg *cluster.Config) error {
+	cfg.Credentials, cfg.NKey, cfg.User = o.credentials, o.nkey, o.user
+	if o.passwordFile != "" {
+		raw, err := os.ReadFile(o.passwordFile)
+		if err != nil {
+			return usageError{fmt.Errorf("--password-file: %w", err)}
+		}
+		cfg.Password = strings.TrimRight(string(raw), "\r\n")
+	}
+	var err error
+	cfg.TLS, err = o.tls()
+	return err
+}
+
+func (o *loginOptions) tls() (*tls.Config, error) {
+	if o.ca == "" && o.cert == "" && o.key == "" {
+		return nil, nil
+	}
+	out := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.ca != "" {
+		raw, err := os.ReadFile(o.ca)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--tls-ca: %w", err)}
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(raw) {
+			return nil, usageError{fmt.Errorf("--tls-ca: there is no certificate in %s", o.ca)}
+		}
+	}
+	if (o.cert == "") != (o.key == "") {
+		return nil, usageError{fmt.Errorf("--tls-cert and --tls-key go together")}
+	}
+	if o.cert != "" {
+		pair, err := tls.LoadX509KeyPair(o.cert, o.key)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--tls-cert: %w", err)}
+		}
+		out.Certificates = []tls.Certificate{pair}
+	}
+	return out, nil
+}
