@@ -55,7 +55,7 @@ var unlinked = []struct {
 // impure is what a pure package may not import or call: it is fed time, events
 // and chance from outside.
 var (
-	pureDirs      = []string{"internal/core", "internal/wire"}
+	pureDirs      = []string{"internal/core", "internal/wire", "cluster/internal/credit"}
 	impureImports = []string{"os", "net", "sync", "syscall", "golang.org/x/sys", "math/rand", "crypto/rand", "os/...", "net/...", "sync/...", "golang.org/x/sys/...", "math/rand/..."}
 	pureAnyway    = []string{"net/netip"}
 	impureTime    = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
