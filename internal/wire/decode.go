@@ -60,6 +60,7 @@ func (r *reader) fields(f *Frame, has field) {
 	}
 	if has&fIncarnation != 0 {
 		f.Incarnation = r.uvarint()
+		f.Loop = r.uvarint()
 	}
 	if has&fPath != 0 {
 		f.Path = r.name(MaxPath)
@@ -68,7 +69,7 @@ func (r *reader) fields(f *Frame, has field) {
 		f.Function = r.name(MaxName)
 	}
 	if has&fOp != 0 {
-		f.Op = r.op()
+		f.Op = r.op(f.Kind)
 	}
 	if has&fCodec != 0 {
 		f.Codec = Codec(r.byte())
@@ -78,6 +79,16 @@ func (r *reader) fields(f *Frame, has field) {
 	}
 	if has&fWhen != 0 {
 		f.When = r.varint()
+	}
+	if has&fFlow != 0 {
+		if f.Flow = r.uvarint(); f.Flow != 0 {
+			f.At = r.amount()
+		}
+	}
+	if has&fGrant != 0 {
+		f.Window = r.amount()
+		f.Lost = r.uvarint()
+		f.Refused = r.uvarint()
 	}
 	if has&fError != 0 {
 		f.Code = r.code()
@@ -117,6 +128,11 @@ func (r *reader) uvarint() uint64 {
 	return r.took(v, n)
 }
 
+func (r *reader) amount() Amount {
+	messages := r.uvarint()
+	return Amount{messages, r.uvarint()}
+}
+
 func (r *reader) varint() int64 {
 	v, n := binary.Varint(r.b)
 	return int64(r.took(uint64(v), n))
@@ -136,9 +152,9 @@ func (r *reader) took(v uint64, n int) uint64 {
 	return 0
 }
 
-func (r *reader) op() Op {
+func (r *reader) op(kind Kind) Op {
 	op := Op(r.byte())
-	if r.err == nil && (op == 0 || op >= opEnd) {
+	if r.err == nil && !op.of(kind) {
 		r.fail(ErrValue)
 		return 0
 	}

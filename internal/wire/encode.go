@@ -18,6 +18,7 @@ func (f *Frame) Append(buf []byte) []byte {
 	}
 	if has&fIncarnation != 0 {
 		buf = binary.AppendUvarint(buf, f.Incarnation)
+		buf = binary.AppendUvarint(buf, f.Loop)
 	}
 	if has&fPath != 0 {
 		buf = appendString(buf, f.Path)
@@ -37,6 +38,17 @@ func (f *Frame) Append(buf []byte) []byte {
 	if has&fWhen != 0 {
 		buf = binary.AppendVarint(buf, f.When)
 	}
+	if has&fFlow != 0 {
+		buf = binary.AppendUvarint(buf, f.Flow)
+		if f.Flow != 0 {
+			buf = appendAmount(buf, f.At)
+		}
+	}
+	if has&fGrant != 0 {
+		buf = appendAmount(buf, f.Window)
+		buf = binary.AppendUvarint(buf, f.Lost)
+		buf = binary.AppendUvarint(buf, f.Refused)
+	}
 	if has&fError != 0 {
 		buf = binary.AppendUvarint(buf, uint64(f.Code))
 		buf = appendString(buf, f.Sentinel)
@@ -53,6 +65,11 @@ func (f *Frame) Append(buf []byte) []byte {
 		buf = append(buf, f.Payload...)
 	}
 	return buf
+}
+
+func appendAmount(buf []byte, a Amount) []byte {
+	buf = binary.AppendUvarint(buf, a.Messages)
+	return binary.AppendUvarint(buf, a.Bytes)
 }
 
 func appendString(buf []byte, s string) []byte {

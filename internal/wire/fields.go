@@ -6,13 +6,15 @@ type field uint16
 
 const (
 	fFrom        field = 1 << iota // name and incarnation of the sender
-	fIncarnation                   // of the receiver
+	fIncarnation                   // of the receiver, and of its loop
 	fPath
 	fFunction
 	fOp
 	fCodec
 	fRemaining
 	fWhen
+	fFlow  // number, and At when the number is not 0
+	fGrant // window, lost, refused
 	fError // code, sentinel, message
 	fPayload
 	fSender
@@ -23,7 +25,7 @@ const (
 // a new need gets a new kind or a new version byte.
 var layout = [kindEnd]field{
 	Call:        fFrom | fIncarnation | fPath | fFunction | fCodec | fRemaining | fPayload,
-	Cast:        fFrom | fIncarnation | fPath | fFunction | fOp | fCodec | fWhen | fPayload,
+	Cast:        fFrom | fIncarnation | fPath | fFunction | fOp | fCodec | fWhen | fFlow | fPayload,
 	Result:      fCodec | fPayload,
 	Error:       fError,
 	Cancel:      fFrom,
@@ -35,7 +37,11 @@ var layout = [kindEnd]field{
 	Unwatch:     fFrom,
 	Terminated:  fFrom | fError,
 	TransportOp: fFrom | fIncarnation | fPath | fOp | fRemaining | fPayload,
-	Tell:        fFrom | fIncarnation | fPath | fFunction | fCodec | fError | fPayload | fSender,
+	Tell:        fFrom | fIncarnation | fPath | fFunction | fCodec | fFlow | fError | fPayload | fSender,
 	CancelAll:   fFrom,
 	Batch:       fRest,
+	Credit:      fFrom | fFlow | fGrant | fError,
+	Sync:        fFrom | fPath | fFlow,
+	EndFlow:     fFrom | fFlow,
+	NameHeld:    fFrom,
 }

@@ -13,7 +13,7 @@ package wire
 import "time"
 
 // Version is the first byte of every frame this build writes.
-const Version = 1
+const Version = 2
 
 // Limits of what Decode accepts. A length is checked against them and against
 // what is left of the input before anything is allocated.
@@ -47,10 +47,15 @@ const (
 	Tell        Kind = 14 // a message from actor to actor; Function names its type
 	CancelAll   Kind = 15 // the caller does not wait any more for calls with ids up to ID
 	Batch       Kind = 16 // frames that need no answer, one after another, see AppendBatch
-	kindEnd     Kind = 17
+	Credit      Kind = 17 // what of the flow Flow is done, lost and refused; Code says why the last one was refused
+	Sync        Kind = 18 // all that was sent in the flow Flow to Path; answer with Credit
+	EndFlow     Kind = 19 // the sender of the flow Flow uses it no more
+	NameHeld    Kind = 20 // the sender has your name; the incarnation ID has to go
+	kindEnd     Kind = 21
 )
 
-// Op is the variant of a Cast or of a TransportOp.
+// Op is the variant of a Cast or of a TransportOp. A number belongs to one kind:
+// Decode refuses it in the other.
 type Op uint8
 
 // The variants. Numbers are part of the wire format.
@@ -58,12 +63,22 @@ const (
 	Soon  Op = 1 // Cast: in the next turn
 	Later Op = 2 // Cast: When after arrival
 	At    Op = 3 // Cast: When is wall time in nanoseconds since 1970
-
-	Write Op = 1 // TransportOp: Payload goes out
-	Close Op = 2 // TransportOp: flush, then close
-	Abort Op = 3 // TransportOp: close now
-	opEnd Op = 4
+	Write Op = 4 // TransportOp: Payload goes out
+	Close Op = 5 // TransportOp: flush, then close
+	Abort Op = 6 // TransportOp: close now
 )
+
+// of reports whether op is a variant of kind.
+func (op Op) of(kind Kind) bool {
+	if kind == Cast {
+		return Soon <= op && op <= At
+	}
+	return Write <= op && op <= Abort
+}
+
+// Amount is a number of messages and what they cost together, see package
+// cluster/internal/credit.
+type Amount struct{ Messages, Bytes uint64 }
 
 // Codec says how Payload is written.
 type Codec uint8
@@ -82,13 +97,19 @@ type Frame struct {
 	From        string        // name of the sending node
 	FromNumber  uint64        // its incarnation
 	Incarnation uint64        // of the node addressed; 0: whichever lives now
+	Loop        uint64        // incarnation of the loop addressed; 0: whichever lives now
 	Path        string        // loop, or loop/…/connection, inside that node
 	Function    string        // registered name of a function or of a message's type
 	Op          Op            // variant of Cast and TransportOp
+	Flow        uint64        // number of the flow, drawn by its sender; 0: the frame takes no credit
+	At          Amount        // Cast, Tell: sent in the flow before; Sync: sent in all; Credit: done
+	Window      Amount        // Credit: what may be under way
+	Lost        uint64        // Credit: messages that never came
+	Refused     uint64        // Credit: messages that came and did not run
 	Codec       Codec         // of Payload
 	Remaining   time.Duration // time left until the caller gives up; 0: no deadline
 	When        int64         // Cast: delay or wall time, see Op
-	Code        Code          // Error, Terminated, Tell
+	Code        Code          // Error, Terminated, Tell, Credit
 	Sentinel    string        // registered name of the error, "" when it has none
 	Message     string        // text of the error
 	Payload     []byte        // arguments, result, bytes to write, message
@@ -119,6 +140,8 @@ const (
 	LoopDied        Code = 17 // Terminated: the loop's goroutine failed
 	Stopped         Code = 18 // Terminated: ended on purpose
 	UnknownMessage  Code = 19 // the node's program registers no such message
+	StaleLoop       Code = 20 // the address means an earlier loop of that name
+	NoCredit        Code = 21 // more under way than the other side allows
 )
 
 // String names the kind for logs.
@@ -132,5 +155,5 @@ func (k Kind) String() string {
 var kindNames = [kindEnd]string{
 	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
 	Hello: "hello", Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
-	CancelAll: "cancel-all", Batch: "batch",
+	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", NameHeld: "name-held",
 }

@@ -33,12 +33,13 @@ func samples() []Frame {
 			f.Codec, f.Remaining, f.Payload = JSON, time.Second, []byte(`{"A":1}`)
 		}),
 		with(Cast, func(f *Frame) {
+			f.Flow, f.At = 3, Amount{300, 1 << 40}
 			f.Path, f.Function, f.Op, f.Codec, f.When, f.Payload = "io-0", "tick", At, Raw, -5, []byte{0}
 		}),
 		{Kind: Result, ID: 1, Codec: JSON, Payload: []byte("3")},
 		{Kind: Error, ID: math.MaxUint64, Code: UnknownLoop, Sentinel: "io.EOF", Message: "no loop"},
 		with(Cancel, nil), with(Ping, nil), with(Pong, nil), with(Hello, nil), with(Goodbye, nil),
-		with(Watch, func(f *Frame) { f.Incarnation, f.Path = 9, "io-0/srv:7000/c42" }),
+		with(Watch, func(f *Frame) { f.Incarnation, f.Loop, f.Path = 9, 2, "io-0/srv:7000/c42" }),
 		with(Unwatch, nil),
 		with(Terminated, func(f *Frame) { f.Code, f.Message = NodeDown, "gone" }),
 		with(TransportOp, func(f *Frame) { f.Path, f.Op, f.Remaining, f.Payload = "a/b", Write, 1, []byte("hi") }),
@@ -46,7 +47,13 @@ func samples() []Frame {
 			f.Incarnation, f.Path, f.Function, f.Codec, f.Payload = 9, "clock", "clock.tick", JSON, []byte("{}")
 			f.Code, f.Sentinel, f.Message, f.Sender = User, "io.EOF", "no more", "n1@7/asker"
 		}),
-		with(CancelAll, nil),
+		with(CancelAll, nil), with(NameHeld, nil),
+		with(Credit, func(f *Frame) {
+			f.Flow, f.At, f.Window, f.Lost, f.Refused = 3, Amount{300, 4}, Amount{512, 1 << 20}, 7, 1<<64-1
+			f.Code, f.Message = UnknownLoop, "no loop"
+		}),
+		with(Sync, func(f *Frame) { f.Path, f.Flow, f.At = "io-0", 3, Amount{1, 2} }),
+		with(EndFlow, func(f *Frame) { f.Flow = 3 }),
 		{Kind: Batch, Payload: (&Frame{Kind: Result, ID: 1, Codec: JSON, Payload: []byte("3")}).AppendInBatch(nil)},
 	}
 }
@@ -106,9 +113,14 @@ func randomFrame(rnd *rand.Rand) Frame {
 		}
 		return string(b)
 	}
+	kind := Kind(1 + rnd.IntN(int(kindEnd)-1))
+	op := Op(1 + rnd.IntN(3))
+	if kind == TransportOp {
+		op += 3
+	}
 	return Frame{
-		Kind: Kind(1 + rnd.IntN(int(kindEnd)-1)), ID: rnd.Uint64() >> rnd.IntN(64), From: text(20), FromNumber: rnd.Uint64(),
-		Incarnation: rnd.Uint64(), Path: text(60), Function: text(30), Op: Op(1 + rnd.IntN(int(opEnd)-1)), Codec: Codec(rnd.Uint32()),
+		Kind: kind, ID: rnd.Uint64() >> rnd.IntN(64), From: text(20), FromNumber: rnd.Uint64(),
+		Incarnation: rnd.Uint64(), Loop: rnd.Uint64(), Path: text(60), Function: text(30), Op: op, Flow: rnd.Uint64() >> rnd.IntN(65), At: Amount{rnd.Uint64(), rnd.Uint64()}, Codec: Codec(rnd.Uint32()),
 		Remaining: time.Duration(rnd.Int64()), When: int64(rnd.Uint64()), Code: Code(rnd.Uint32()),
 		Sentinel: text(10), Message: text(100), Payload: []byte(text(300)), Sender: text(60),
 	}
@@ -139,10 +151,11 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		{"a length past every limit", []byte{Version, byte(Result), 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 7}, ErrLimit},
 		{"path above its limit", long(func(f *Frame) { f.Path = strings.Repeat("x", MaxPath+1) }), ErrLimit},
 		{"function above its limit", long(func(f *Frame) { f.Function = strings.Repeat("x", MaxName+1) }), ErrLimit},
+		{"an op of another kind", (&Frame{Kind: TransportOp, Path: "p", Op: Soon}).Append(nil), ErrValue},
 		{"op zero", (&Frame{Kind: Cast, Path: "p"}).Append(nil), ErrValue},
 		{"code of more than 16 bits", []byte{Version, byte(Error), 1, 0xff, 0xff, 0x7f, 0, 0}, ErrValue},
 		{"a batch above its limit", append(AppendBatch(nil), make([]byte, MaxBatch+1)...), ErrLimit},
-		{"negative remaining time", []byte{Version, byte(TransportOp), 1, 0, 0, 0, 0, 1,
+		{"negative remaining time", []byte{Version, byte(TransportOp), 1, 0, 0, 0, 0, 0, byte(Write),
 			0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0}, ErrValue},
 	}
 	for _, c := range cases {

@@ -155,12 +155,12 @@ func (r *Receiver) Arrive(stamp Amount, cost uint64) (v Verdict, missing uint64)
 	return Accept, missing
 }
 
-// Took notes that the target has taken a message that was held.
-func (r *Receiver) Took(cost uint64) { r.held = r.held.minus(Amount{1, cost}) }
+// Took notes that the target has taken messages that were held.
+func (r *Receiver) Took(done Amount) { r.held = r.held.minus(done) }
 
 // Refuse notes that a message that was held does not run.
 func (r *Receiver) Refuse(cost uint64) {
-	r.Took(cost)
+	r.Took(Amount{1, cost})
 	r.refused++
 }
 

@@ -104,7 +104,7 @@ func runRandom(t *testing.T, seed uint64) {
 					r.Refuse(m.costs[n])
 					m.fate[n] = 'r'
 				} else {
-					r.Took(m.costs[n])
+					r.Took(Amount{1, m.costs[n]})
 					m.fate[n] = 't'
 				}
 			}
@@ -126,7 +126,7 @@ func runRandom(t *testing.T, seed uint64) {
 	r.Sync(s.Sent())
 	m.loseBefore(len(m.fate))
 	for _, n := range held {
-		r.Took(m.costs[n])
+		r.Took(Amount{1, m.costs[n]})
 		m.fate[n] = 't'
 	}
 	apply(r.Grant())

@@ -72,7 +72,7 @@ func (g *stage) do(line string) string {
 	case "take", "refuse":
 		for range n {
 			if word == "take" {
-				g.r.Took(g.held[0])
+				g.r.Took(Amount{1, g.held[0]})
 			} else {
 				g.r.Refuse(g.held[0])
 			}

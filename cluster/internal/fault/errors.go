@@ -32,6 +32,9 @@ var (
 	ErrRefused          = errors.New("refused")
 	ErrNameTaken        = errors.New("node name is taken")
 	ErrDisconnected     = errors.New("not connected to NATS")
+	ErrStaleAddress     = errors.New("stale address")
+	ErrNoCredit         = errors.New("no credit")
+	ErrLost             = errors.New("lost on the way")
 	ErrNoNode           = errors.New("no cluster node in this process")
 	ErrNodeDown         = actors.ErrNodeDown
 	ErrLoopDied         = actors.ErrLoopDied
@@ -117,7 +120,7 @@ var kinds = [...]error{
 	wire.TooLarge: ErrTooLarge, wire.Panicked: ErrPanic, wire.Cancelled: ErrCancelled, wire.Busy: ErrBusy,
 	wire.Closed: ErrClosed, wire.Refused: ErrRefused, wire.UnknownTarget: ErrUnknownTransport,
 	wire.NameTaken: ErrNameTaken, wire.NodeDown: ErrNodeDown, wire.LoopDied: ErrLoopDied, wire.Stopped: ErrStopped,
-	wire.UnknownMessage: ErrUnknownMessage,
+	wire.UnknownMessage: ErrUnknownMessage, wire.StaleLoop: ErrStaleAddress, wire.NoCredit: ErrNoCredit,
 }
 
 // Kinds are the sentinels that have a wire code.

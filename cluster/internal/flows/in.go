@@ -1,0 +1,226 @@
+package flows
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/credit"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// Window is what one node may have under way to one loop or actor here. Why not
+// more: it is memory that each sender can make each stuck loop hold. Why not less:
+// it is sent within one round trip, so it bounds the speed across a long line.
+var Window = credit.Amount{Messages: 2048, Bytes: 512 << 10}
+
+// maxIn bounds the flows that one node can make this one remember.
+const maxIn = 1 << 16
+
+// In are the flows of other nodes. Any goroutine.
+type In struct {
+	link *link.Link
+
+	mu     sync.Mutex
+	byKey  map[inKey]*Inflow
+	byNode map[sender]int // flows of each node
+	dirty  []*Inflow      // with news that were not told at once
+
+	gaps, overruns, repeats atomic.Uint64
+}
+
+type sender struct {
+	node   string
+	number uint64
+}
+
+type inKey struct {
+	from sender
+	flow uint64
+}
+
+// InCounters are what In has counted.
+type InCounters struct {
+	Missing uint64 // messages that never came
+	Overrun uint64 // messages beyond the credit of their sender
+	Repeats uint64 // messages that came twice
+	Flows   int
+}
+
+// NewIn makes an empty table.
+func NewIn(l *link.Link) *In {
+	return &In{link: l, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
+}
+
+// Inflow is what one node sends to one target here.
+type Inflow struct {
+	in  *In
+	key inKey
+
+	mu     sync.Mutex
+	half   credit.Receiver
+	reason error // of the last refusal
+	dirty  bool  // in In.dirty
+	over   bool  // its node is gone: nobody is told
+}
+
+// Arrived notes a frame that takes credit. The caller has to say Took or Refuse for
+// it. nil: the frame is to be dropped; what is to be told has been told.
+func (i *In) Arrived(f *wire.Frame) *Inflow {
+	fl := i.flow(f)
+	if fl == nil {
+		return nil
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	verdict, missing := fl.half.Arrive(credit.Amount(f.At), credit.Cost(len(f.Payload)))
+	i.gaps.Add(missing)
+	if missing > 0 {
+		fl.noteLocked()
+	}
+	switch verdict {
+	case credit.Accept:
+		return fl
+	case credit.Overrun:
+		i.overruns.Add(1)
+		fl.reason = fault.Codef(wire.NoCredit, "%w: this node had not granted credit for it", fault.ErrNoCredit)
+		fl.noteLocked()
+	case credit.Repeat:
+		i.repeats.Add(1)
+	}
+	return nil
+}
+
+// flow finds the flow of a frame, or makes it. nil: its node has too many.
+func (i *In) flow(f *wire.Frame) *Inflow {
+	key := inKey{sender{f.From, f.FromNumber}, f.Flow}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if fl := i.byKey[key]; fl != nil {
+		return fl
+	}
+	if i.byNode[key.from] >= maxIn {
+		i.overruns.Add(1)
+		return nil
+	}
+	fl := &Inflow{in: i, key: key, half: credit.NewReceiver(Window)}
+	i.byKey[key] = fl
+	i.byNode[key.from]++
+	return fl
+}
+
+// Took notes that the target has taken messages.
+func (fl *Inflow) Took(done credit.Amount) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.half.Took(done)
+	fl.noteLocked()
+}
+
+// Refuse notes that a message does not run, and why.
+func (fl *Inflow) Refuse(cost uint64, why error) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.half.Refuse(cost)
+	fl.reason = why
+	fl.noteLocked()
+}
+
+// noteLocked tells the sender at once when a good part of its window is free, else
+// with the next sweep.
+func (fl *Inflow) noteLocked() {
+	switch {
+	case fl.over:
+	case fl.half.Due():
+		fl.tellLocked()
+	case !fl.dirty && fl.half.Untold():
+		fl.dirty = true
+		fl.in.mu.Lock()
+		fl.in.dirty = append(fl.in.dirty, fl)
+		fl.in.mu.Unlock()
+	}
+}
+
+func (fl *Inflow) tellLocked() {
+	g, me := fl.half.Grant(), fl.in.link.Self()
+	f := &wire.Frame{Kind: wire.Credit}
+	if fl.reason != nil {
+		fault.Describe(f, fl.reason)
+	}
+	f.From, f.FromNumber, f.Flow = me.Name, me.Number, fl.key.flow
+	f.At, f.Window, f.Lost, f.Refused = wire.Amount(g.Done), wire.Amount(g.Window), g.Lost, g.Refused
+	fl.in.link.Answer(fl.key.from.node, f)
+}
+
+// Synced answers a Sync: it arrives behind all that it counts.
+func (i *In) Synced(f *wire.Frame) {
+	fl := i.flow(f)
+	if fl == nil {
+		return
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	i.gaps.Add(fl.half.Sync(credit.Amount(f.At)))
+	fl.tellLocked()
+}
+
+// Sweep tells what was not told at once.
+func (i *In) Sweep() {
+	i.mu.Lock()
+	dirty := i.dirty
+	i.dirty = nil
+	i.mu.Unlock()
+	for _, fl := range dirty {
+		fl.mu.Lock()
+		fl.dirty = false
+		if fl.half.Untold() && !fl.over {
+			fl.tellLocked()
+		}
+		fl.mu.Unlock()
+	}
+}
+
+// EndFlow forgets a flow that its sender does not use any more.
+func (i *In) EndFlow(f *wire.Frame) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	key := inKey{sender{f.From, f.FromNumber}, f.Flow}
+	if i.byKey[key] != nil {
+		i.forgetLocked(key)
+	}
+}
+
+func (i *In) forgetLocked(key inKey) {
+	delete(i.byKey, key)
+	if i.byNode[key.from]--; i.byNode[key.from] == 0 {
+		delete(i.byNode, key.from)
+	}
+}
+
+// NodeDown forgets the flows of a node that is gone. What has come and waits still
+// runs.
+func (i *In) NodeDown(node string, number uint64) {
+	var gone []*Inflow
+	i.mu.Lock()
+	for key, fl := range i.byKey {
+		if key.from == (sender{node, number}) {
+			gone = append(gone, fl)
+			i.forgetLocked(key)
+		}
+	}
+	i.mu.Unlock()
+	for _, fl := range gone {
+		fl.mu.Lock()
+		fl.over = true
+		fl.mu.Unlock()
+	}
+}
+
+// Counters reads what was counted.
+func (i *In) Counters() InCounters {
+	i.mu.Lock()
+	flows := len(i.byKey)
+	i.mu.Unlock()
+	return InCounters{Missing: i.gaps.Load(), Overrun: i.overruns.Load(), Repeats: i.repeats.Load(), Flows: flows}
+}
