@@ -75,25 +75,41 @@ func BenchmarkCallParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkCallSoon counts calls without an answer until the last one has run.
+var benched atomic.Uint64
+
+var bench = Func("test.bench", func(context.Context, sum) (struct{}, error) { benched.Add(1); return struct{}{}, nil })
+
+// BenchmarkCallSoon sends calls without an answer as fast as credit allows and ends
+// when the last one has run.
 func BenchmarkCallSoon(b *testing.B) {
-	nodes := group(b, 2, func(c *Config) { c.MaxInbound = 1 << 30 })
+	b.Run("in-process", func(b *testing.B) { benchmarkCallSoon(b, func(*Config) {}) })
+	b.Run("loopback", func(b *testing.B) {
+		_, port := natsServer(b, 0)
+		url := natsURL(port)
+		benchmarkCallSoon(b, func(c *Config) { c.Beside, c.URL = nil, url })
+	})
+}
+
+func benchmarkCallSoon(b *testing.B, change func(*Config)) {
+	nodes := group(b, 2, change)
 	newLoop(b, nodes[1], "io-0")
-	far, call := refTo(b, nodes[0], "n2/io-0"), add.Via(nodes[0])
+	far, call, ctx := refTo(b, nodes[0], "n2/io-0"), bench.Via(nodes[0]), context.Background()
 	b.ReportAllocs()
-	sent := uint64(0)
+	sent, before := uint64(0), benched.Load()
 	for b.Loop() {
-		if err := call.CallSoon(far, sum{1, 2}); err != nil {
+		if err := call.CallSoon(ctx, far, sum{1, 2}); err != nil {
 			b.Fatal(err)
 		}
 		sent++
-		for sent-nodes[1].Stats().CastsIn > 100_000 {
-			if _, err := nodes[0].engine.Control().Ask(context.Background()); err != nil {
-				b.Fatal(err)
-			}
-		}
 	}
-	until(b, "all have run", func() bool { return nodes[1].Stats().CastsIn == sent && nodes[1].Stats().Inbound == 0 })
+	b.StopTimer()
+	begin := time.Now()
+	until(b, "all have run", func() bool { return benched.Load()-before == sent })
+	took := b.Elapsed() + time.Since(begin)
+	b.ReportMetric(float64(sent)/took.Seconds(), "run/s")
+	if s := nodes[0].Stats(); s.Lost+s.Refusals != 0 {
+		b.Errorf("%d were lost, %d refused", s.Lost, s.Refusals)
+	}
 }
 
 // BenchmarkCallLocal is a call to a loop of the same process.

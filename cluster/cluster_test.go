@@ -217,7 +217,7 @@ func TestCallWithoutANodeReachesLocalLoopsOnly(t *testing.T) {
 	}
 	_, err := add.Call(testCtx(t), loopnode.RemoteRef(actors.Address{Node: "n2", Path: "io-0"}), sum{})
 	wantIs(t, err, ErrNoNode)
-	wantIs(t, add.CallSoon(loopnode.RemoteRef(actors.Address{Node: "n2", Path: "io-0"}), sum{}), ErrNoNode)
+	wantIs(t, add.CallSoon(testCtx(t), loopnode.RemoteRef(actors.Address{Node: "n2", Path: "io-0"}), sum{}), ErrNoNode)
 	var got int
 	err = loopnode.Run(testCtx(t), func(ctx context.Context) error {
 		loop, err := loopnode.Running(ctx)
@@ -351,7 +351,7 @@ func TestAnAbsentNodeIsFoundOutAtOnce(t *testing.T) {
 		t.Errorf("the fastest of 50 took %v", best)
 	}
 	t.Logf("fastest answer %v", best)
-	wantIs(t, add.CallSoon(ref, sum{}), ErrUnknownNode)
+	wantIs(t, add.CallSoon(testCtx(t), ref, sum{}), ErrUnknownNode)
 }
 
 func TestFuncRefusesADuplicateName(t *testing.T) {
@@ -388,7 +388,7 @@ func TestCallSoonKeepsItsOrder(t *testing.T) {
 	const count = 2000
 	f, far := castSlow.Via(nodes[0]), refTo(t, nodes[0], "n2/io-0")
 	for i := range count {
-		if err := f.CallSoon(far, i); err != nil {
+		if err := f.CallSoon(testCtx(t), far, i); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -407,8 +407,8 @@ func TestCallLaterAndCallAtWaitOnTheOtherNode(t *testing.T) {
 		f := castSlow.Via(nodes[0])
 		begin := time.Now()
 		steps := []error{
-			f.CallAt(ref, begin.Add(60*time.Millisecond), 3), f.CallLater(ref, 30*time.Millisecond, 2),
-			f.CallAt(ref, begin.Add(-time.Hour), 1),
+			f.CallAt(testCtx(t), ref, begin.Add(60*time.Millisecond), 3), f.CallLater(testCtx(t), ref, 30*time.Millisecond, 2),
+			f.CallAt(testCtx(t), ref, begin.Add(-time.Hour), 1),
 		}
 		if err := errors.Join(steps...); err != nil {
 			t.Fatal(err)
@@ -433,7 +433,7 @@ func TestAFailedCallSoonGoesToTheExceptionHandler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := castFail.Via(nodes[0]).CallSoon(refTo(t, nodes[0], "n2/io-0"), "no paper"); err != nil {
+	if err := castFail.Via(nodes[0]).CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), "no paper"); err != nil {
 		t.Fatal(err)
 	}
 	ec := receive(t, "the report", reports)
@@ -448,14 +448,14 @@ func TestAFailedCallSoonGoesToTheExceptionHandler(t *testing.T) {
 func TestALoopThatEndsTakesItsCastsAlong(t *testing.T) {
 	nodes := group(t, 2)
 	ref := newLoop(t, nodes[1], "io-0")
-	if err := castSlow.Via(nodes[0]).CallLater(refTo(t, nodes[0], "n2/io-0"), time.Hour, 1); err != nil {
+	if err := castSlow.Via(nodes[0]).CallLater(testCtx(t), refTo(t, nodes[0], "n2/io-0"), time.Hour, 1); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is there", func() bool { return nodes[1].Stats().Inbound == 1 })
+	until(t, "it is there", func() bool { return nodes[1].Stats().Timers == 1 })
 	if err := ref.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "it is forgotten", func() bool { return nodes[1].Stats().Inbound == 0 })
+	until(t, "it is forgotten", func() bool { return nodes[1].Stats().Timers == 0 })
 }
 
 // stuck is what a called function reports about its own end.

@@ -88,9 +88,17 @@ type Config struct {
 	CallTimeout time.Duration
 	// MaxPayload bounds arguments and results in bytes; default 1 MiB.
 	MaxPayload int
-	// MaxInbound is how many calls of other nodes may be unfinished here; more are
-	// refused with ErrBusy. Default 10,000.
+	// MaxInbound is how many calls of other nodes may be unfinished on each loop, and
+	// how many of their calls without an answer may run on it. More calls are refused
+	// with ErrBusy; calls without an answer wait with their senders. Default 10,000.
 	MaxInbound int
+	// MaxTimers is how many calls for later (CallLater, CallAt) of other nodes may wait
+	// here; more are refused with ErrBusy. Default 100,000.
+	MaxTimers int
+	// OnLoss is told of calls without an answer, and of messages of actors, that left
+	// this node and did not run, or may not have run. It is called on a goroutine of
+	// the node, one after another. Stats counts them either way (Lost, Refusals).
+	OnLoss func(Loss)
 	// Actors is the actor system that other nodes reach through this node; it can
 	// be of one node only. nil makes one, see Node.Actors.
 	Actors *actors.System
@@ -105,6 +113,8 @@ const (
 	defaultDeadAfter   = 3 * time.Second
 	defaultCallTimeout = 30 * time.Second
 	defaultMaxInbound  = 10_000
+	defaultMaxTimers   = 100_000
+	inboundBytes       = 64 << 20 // arguments of unfinished calls of one loop; of all timers
 	maxHeartbeat       = time.Hour
 	maxPayloadLimit    = 8 << 20 // what nats-server advises as the most
 )
@@ -155,6 +165,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxInbound == 0 {
 		c.MaxInbound = defaultMaxInbound
 	}
+	if c.MaxTimers == 0 {
+		c.MaxTimers = defaultMaxTimers
+	}
 	if c.Transports == nil {
 		c.Transports = TransportLookup(processTransports)
 	}
@@ -172,7 +185,7 @@ func (c Config) validate() error {
 		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.name)
 	case c.Heartbeat > maxHeartbeat:
 		return badConfig("Heartbeat is %v: the most is %v", c.Heartbeat, maxHeartbeat)
-	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0:
+	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0 || c.MaxTimers < 0:
 		return badConfig("a negative duration or limit: use 0 for the default")
 	case c.DeadAfter < 2*c.Heartbeat:
 		return badConfig("DeadAfter %v is less than two heartbeats of %v: live nodes would be called dead", c.DeadAfter, c.Heartbeat)

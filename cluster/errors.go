@@ -3,6 +3,7 @@ package cluster
 import (
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 )
 
 // The errors of this package, to be tested with errors.Is. They mean the same on
@@ -48,6 +49,15 @@ var (
 	// ErrDisconnected: this node has no connection to NATS. A call that was under
 	// way may have run.
 	ErrDisconnected = fault.ErrDisconnected
+	// ErrStaleAddress: the address means an earlier loop of that name.
+	ErrStaleAddress = fault.ErrStaleAddress
+	// ErrNoCredit: as much is under way to the loop or actor as may be; it does not
+	// take it as fast as this node sends. Nothing was sent.
+	ErrNoCredit = fault.ErrNoCredit
+	// ErrLost: it left this node and never arrived. Reason of Loss.
+	ErrLost = fault.ErrLost
+	// ErrCutOff: Node.Stop ended work of others.
+	ErrCutOff = fault.ErrCutOff
 	// ErrNoNode: the process has no node that could carry the call.
 	ErrNoNode = fault.ErrNoNode
 
@@ -73,6 +83,10 @@ var (
 	// ErrNoQuorum: fewer than half of the voters can be reached.
 	ErrNoQuorum = engine.ErrNoQuorum
 )
+
+// Loss says that calls without an answer, or messages of actors, that left this node
+// did not run or may not have run, see Config.OnLoss.
+type Loss = flows.Loss
 
 // RemoteError is an error that came from another node, or that tells why the
 // other node could not be asked. errors.Is finds the sentinel of its kind, and

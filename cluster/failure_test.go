@@ -373,7 +373,7 @@ func TestNodesSurviveARestartOfNATS(t *testing.T) {
 	wantIs(t, receive(t, "the call under way", call), ErrDisconnected)
 	_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{})
 	wantIs(t, err, ErrDisconnected)
-	wantIs(t, add.Via(nodes[0]).CallSoon(far, sum{}), ErrDisconnected)
+	wantIs(t, add.Via(nodes[0]).CallSoon(testCtx(t), far, sum{}), ErrDisconnected)
 
 	natsServer(t, port)
 	until(t, "both are back", func() bool { return nodes[0].Stats().Reconnects == 1 && nodes[1].Stats().Reconnects == 1 })
@@ -410,7 +410,7 @@ func TestANodeThatStartsAgainIsSomebodyElse(t *testing.T) {
 		number, ok := nodes[0].members.Number("n2")
 		return ok && number == again.Incarnation()
 	})
-	wantIs(t, add.Via(nodes[0]).CallSoon(old, sum{}), ErrDeadIncarnation)
+	wantIs(t, add.Via(nodes[0]).CallSoon(testCtx(t), old, sum{}), ErrDeadIncarnation)
 	if got, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{1, 1}); got != 2 || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}

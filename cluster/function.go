@@ -82,6 +82,9 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 // ErrExpired, ErrBadPayload, ErrTooLarge, ErrPanic, ErrCancelled, ErrBusy,
 // ErrClosed, ErrNodeDown, ErrDisconnected, ErrNoNode.
 func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (out Out, err error) {
+	if ctx == nil {
+		return out, errNoContext(f.name)
+	}
 	n := f.node(ctx)
 	loop, addr, err := locate(n, ref)
 	if err != nil {
@@ -103,27 +106,51 @@ func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (
 
 // CallSoon runs the function on ref's loop in its next turn, at most once, and
 // drops its result; an error goes to that loop's exception handler. Calls from
-// one goroutine to one loop keep their order. It does not wait; nil means that it
-// is on its way out. Errors: ErrUnknownNode, ErrDisconnected, ErrTooLarge, ErrBadPayload,
-// ErrClosed, ErrNoNode. asyncio: loop.call_soon_threadsafe.
-func (f *Function[In, Out]) CallSoon(ref loopnode.Ref, in In) error {
-	return f.cast(ref, wire.Soon, 0, in)
+// one goroutine to one loop keep their order.
+//
+// A loop of another node that does not take calls as fast as they come slows who
+// calls: CallSoon waits until the loop has taken enough, at most until ctx ends. It
+// suspends the task ctx belongs to, or blocks the goroutine; in a callback of a loop,
+// which may not wait, it is ErrNoCredit at once. nil means that it is on its way; should
+// it not run, Config.OnLoss and Stats tell. Errors: ErrNoCredit (with ctx's error when
+// that ended the wait), ErrUnknownNode, ErrDeadIncarnation, ErrDisconnected, ErrNodeDown,
+// ErrTooLarge, ErrBadPayload, ErrClosed, ErrNoNode. asyncio: loop.call_soon_threadsafe.
+func (f *Function[In, Out]) CallSoon(ctx context.Context, ref loopnode.Ref, in In) error {
+	return f.cast(ctx, ref, order{op: wire.Soon, mayWait: true}, in)
+}
+
+// TryCallSoon is CallSoon that never waits: it is ErrNoCredit when CallSoon would wait.
+func (f *Function[In, Out]) TryCallSoon(ctx context.Context, ref loopnode.Ref, in In) error {
+	return f.cast(ctx, ref, order{op: wire.Soon}, in)
 }
 
 // CallLater is CallSoon after a delay, which counts from the arrival there. It
 // is lost with its loop. asyncio: loop.call_later.
-func (f *Function[In, Out]) CallLater(ref loopnode.Ref, d time.Duration, in In) error {
-	return f.cast(ref, wire.Later, int64(d), in)
+func (f *Function[In, Out]) CallLater(ctx context.Context, ref loopnode.Ref, d time.Duration, in In) error {
+	return f.cast(ctx, ref, order{wire.Later, int64(d), true}, in)
 }
 
 // CallAt is CallSoon at a time of the wall clock there. It is lost with its
 // loop. asyncio: loop.call_at.
-func (f *Function[In, Out]) CallAt(ref loopnode.Ref, when time.Time, in In) error {
-	return f.cast(ref, wire.At, when.UnixNano(), in)
+func (f *Function[In, Out]) CallAt(ctx context.Context, ref loopnode.Ref, when time.Time, in In) error {
+	return f.cast(ctx, ref, order{wire.At, when.UnixNano(), true}, in)
 }
 
-func (f *Function[In, Out]) cast(ref loopnode.Ref, op wire.Op, when int64, in In) error {
-	n := f.node(context.Background())
+// order is when a call without an answer runs, and whether its caller may wait.
+type order struct {
+	op      wire.Op
+	when    int64
+	mayWait bool
+}
+
+func (f *Function[In, Out]) cast(ctx context.Context, ref loopnode.Ref, o order, in In) error {
+	if ctx == nil {
+		return errNoContext(f.name)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s on %s: %w", f.name, ref, context.Cause(ctx))
+	}
+	n := f.node(ctx)
 	loop, addr, err := locate(n, ref)
 	if err != nil {
 		return err
@@ -133,15 +160,15 @@ func (f *Function[In, Out]) cast(ref loopnode.Ref, op wire.Op, when int64, in In
 			_, err := f.fn(ctx, in)
 			return struct{}{}, err
 		}
-		return casts.Schedule(loop, op, when, func() {
+		return casts.Schedule(loop, o.op, o.when, func() {
 			casts.Run(&calls.Context{Context: contextOn(n, loop)}, loop, f.name, run, nil)
 		})
 	}
-	frame := wire.Frame{Kind: wire.Cast, Function: f.name, Op: op, When: when}
+	frame := wire.Frame{Kind: wire.Cast, Function: f.name, Op: o.op, When: o.when}
 	if frame.Codec, frame.Payload, err = codec.Encode(in); err != nil {
 		return err
 	}
-	return n.casts.Send(addr, &frame)
+	return n.casts.Send(ctx, addr, &frame, o.mayWait)
 }
 
 func (f *Function[In, Out]) node(ctx context.Context) *Node {
@@ -149,6 +176,10 @@ func (f *Function[In, Out]) node(ctx context.Context) *Node {
 		return f.via
 	}
 	return nodeOf(ctx)
+}
+
+func errNoContext(name string) error {
+	return badConfig("a call of %s needs a ctx, not nil: use context.Background()", name)
 }
 
 // callLocal runs f on a loop of this process, the caller's own included.

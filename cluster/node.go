@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,19 +135,48 @@ func (n *Node) Incarnation() uint64 { return n.number }
 // embedded server's address, "" when it listens on nothing, or the NATS in use.
 func (n *Node) URL() string { return n.engine.URL() }
 
-// Stop takes no new calls, waits until those that run here have ended or ctx has,
-// and closes the node. It returns ctx's error when calls were cut off.
+// Stop takes no new work and waits until what others have sent to this node has ended
+// or ctx has: calls, calls without an answer, and calls for later whose time has come.
+// Then it closes the node. An error says what was cut off: what still ran when ctx
+// ended (the error is also ctx's), and calls for later whose time had not come
+// (ErrCutOff). nil: nothing.
 func (n *Node) Stop(ctx context.Context) error {
-	n.in.Refuse()
-	var err error
-	select {
-	case <-n.in.Idle():
-	case <-n.closed:
-	case <-ctx.Done():
-		err = fmt.Errorf("node %s stopped with calls under way: %w", n.name, context.Cause(ctx))
+	if ctx == nil {
+		return badConfig("Stop needs a ctx, not nil")
 	}
+	n.in.Refuse()
+	n.casts.Refuse()
+	var why error
+	for _, idle := range []<-chan struct{}{n.in.Idle(), n.casts.Idle()} {
+		select {
+		case <-idle:
+		case <-n.closed:
+		case <-ctx.Done():
+			why = context.Cause(ctx)
+		}
+	}
+	err := n.cutOff(why)
 	n.Close()
 	return err
+}
+
+// cutOff is the error of a stop that ended for why with something left.
+func (n *Node) cutOff(why error) error {
+	var left []string
+	if running := n.in.Counters().Running; running > 0 {
+		left = append(left, fmt.Sprintf("%d calls", running))
+	}
+	if s := n.casts.Left(); s != "" {
+		left = append(left, s)
+	}
+	switch text := strings.Join(left, ", "); {
+	case text == "":
+		return nil
+	case why == nil:
+		return fmt.Errorf("stopping node %s: %w: %s", n.name, ErrCutOff, text)
+	default:
+		return fmt.Errorf("stopping node %s: %w: %s: %w", n.name, ErrCutOff, text, why)
+	}
 }
 
 // Close leaves the cluster and waits until everything of the node is gone: its
@@ -161,10 +191,11 @@ func (n *Node) Close() {
 		n.watchers.EndAll(ErrStopped)
 		close(n.stop)
 		n.out.Close()
+		n.outflows.Close()
 		n.loops.Close()
 		n.releaseActors()
 		n.members.Farewell()
-		n.watches.End()
+		n.notify.End()
 		n.work.Wait()
 		n.watches.Clear()
 		n.flush()

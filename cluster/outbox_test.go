@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/credit"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -39,9 +40,9 @@ func TestCastsCallsAndTellsOfOneSenderKeepTheirOrder(t *testing.T) {
 			case isTold(i):
 				err = nodes[0].Actors().Send(actor, hail{text})
 			case i%500 == 1: // too large to be gathered with others
-				err = jot.CallSoon(far, text+strings.Repeat(" ", 64<<10))
+				err = jot.CallSoon(testCtx(t), far, text+strings.Repeat(" ", 64<<10))
 			default:
-				err = jot.CallSoon(far, text)
+				err = jot.CallSoon(testCtx(t), far, text)
 			}
 			if err != nil {
 				t.Error(err)
@@ -71,7 +72,7 @@ func TestCloseSendsWhatWasPosted(t *testing.T) {
 	newLoop(t, nodes[0], "io")
 	far, jot := refTo(t, nodes[1], "n1/io"), jotted.Via(nodes[1])
 	for i := range 500 {
-		if err := jot.CallSoon(far, fmt.Sprint(i)); err != nil {
+		if err := jot.CallSoon(testCtx(t), far, fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,17 +82,18 @@ func TestCloseSendsWhatWasPosted(t *testing.T) {
 			t.Fatalf("%s came at %d", got, i)
 		}
 	}
-	wantIs(t, jot.CallSoon(far, "late"), ErrClosed)
+	wantIs(t, jot.CallSoon(testCtx(t), far, "late"), ErrClosed)
 }
 
 func TestABadFrameInABatchHurtsNoOther(t *testing.T) {
 	nodes := group(t, 2)
 	newLoop(t, nodes[1], "io")
-	good := wire.Frame{Kind: wire.Cast, From: "n1", FromNumber: nodes[0].number, Path: "io", Function: "test.jot", Op: wire.Later, Codec: wire.JSON, Payload: []byte(`"fine"`)}
+	good := wire.Frame{Kind: wire.Cast, From: "n1", FromNumber: nodes[0].number, Path: "io", Function: "test.jot", Op: wire.Later, Flow: 99, Codec: wire.JSON, Payload: []byte(`"fine"`)}
 	call := wire.Frame{Kind: wire.Call, From: "n1", FromNumber: nodes[0].number, Path: "io", Function: "test.jot", Codec: wire.JSON, Payload: []byte(`"smuggled"`)}
 	b := good.AppendInBatch(wire.AppendBatch(nil))
 	b = append(b, 4, 0, 0, 0, 99, 1, 2, 3) // of another version
 	b = call.AppendInBatch(b)              // what wants an answer has no business there
+	good.At = wire.Amount{Messages: 1, Bytes: credit.Cost(len(good.Payload))}
 	b = good.AppendInBatch(b)
 	b = append(b, 255, 0, 0, 0, 1) // a length that lies
 	for _, message := range [][]byte{b, wire.AppendBatch(nil)} {

@@ -27,6 +27,8 @@ func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
 	switch f.Kind {
 	case wire.Call, wire.TransportOp:
 		r.link.Answer(in.Sender, fault.Frame(f.ID, err))
+	case wire.Cast:
+		r.casts.Deny(f, err)
 	case wire.Tell:
 		r.tells.Refuse(f, err)
 	}

@@ -9,13 +9,16 @@ import (
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/casts"
+	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/members"
+	"github.com/loopmesh/loopmesh/cluster/internal/notify"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 	"github.com/loopmesh/loopmesh/cluster/internal/streams"
 	"github.com/loopmesh/loopmesh/cluster/internal/tells"
 	"github.com/loopmesh/loopmesh/cluster/internal/watching"
+	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -38,6 +41,10 @@ type rooms struct {
 	log                                    hclog.Logger
 	refusals                               ratelog.Line
 	slow, disconnects, reconnects, refused counter
+	outflows                               *flows.Out
+	inflows                                *flows.In
+	notify                                 *notify.Queue
+	lossLog                                ratelog.Line
 }
 
 // makeRooms builds the parts of n in the order in which they depend on each other.
@@ -53,18 +60,36 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 		Mark:     func(node string) uint64 { return r.out.Mark(node) },
 	}, log)
 	r.watchers = watching.NewWatchers(r.link, cfg.Heartbeat)
-	r.loops = host.New(n.name, n.number, sys, log, n.loopContext, host.Events{
-		Ending: func(h *host.Loop) { r.in.LoopEnding(h) },
-		Ended:  r.watchers.LoopEnded,
+	r.loops = host.New(n.name, n.number, cfg.MaxInbound, sys, log, n.loopContext, host.Events{
+		Ending: func(h *host.Loop) {
+			r.in.LoopEnding(h)
+			r.casts.LoopEnding(h)
+		},
+		Ended: r.watchers.LoopEnded,
 	})
 	r.watchers.Watch(r.loops)
 	r.out = calls.NewOutgoing(r.link, r.members, calls.Limits{MaxPayload: cfg.MaxPayload, Timeout: cfg.CallTimeout})
-	r.in = calls.NewIncoming(r.link, r.loops, cfg.MaxInbound, cfg.MaxPayload)
-	r.casts = casts.New(r.link, r.members, r.loops, r.in, cfg.MaxPayload, log)
-	r.tells = tells.New(r.link, r.casts, sys, r.members.Depend, log)
-	r.watches = watching.NewWatches(r.link, r.members, cfg.Heartbeat, work, log)
+	r.in = calls.NewIncoming(r.link, r.loops, calls.InLimits{MaxPayload: cfg.MaxPayload, Calls: cfg.MaxInbound, Bytes: inboundBytes})
+	r.notify = notify.New(work, func(p *guard.Panic) {
+		log.Error("a function given to Watch or Config.OnLoss panicked", "panic", p.Error(), "stack", string(p.Stack))
+	})
+	r.outflows, r.inflows = flows.NewOut(r.link, n.lost), flows.NewIn(r.link)
+	r.casts = casts.New(r.link, r.members, r.loops, r.outflows, r.inflows,
+		casts.Limits{MaxPayload: cfg.MaxPayload, Timers: cfg.MaxTimers, TimerBytes: inboundBytes}, log)
+	r.tells = tells.New(r.link, r.casts, r.outflows, r.inflows, sys, r.members.Depend, log)
+	r.watches = watching.NewWatches(r.link, r.members, cfg.Heartbeat, r.notify, log)
 	r.streams = streams.New(r.link, r.out, cfg.MaxPayload)
 	return r
+}
+
+// lost tells of what left this node and did not run.
+func (n *Node) lost(l Loss) {
+	if ok, more := n.lossLog.Allow(); ok {
+		n.log.Warn("calls without an answer or messages did not run", "target", l.Target, "count", l.Count, "reason", l.Reason, "kept_back", more)
+	}
+	if n.cfg.OnLoss != nil {
+		n.notify.Add(func() { n.cfg.OnLoss(l) })
+	}
 }
 
 // arrived hands a frame on the node's own subject to the room that handles it.
@@ -99,6 +124,14 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 		r.watchers.Forget(f)
 	case f.Kind == wire.Terminated:
 		r.watches.Terminated(f)
+	case f.Kind == wire.Credit:
+		r.outflows.Credited(f)
+	case f.Kind == wire.Sync:
+		r.inflows.Synced(f)
+	case f.Kind == wire.EndFlow:
+		r.inflows.EndFlow(f)
+	case f.Kind == wire.NameHeld:
+		r.members.NameHeld(f)
 	case f.Kind == wire.TransportOp:
 		r.streams.Serve(f)
 	default:
@@ -108,7 +141,7 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 
 // answered hands a Result or Error to the room that asked.
 func (r *rooms) answered(f *wire.Frame, in link.Arrival) {
-	if r.members.NameTaken(f, in) || r.watches.Answered(f, in.Sender) {
+	if r.watches.Answered(f, in.Sender) {
 		return
 	}
 	r.out.Answered(f, in.Sender)
@@ -145,6 +178,8 @@ func (r *rooms) nodeBack(node string, number uint64) { r.out.NodeBack(node, numb
 func (r *rooms) nodeGone(node string, number uint64, why string, hasLeft bool) {
 	r.link.Forget(node)
 	r.out.NodeDown(node, number, why, !hasLeft)
+	r.outflows.NodeDown(node, number, why)
+	r.inflows.NodeDown(node, number)
 	r.in.NodeDown(node, number)
 	r.watchers.NodeDown(node, number)
 	r.watches.NodeDown(node, number, why)
@@ -159,9 +194,11 @@ func (r *rooms) needed(now time.Time) []string {
 // sweep ends and repeats what is overdue.
 func (r *rooms) sweep(now time.Time) {
 	r.out.Expire(now)
+	r.inflows.Sweep()
 	if r.link.Usable() {
 		r.watches.Resend(now)
 		r.watchers.Resend(now)
+		r.outflows.Sweep(now)
 	}
 }
 
@@ -171,12 +208,14 @@ func (r *rooms) disconnected(noticesAfter bool) {
 	r.members.Disconnected(noticesAfter)
 	r.disconnects.Add(1)
 	r.out.Disconnected(r.members.Numbers())
+	r.outflows.Disconnected()
 }
 
 func (r *rooms) reconnected() {
 	r.reconnects.Add(1)
 	r.members.Reconnected()
 	r.out.Reconnected()
+	r.outflows.Reconnected()
 	r.watches.Reconnected()
 	r.members.Kick()
 }

@@ -156,7 +156,7 @@ func TestWhatAClosedNodeAnswers(t *testing.T) {
 	nodes[0].Close()
 	_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{})
 	wantIs(t, err, ErrClosed)
-	wantIs(t, add.Via(nodes[0]).CallSoon(far, sum{}), ErrClosed)
+	wantIs(t, add.Via(nodes[0]).CallSoon(testCtx(t), far, sum{}), ErrClosed)
 	_, err = nodes[0].NewLoop("io-0")
 	wantIs(t, err, ErrClosed)
 	_, err = nodes[0].Watch(far, func(Terminated) {})

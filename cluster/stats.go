@@ -19,6 +19,12 @@ type Stats struct {
 	CastsOut     uint64 `json:"casts_out"`     // CallSoon, CallLater, CallAt sent
 	CastsIn      uint64 `json:"casts_in"`      // and received
 	CastsFailed  uint64 `json:"casts_failed"`  // received, but refused or failed
+	CastsWaited  uint64 `json:"casts_waited"`  // these and messages that had to wait for credit
+	Lost         uint64 `json:"lost"`          // these and messages that never arrived, or whose node went down
+	Refusals     uint64 `json:"refusals"`      // these and messages that arrived and did not run
+	Missing      uint64 `json:"missing"`       // of others: never arrived here
+	UnderWay     uint64 `json:"under_way"`     // sent and not yet taken by their loops and actors
+	Timers       int    `json:"timers"`        // calls for later that wait here
 	TellsOut     uint64 `json:"tells_out"`     // messages of actors sent
 	TellsIn      uint64 `json:"tells_in"`      // and received
 	TellsFailed  uint64 `json:"tells_failed"`  // received, but for nobody or not readable
@@ -39,14 +45,16 @@ type Stats struct {
 // Stats reads the counters.
 func (n *Node) Stats() Stats {
 	frames, members, out, in := n.link.Counters(), n.rooms.members.Counters(), n.out.Counters(), n.in.Counters()
-	casts, tells := n.casts.Counters(), n.tells.Counters()
+	casts, tells, outflows := n.casts.Counters(), n.tells.Counters(), n.outflows.Counters()
 	return Stats{
 		FramesIn: frames.FramesIn, FramesOut: frames.FramesOut, Batches: frames.Batches,
 		SendErrors: frames.SendErrors, Malformed: frames.Malformed, Dropped: frames.Dropped,
 		Calls: out.Calls, CallsFailed: out.Failed, Late: out.Late, InFlight: out.Waiting,
-		Served: in.Served, Refused: in.Refused, Expired: in.Expired, Inbound: in.Running,
+		Served: in.Served, Refused: in.Refused, Expired: in.Expired, Inbound: in.Running + casts.Active,
 		CastsOut: casts.Out, CastsIn: casts.In, CastsFailed: casts.Failed,
 		TellsOut: tells.Out, TellsIn: tells.In, TellsFailed: tells.Failed,
+		CastsWaited: outflows.Waits, Lost: outflows.Lost, Refusals: outflows.Refused, UnderWay: outflows.Under,
+		Missing: n.inflows.Counters().Missing, Timers: casts.Timers,
 		NoResponders: members.NoResponders, NodesDown: members.Down, Conflicts: members.Conflicts,
 		Disconnects: n.disconnects.Load(), Reconnects: n.reconnects.Load(),
 		NoRight: n.refused.Load(), Members: len(n.Members()), Loops: len(n.Loops()),

@@ -55,11 +55,11 @@ func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 	log := hclog.New(&hclog.LoggerOptions{Output: book, Level: hclog.Trace})
 	nodes := group(t, 2, func(c *Config) { c.Logger = log })
 	newLoop(t, nodes[1], "io-0")
-	if err := add.Via(nodes[0]).CallSoon(refTo(t, nodes[0], "n2/io-9"), sum{}); err != nil {
+	if err := add.Via(nodes[0]).CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-9"), sum{}); err != nil {
 		t.Fatal(err)
 	}
 	lonely := &Function[sum, int]{name: "test.lonely", via: nodes[0]}
-	if err := lonely.CallSoon(refTo(t, nodes[0], "n2/io-0"), sum{}); err != nil {
+	if err := lonely.CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "both are counted", func() bool { return nodes[1].Stats().CastsFailed == 2 })
@@ -67,12 +67,12 @@ func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 		t.Errorf("the first must be logged, the second within the same second not:\n%s", book.text.String())
 	}
 	for _, err := range []error{
-		echo.Via(nodes[0]).CallSoon(refTo(t, nodes[0], "n2/io-0"), make([]byte, 2<<20)),
+		echo.Via(nodes[0]).CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), make([]byte, 2<<20)),
 	} {
 		wantIs(t, err, ErrTooLarge)
 	}
 	badFn := &Function[chan int, int]{name: "test.lonely", via: nodes[0]}
-	wantIs(t, badFn.CallSoon(refTo(t, nodes[0], "n2/io-0"), nil), ErrBadPayload)
+	wantIs(t, badFn.CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), nil), ErrBadPayload)
 }
 
 func TestAGoodbyeIsFinal(t *testing.T) {

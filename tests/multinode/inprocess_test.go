@@ -116,7 +116,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Run("calls without an answer keep their order", func(t *testing.T) {
 		ref := refTo(t, nodes[1], "n3/io-0")
 		for i := range 100 {
-			if err := note.Via(nodes[1]).CallSoon(ref, fmt.Sprint(i)); err != nil {
+			if err := note.Via(nodes[1]).CallSoon(testCtx(t), ref, fmt.Sprint(i)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -129,7 +129,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Run("calls with a delay come late, and the shorter one first", func(t *testing.T) {
 		ref, begin := refTo(t, nodes[0], "n2/io-0"), time.Now()
 		late := note.Via(nodes[0])
-		if err := errors.Join(late.CallLater(ref, 300*time.Millisecond, "later"), late.CallAt(ref, begin.Add(100*time.Millisecond), "at"), late.CallSoon(ref, "soon")); err != nil {
+		if err := errors.Join(late.CallLater(testCtx(t), ref, 300*time.Millisecond, "later"), late.CallAt(testCtx(t), ref, begin.Add(100*time.Millisecond), "at"), late.CallSoon(testCtx(t), ref, "soon")); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{"soon", "at", "later"} {

@@ -10,6 +10,15 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// sender is one life of a node.
+type sender struct {
+	from   string
+	number uint64
+}
+
+// maxSenders bounds the nodes whose ids are remembered: a peer can invent names.
+const maxSenders = 4096
+
 // callKey names a call of another node.
 type callKey struct {
 	from   string
@@ -19,19 +28,33 @@ type callKey struct {
 
 // Incoming are the calls of other nodes that have not ended here. Any goroutine.
 type Incoming struct {
-	link       *link.Link
-	loops      *host.Table
-	maxPayload int
+	link   *link.Link
+	loops  *host.Table
+	limits InLimits
 
 	mu        sync.Mutex
 	calls     map[callKey]*inbound
-	answering int // taken out, answer not yet sent
-	casts     int // calls without an answer that have not ended
-	limit     int
+	byLoop    map[*host.Loop]*load // of calls; a loop without calls is not in it
+	bySender  map[sender]*seen
+	answering int           // taken out, answer not yet sent
 	refused   bool          // the node is leaving
 	idle      chan struct{} // closed when refused and nothing is left
 
 	served, refusals, expired atomic.Uint64
+}
+
+// InLimits are what others can make this node hold.
+type InLimits struct {
+	MaxPayload int    // bytes of arguments and results
+	Calls      int    // unfinished ones of each loop
+	Bytes      uint64 // of their arguments, for each loop
+}
+
+// load is what the unfinished calls of one loop hold. Why by loop: a stuck loop must
+// not close the whole node.
+type load struct {
+	calls int
+	bytes uint64
 }
 
 // IncomingCounters are what Incoming has counted.
@@ -40,15 +63,18 @@ type IncomingCounters struct {
 	Running                  int
 }
 
-// NewIncoming makes an empty table that takes limit unfinished calls.
-func NewIncoming(l *link.Link, loops *host.Table, limit, maxPayload int) *Incoming {
-	return &Incoming{link: l, loops: loops, maxPayload: maxPayload, calls: map[callKey]*inbound{}, limit: limit, idle: make(chan struct{})}
+// NewIncoming makes an empty table.
+func NewIncoming(l *link.Link, loops *host.Table, limits InLimits) *Incoming {
+	return &Incoming{
+		link: l, loops: loops, limits: limits,
+		calls: map[callKey]*inbound{}, bySender: map[sender]*seen{}, byLoop: map[*host.Loop]*load{}, idle: make(chan struct{}),
+	}
 }
 
 // Counters reads what was counted.
 func (t *Incoming) Counters() IncomingCounters {
 	t.mu.Lock()
-	running := len(t.calls) + t.casts
+	running := len(t.calls)
 	t.mu.Unlock()
 	return IncomingCounters{Served: t.served.Load(), Refused: t.refusals.Load(), Expired: t.expired.Load(), Running: running}
 }
@@ -57,27 +83,58 @@ func (t *Incoming) Counters() IncomingCounters {
 func (t *Incoming) add(c *inbound) (known bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	have, size := t.byLoop[c.home], uint64(len(c.payload))
+	if have == nil {
+		have = &load{}
+	}
+	switch t.arrivalLocked(c.key) {
+	case again:
+		return true, nil
+	case tooOld:
+		return false, fault.Codef(wire.Refused, "%w: the call arrived so late that nobody knows whether it ran before", fault.ErrRefused)
+	}
 	switch {
 	case t.refused:
 		return false, fault.Codef(wire.Closed, "%w: the node is leaving", fault.ErrClosed)
-	case c.home.Over:
+	case c.home.Ending():
 		return false, fault.Codef(wire.Closed, "%w: the loop is being closed", fault.ErrClosed)
-	case t.calls[c.key] != nil:
-		return true, nil
-	case len(t.calls)+t.casts >= t.limit:
-		return false, fault.Codef(wire.Busy, "%w: %d calls are unfinished", fault.ErrBusy, t.limit)
+	case have.calls >= t.limits.Calls, c.home.Queue.Full(), have.calls > 0 && have.bytes+size > t.limits.Bytes:
+		return false, fault.Codef(wire.Busy, "%w: loop %s has %d unfinished calls with %d bytes (Config.MaxInbound)", fault.ErrBusy, c.home.Loop.Name(), have.calls, have.bytes)
 	}
+	have.calls++
+	have.bytes += size
+	t.byLoop[c.home] = have
 	t.calls[c.key] = c
 	return false, nil
+}
+
+func (t *Incoming) arrivalLocked(key callKey) arrival {
+	from := sender{key.from, key.number}
+	s := t.bySender[from]
+	if s == nil {
+		if len(t.bySender) >= maxSenders {
+			clear(t.bySender)
+		}
+		s = &seen{}
+		t.bySender[from] = s
+	}
+	return s.note(key.id)
 }
 
 func (t *Incoming) take(key callKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.calls[key] == nil {
+	c := t.calls[key]
+	if c == nil {
 		return false
 	}
 	delete(t.calls, key)
+	l := t.byLoop[c.home]
+	l.calls--
+	l.bytes -= uint64(len(c.payload))
+	if l.calls == 0 {
+		delete(t.byLoop, c.home)
+	}
 	t.answering++
 	return true
 }
@@ -88,28 +145,6 @@ func (t *Incoming) answered() {
 	defer t.mu.Unlock()
 	t.answering--
 	t.checkIdleLocked()
-}
-
-// Enter counts a call without an answer, false when there are too many.
-func (t *Incoming) Enter(h *host.Loop) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.refused || h.Over || len(t.calls)+t.casts >= t.limit {
-		return false
-	}
-	t.casts++
-	h.Casts++
-	return true
-}
-
-// Leave takes back one Enter.
-func (t *Incoming) Leave(h *host.Loop) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !h.Over {
-		t.casts--
-		h.Casts--
-	}
 }
 
 func (t *Incoming) checkIdleLocked() {
@@ -166,6 +201,9 @@ func (t *Incoming) CancelAll(f *wire.Frame) {
 
 // NodeDown ends the tasks of the calls of a node that is gone.
 func (t *Incoming) NodeDown(node string, number uint64) {
+	t.mu.Lock()
+	delete(t.bySender, sender{node, number})
+	t.mu.Unlock()
 	for _, c := range t.where(func(c *inbound) bool { return c.key.from == node && c.key.number == number }) {
 		c.cancel("the caller's node is gone")
 	}
@@ -174,10 +212,6 @@ func (t *Incoming) NodeDown(node string, number uint64) {
 // LoopEnding cancels and answers the calls of a loop that ends: their tasks may
 // never get that far.
 func (t *Incoming) LoopEnding(h *host.Loop) {
-	t.mu.Lock()
-	t.casts -= h.Casts
-	h.Casts, h.Over = 0, true
-	t.mu.Unlock()
 	for _, c := range t.where(func(c *inbound) bool { return c.home == h }) {
 		defer c.cancel("the loop is being closed") // after the answer: a cancellation would be one, too
 		c.refuse(fault.Codef(wire.Closed, "%w: the loop was closed while the function ran", fault.ErrClosed))

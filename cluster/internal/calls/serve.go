@@ -2,6 +2,7 @@ package calls
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
@@ -27,6 +28,7 @@ type inbound struct {
 	alarm     func() // cancels the deadline's timer
 	overdue   bool
 	withdrawn bool // cancelled before it began
+	queued    bool // it counts as running in the queue of its loop
 }
 
 // Serve starts a call of another node. Receiving goroutine.
@@ -36,7 +38,7 @@ func (t *Incoming) Serve(f *wire.Frame) {
 		c.deadline = time.Now().Add(f.Remaining)
 	}
 	var err error
-	if c.home, c.entry, err = t.loops.Admit(f, t.maxPayload); err != nil {
+	if c.home, c.entry, err = t.loops.Admit(f, t.limits.MaxPayload); err != nil {
 		c.answerError(err)
 		return
 	}
@@ -48,23 +50,43 @@ func (t *Incoming) Serve(f *wire.Frame) {
 		c.answerError(err)
 		return
 	}
-	if err := c.home.Loop.Post(c.begin); err != nil {
-		c.refuse(fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, err))
+	if !strings.HasPrefix(f.Function, adminPrefix) {
+		c.home.Queue.Put(c)
+		return
+	}
+	if err := c.home.Loop.Post(func() { c.start() }); err != nil {
+		c.Drop(err)
 	}
 }
 
-// begin starts the task. Loop goroutine.
-func (c *inbound) begin() {
+// adminPrefix begins the names of the functions of the program itself. Their calls do
+// not wait in the queue of the loop: who asks what a loop is busy with must not wait
+// behind it.
+const adminPrefix = "loopmesh."
+
+// Begin starts the task. Loop goroutine.
+func (c *inbound) Begin() (running bool) {
+	c.queued = c.start()
+	return c.queued
+}
+
+// Drop answers a call that never begins: its loop has ended.
+func (c *inbound) Drop(why error) {
+	c.refuse(fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, why))
+}
+
+// start starts the task, false when the call does not run.
+func (c *inbound) start() bool {
 	if c.withdrawn {
 		c.refuse(fault.Codef(wire.Cancelled, "%w before it began", fault.ErrCancelled))
-		return
+		return false
 	}
 	left := time.Duration(0)
 	if !c.deadline.IsZero() {
 		if left = time.Until(c.deadline); left <= 0 {
 			c.table.expired.Add(1)
 			c.refuse(fault.Codef(wire.Expired, "%w before the loop had time for it", fault.ErrExpired))
-			return
+			return false
 		}
 	}
 	c.task = loopnode.CreateTask(&Context{c.home.Ctx, c.deadline}, c.entry.Name, c.run)
@@ -75,6 +97,7 @@ func (c *inbound) begin() {
 			c.task.Cancel("the caller's deadline passed")
 		})
 	}
+	return true
 }
 
 // run is the body of the task.
@@ -98,13 +121,16 @@ func (c *inbound) finish(t *loopnode.Future[registry.Outcome]) {
 	if c.alarm != nil {
 		c.alarm()
 	}
+	if c.queued {
+		c.home.Queue.Ended()
+	}
 	out, err := t.Result()
 	switch {
 	case err != nil && c.overdue:
 		c.table.expired.Add(1)
 		err = fault.Codef(wire.Expired, "%w while the function ran", fault.ErrExpired)
-	case err == nil && len(out.Payload) > c.table.maxPayload:
-		err = fault.Codef(wire.TooLarge, "the result has %d bytes, the limit is %d", len(out.Payload), c.table.maxPayload)
+	case err == nil && len(out.Payload) > c.table.limits.MaxPayload:
+		err = fault.Codef(wire.TooLarge, "the result has %d bytes, the limit is %d", len(out.Payload), c.table.limits.MaxPayload)
 	}
 	if !c.table.take(c.key) {
 		return

@@ -1,5 +1,13 @@
 // Package casts is the life of a call without an answer (CallSoon, CallLater,
 // CallAt): out of this node and into it.
+//
+// Out: the frame waits for credit of its flow (package flows), then travels in the
+// outbox of its node. In: it waits in the queue of its loop (host.Queue) and gives
+// its credit back when the loop begins it. A timer gives its credit back when the
+// loop has set it; from then on it counts against Limits.Timers alone.
+//
+// Nothing that was sent is dropped without a word: what does not run here is
+// refused through its flow, so its sender counts it and hears why.
 package casts
 
 import (
@@ -12,8 +20,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
@@ -27,119 +35,89 @@ type Members interface {
 	Number(node string) (uint64, bool)
 }
 
+// Limits of what others can make this node hold.
+type Limits struct {
+	MaxPayload int    // bytes of arguments
+	Timers     int    // calls for later that have not begun
+	TimerBytes uint64 // what they cost together
+}
+
 // Casts sends and serves calls without an answer. Any goroutine.
 type Casts struct {
-	link       *link.Link
-	members    Members
-	loops      *host.Table
-	incoming   *calls.Incoming
-	maxPayload int
-	log        hclog.Logger
-	quiet      ratelog.Line
+	link    *link.Link
+	members Members
+	loops   *host.Table
+	out     *flows.Out
+	inflows *flows.In
+	limits  Limits
+	log     hclog.Logger
+	quiet   ratelog.Line
+	held    held
 
-	out, in, failed atomic.Uint64
+	sent, received, failed atomic.Uint64
 }
 
 // Counters are what Casts has counted.
-type Counters struct{ Out, In, Failed uint64 }
+type Counters struct {
+	Out, In, Failed uint64
+	Active          int // wait in a queue or run
+	Timers          int // wait for their time
+}
 
 // New makes the room.
-func New(l *link.Link, m Members, loops *host.Table, incoming *calls.Incoming, maxPayload int, log hclog.Logger) *Casts {
-	return &Casts{link: l, members: m, loops: loops, incoming: incoming, maxPayload: maxPayload, log: log}
+func New(l *link.Link, m Members, loops *host.Table, out *flows.Out, in *flows.In, limits Limits, log hclog.Logger) *Casts {
+	c := &Casts{link: l, members: m, loops: loops, out: out, inflows: in, limits: limits, log: log}
+	c.held.init()
+	return c
 }
 
 // Counters reads what was counted.
 func (c *Casts) Counters() Counters {
-	return Counters{Out: c.out.Load(), In: c.in.Load(), Failed: c.failed.Load()}
+	active, timers := c.held.count()
+	return Counters{Out: c.sent.Load(), In: c.received.Load(), Failed: c.failed.Load(), Active: active, Timers: timers}
 }
 
-// Send sends a call without an answer. What is known to be in vain is an error.
-func (c *Casts) Send(addr actors.Address, f *wire.Frame) error {
-	if err := c.Address(addr, f); err != nil {
+// Send sends a call without an answer when its flow has credit. mayWait: it waits
+// for credit until ctx ends. What is known to be in vain is an error.
+func (c *Casts) Send(ctx context.Context, addr actors.Address, f *wire.Frame, mayWait bool) error {
+	number, err := c.Address(addr, f)
+	if err != nil {
 		return err
 	}
-	if err := c.link.Post(addr.Node, f); err != nil {
-		return fmt.Errorf("%s/%s: %w", addr.Node, addr.Path, err)
+	if mayWait {
+		err = c.out.Send(ctx, number, addr.Node, f)
+	} else {
+		err = c.out.TrySend(number, addr.Node, f)
 	}
-	c.out.Add(1)
-	return nil
+	if err == nil {
+		c.sent.Add(1)
+	}
+	return err
 }
 
 // Address completes a frame that nobody answers, or says why it would be in vain.
-func (c *Casts) Address(addr actors.Address, f *wire.Frame) error {
+// number is the life of the node that it is for.
+func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err error) {
 	fail := func(kind error, text string) error { return fault.New(addr.Node+"/"+addr.Path, f.Function, kind, text) }
 	number, known := c.members.Number(addr.Node)
 	switch {
 	case c.link.Closing():
-		return fail(fault.ErrClosed, "this node has been closed")
+		return 0, fail(fault.ErrClosed, "this node has been closed")
 	case c.link.Offline():
-		return fail(fault.ErrDisconnected, "nothing was sent")
+		return 0, fail(fault.ErrDisconnected, "nothing was sent")
 	case !known:
-		return fail(fault.ErrUnknownNode, "it is not a member of the cluster")
+		return 0, fail(fault.ErrUnknownNode, "it is not a member of the cluster")
 	case addr.Incarnation != 0 && addr.Incarnation != number:
-		return fail(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
-	case len(f.Payload) > c.maxPayload:
-		return fail(fault.ErrTooLarge, fmt.Sprintf("%d bytes, the limit is %d (Config.MaxPayload)", len(f.Payload), c.maxPayload))
+		return 0, fail(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
+	case len(f.Payload) > c.limits.MaxPayload:
+		return 0, fail(fault.ErrTooLarge, fmt.Sprintf("%d bytes, the limit is %d (Config.MaxPayload)", len(f.Payload), c.limits.MaxPayload))
 	}
 	me := c.link.Self()
-	f.ID, f.From, f.FromNumber, f.Incarnation, f.Path = c.link.NextID(), me.Name, me.Number, addr.Incarnation, addr.Path
-	if err := f.Check(c.maxPayload); err != nil {
-		return fail(fault.ErrTooLarge, err.Error())
+	f.From, f.FromNumber, f.Incarnation, f.Path = me.Name, me.Number, number, addr.Path
+	if err := f.Check(c.limits.MaxPayload); err != nil {
+		return 0, fail(fault.ErrTooLarge, err.Error())
 	}
-	return nil
-}
-
-// Serve starts a call without an answer. Receiving goroutine.
-func (c *Casts) Serve(f *wire.Frame) {
-	c.in.Add(1)
-	h, e, err := c.loops.Admit(f, c.maxPayload)
-	if err == nil && !c.incoming.Enter(h) {
-		err = fault.Codef(wire.Busy, "%w: too many calls are unfinished", fault.ErrBusy)
-	}
-	if err != nil {
-		c.fail(f.Function, f.From, err)
-		return
-	}
-	codec, payload, op, when := f.Codec, f.Payload, f.Op, f.When
-	run := func(ctx context.Context) (struct{}, error) {
-		_, err := e.Serve(ctx, codec, payload)
-		return struct{}{}, err
-	}
-	ended := func(err error) { c.ended(h, err) }
-	start := func() { Run(&calls.Context{Context: h.Ctx}, h.Loop, e.Name, run, ended) }
-	if err := Schedule(h.Loop, op, when, start); err != nil {
-		c.incoming.Leave(h)
-		c.fail(f.Function, f.From, err)
-	}
-}
-
-func (c *Casts) ended(h *host.Loop, err error) {
-	c.incoming.Leave(h)
-	if err != nil {
-		c.failed.Add(1)
-	}
-}
-
-func (c *Casts) fail(function, from string, err error) {
-	c.failed.Add(1)
-	if ok, more := c.quiet.Allow(); ok {
-		c.log.Warn("a call without an answer did not run", "function", function, "from", from, "error", err, "kept_back", more)
-	}
-}
-
-// Schedule posts start to the loop, now, later or at a wall time.
-func Schedule(loop *loopnode.Loop, op wire.Op, when int64, start func()) error {
-	post := start
-	switch op {
-	case wire.Later:
-		post = func() { loop.CallLater(time.Duration(when), start) }
-	case wire.At:
-		post = func() { loop.CallLater(time.Until(time.Unix(0, when)), start) }
-	}
-	if err := loop.Post(post); err != nil {
-		return fmt.Errorf("%w: %w", fault.ErrClosed, err)
-	}
-	return nil
+	return number, nil
 }
 
 // Run runs the function as a task nobody waits for. Loop goroutine. ended may be
@@ -157,4 +135,25 @@ func Run(ctx context.Context, loop *loopnode.Loop, name string, run func(context
 			ended(err)
 		}
 	})
+}
+
+// Schedule is Send for a loop of this process: it posts start, now, later or at a
+// wall time.
+func Schedule(loop *loopnode.Loop, op wire.Op, when int64, start func()) error {
+	post := start
+	if op != wire.Soon {
+		post = func() { loop.CallLater(delay(op, when), start) }
+	}
+	if err := loop.Post(post); err != nil {
+		return fmt.Errorf("%w: %w", fault.ErrClosed, err)
+	}
+	return nil
+}
+
+// delay is how long a call for later waits from now.
+func delay(op wire.Op, when int64) time.Duration {
+	if op == wire.At {
+		return time.Until(time.Unix(0, when))
+	}
+	return time.Duration(when)
 }

@@ -164,6 +164,9 @@ func (r *Receiver) Refuse(cost uint64) {
 	r.refused++
 }
 
+// Unran notes that a message that was taken did not run after all.
+func (r *Receiver) Unran() { r.refused++ }
+
 // Sync notes how much the sender had sent when it asked. missing is how many of
 // these messages did not come.
 func (r *Receiver) Sync(sent Amount) (missing uint64) {

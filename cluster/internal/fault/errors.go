@@ -35,6 +35,7 @@ var (
 	ErrStaleAddress     = errors.New("stale address")
 	ErrNoCredit         = errors.New("no credit")
 	ErrLost             = errors.New("lost on the way")
+	ErrCutOff           = errors.New("cut off")
 	ErrNoNode           = errors.New("no cluster node in this process")
 	ErrNodeDown         = actors.ErrNodeDown
 	ErrLoopDied         = actors.ErrLoopDied

@@ -127,6 +127,15 @@ func (fl *Inflow) Refuse(cost uint64, why error) {
 	fl.noteLocked()
 }
 
+// Unran notes that a message that the target has taken did not run after all.
+func (fl *Inflow) Unran(why error) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.half.Unran()
+	fl.reason = why
+	fl.noteLocked()
+}
+
 // noteLocked tells the sender at once when a good part of its window is free, else
 // with the next sweep.
 func (fl *Inflow) noteLocked() {

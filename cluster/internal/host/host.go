@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -18,18 +19,20 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Loop is a loop that is addressable under this node. Its fields do not change
-// but for the two that say who guards them.
+// Loop is a loop that is addressable under this node. Its fields do not change.
 type Loop struct {
-	Loop *loopnode.Loop
-	Ctx  context.Context // what called functions start from
-	Ref  loopnode.Ref
-	own  bool          // made by Run
-	gone chan struct{} // closed when the goroutine of an own loop has ended
-
-	Casts int  // unfinished calls without an answer; guarded by the table of calls
-	Over  bool // it takes no calls any more; guarded by the table of calls
+	Loop   *loopnode.Loop
+	Ctx    context.Context // what called functions start from
+	Ref    loopnode.Ref
+	Queue  *Queue        // what others sent to it and has not begun
+	own    bool          // made by Run
+	gone   chan struct{} // closed when the goroutine of an own loop has ended
+	ending atomic.Bool   // it takes no calls any more
 }
+
+// Ending reports whether the loop takes no calls any more. It is so before
+// Events.Ending is told.
+func (h *Loop) Ending() bool { return h.ending.Load() }
 
 // End is why a loop that is closed has ended, for those who watch it.
 func End(loop *loopnode.Loop) error {
@@ -41,7 +44,7 @@ func End(loop *loopnode.Loop) error {
 
 // Events are what the table tells of its loops. Any goroutine.
 type Events struct {
-	Ending func(*Loop) // it takes no calls any more; those that run are to be answered
+	Ending func(*Loop) // it takes no calls any more; those that run are to be answered; may be told twice
 	Ended  func(*Loop) // it is closed and out of the table
 }
 
@@ -49,6 +52,7 @@ type Events struct {
 type Table struct {
 	node    string
 	number  uint64
+	running int // calls of others that may run on each loop
 	actors  *actors.System
 	log     hclog.Logger
 	context func(*loopnode.Loop) context.Context
@@ -59,10 +63,10 @@ type Table struct {
 	closed bool
 }
 
-// New makes an empty table for a node. context makes what called functions of a
-// loop start from.
-func New(node string, number uint64, sys *actors.System, log hclog.Logger, context func(*loopnode.Loop) context.Context, events Events) *Table {
-	return &Table{node: node, number: number, actors: sys, log: log, context: context, events: events, byName: map[string]*Loop{}}
+// New makes an empty table for a node. running is how many calls of others may run on
+// each loop. context makes what called functions of a loop start from.
+func New(node string, number uint64, running int, sys *actors.System, log hclog.Logger, context func(*loopnode.Loop) context.Context, events Events) *Table {
+	return &Table{node: node, number: number, running: running, actors: sys, log: log, context: context, events: events, byName: map[string]*Loop{}}
 }
 
 // Find gives the loop of that name; nil when there is none.
@@ -128,7 +132,10 @@ func (t *Table) Add(loop *loopnode.Loop) (loopnode.Ref, error) {
 
 func (t *Table) make(loop *loopnode.Loop) *Loop {
 	addr := actors.Address{Node: t.node, Incarnation: t.number, Path: loop.Name()}
-	return &Loop{Loop: loop, Ctx: t.context(loop), Ref: loop.Ref().WithAddress(addr), gone: make(chan struct{})}
+	return &Loop{
+		Loop: loop, Ctx: t.context(loop), Ref: loop.Ref().WithAddress(addr),
+		Queue: newQueue(loop, t.running), gone: make(chan struct{}),
+	}
 }
 
 // CheckName refuses a name that cannot be in an address.
@@ -173,6 +180,13 @@ func (t *Table) insert(name string, h *Loop) error {
 	return nil
 }
 
+// end lets a loop take no more calls.
+func (t *Table) end(h *Loop) {
+	h.ending.Store(true)
+	t.events.Ending(h)
+	h.Queue.Close(errClosed)
+}
+
 // remove takes a loop that ends out of the table, once.
 func (t *Table) remove(h *Loop) {
 	name := h.Loop.Name()
@@ -183,7 +197,7 @@ func (t *Table) remove(h *Loop) {
 	}
 	t.mu.Unlock()
 	if have {
-		t.events.Ending(h)
+		t.end(h)
 		t.events.Ended(h)
 	}
 }

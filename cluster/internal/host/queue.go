@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -17,10 +18,9 @@ type Item interface {
 	Drop(why error)
 }
 
-const (
-	perTurn    = 512 // items begun in one callback: a turn goes on to what else is there
-	maxRunning = 10_000
-)
+// perTurn is how many items are begun in one callback: a turn goes on to what else is
+// there.
+const perTurn = 512
 
 // Queue are the items of one loop that have not begun. The receiving goroutine puts
 // them in, one callback of the loop at a time takes them out, in order. Invariant:
@@ -53,6 +53,9 @@ func (q *Queue) Put(item Item) {
 		q.mu.Unlock()
 		item.Drop(why)
 		return
+	}
+	if q.next > perTurn && q.next > len(q.items)/2 { // else a queue that is never empty grows for ever
+		q.items, q.next = slices.Delete(q.items, 0, q.next), 0
 	}
 	q.items = append(q.items, item)
 	err := q.postLocked()

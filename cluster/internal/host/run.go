@@ -32,7 +32,7 @@ func (t *Table) run(h *Loop) {
 	if died != nil {
 		t.log.Error("loop died", "loop", h.Loop.Name(), "error", died)
 	}
-	t.events.Ending(h) // what is called ends with ErrClosed, not with how its task meets the end
+	t.end(h) // what is called ends with ErrClosed, not with how its task meets the end
 	endTasks(h.Loop)
 	if err := h.Loop.CloseWith(died); err != nil {
 		t.log.Error("closing a loop failed", "loop", h.Loop.Name(), "error", err)
@@ -60,7 +60,7 @@ func (t *Table) Close() {
 	t.mu.Unlock()
 	all := t.all()
 	for _, h := range all {
-		t.events.Ending(h)
+		t.end(h)
 		if h.own {
 			_ = h.Ref.Stop() // a closed loop needs no stop
 		}

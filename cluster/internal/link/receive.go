@@ -135,7 +135,7 @@ func (l *Link) unpack(f *wire.Frame, names *wire.Names, in Arrival) {
 			continue
 		}
 		switch {
-		case f.Kind != wire.Cast && f.Kind != wire.Tell:
+		case f.Kind != wire.Cast && f.Kind != wire.Tell && f.Kind != wire.Sync:
 			l.Misplaced(f, in.Subject)
 			continue
 		case f.Kind == wire.Cast && f.Op != wire.Soon:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
-	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -94,18 +93,16 @@ func (m *Members) rival(f *wire.Frame) {
 	}
 	if f.Kind == wire.Hello {
 		// Both hear this subject; ID says who has to go.
-		m.link.Answer(me.Name, &wire.Frame{Kind: wire.Error, ID: f.FromNumber, Code: wire.NameTaken, Message: fmt.Sprint(me.Number)})
+		m.link.Answer(me.Name, &wire.Frame{Kind: wire.NameHeld, ID: f.FromNumber, From: me.Name, FromNumber: me.Number})
 	}
 }
 
-// NameTaken handles the objection of a node that has the name; false when f is
-// something else, or not sent in that name.
-func (m *Members) NameTaken(f *wire.Frame, in link.Arrival) bool {
-	if in.Sender != m.link.Self().Name || f.Kind != wire.Error || f.Code != wire.NameTaken || f.ID != m.link.Self().Number {
-		return false
+// NameHeld handles the objection of a node that has the name. One that was not sent
+// in that name does not count.
+func (m *Members) NameHeld(f *wire.Frame) {
+	if f.From == m.link.Self().Name && f.ID == m.link.Self().Number {
+		m.lose(f.FromNumber)
 	}
-	m.lose(0)
-	return true
 }
 
 // lose ends a start. Why not more: two established nodes that meet after a

@@ -9,7 +9,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/credit"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
@@ -18,34 +20,36 @@ import (
 )
 
 // Addresser completes a frame that nobody answers, or says why it would be in
-// vain.
+// vain. number is the life of the node that it is for.
 type Addresser interface {
-	Address(addr actors.Address, f *wire.Frame) error
+	Address(addr actors.Address, f *wire.Frame) (number uint64, err error)
 }
 
 // Tells sends and takes messages for one actor system. Any goroutine.
 type Tells struct {
-	link     *link.Link
-	address  Addresser
-	system   *actors.System
-	watched  func(node string) // an actor there is watched by one here
-	log      hclog.Logger
-	quiet    ratelog.Line
-	out, in  atomic.Uint64
-	failures atomic.Uint64
+	link           *link.Link
+	address        Addresser
+	out            *flows.Out
+	inflows        *flows.In
+	system         *actors.System
+	watched        func(node string) // an actor there is watched by one here
+	log            hclog.Logger
+	quiet          ratelog.Line
+	sent, received atomic.Uint64
+	failures       atomic.Uint64
 }
 
 // Counters are what Tells has counted.
 type Counters struct{ Out, In, Failed uint64 }
 
 // New makes the room for sys.
-func New(l *link.Link, a Addresser, sys *actors.System, watched func(node string), log hclog.Logger) *Tells {
-	return &Tells{link: l, address: a, system: sys, watched: watched, log: log}
+func New(l *link.Link, a Addresser, out *flows.Out, in *flows.In, sys *actors.System, watched func(node string), log hclog.Logger) *Tells {
+	return &Tells{link: l, address: a, out: out, inflows: in, system: sys, watched: watched, log: log}
 }
 
 // Counters reads what was counted.
 func (t *Tells) Counters() Counters {
-	return Counters{Out: t.out.Load(), In: t.in.Load(), Failed: t.failures.Load()}
+	return Counters{Out: t.sent.Load(), In: t.received.Load(), Failed: t.failures.Load()}
 }
 
 // Route sends a message of an actor here to an actor elsewhere (actors.Route).
@@ -57,29 +61,68 @@ func (t *Tells) Route(to actors.Address, msg any, sender actors.Ref) error {
 	if !sender.IsZero() {
 		f.Sender = t.system.Export(sender).String()
 	}
-	if err := t.address.Address(to, f); err != nil {
+	number, err := t.address.Address(to, f)
+	if err != nil {
 		return err
 	}
-	if err := t.link.Post(to.Node, f); err != nil {
+	if free(f) {
+		err = t.link.Post(to.Node, f)
+	} else {
+		err = t.out.TrySend(number, to.Node, f)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", to, err)
 	}
 	if _, watch := msg.(actors.WatchRequest); watch {
 		t.watched(to.Node)
 	}
-	t.out.Add(1)
+	t.sent.Add(1)
 	return nil
+}
+
+// free reports whether a message takes no credit: those of the actor systems
+// themselves, of which there are few, and answers, of which there is one for each
+// question. They must not wait behind data.
+func free(f *wire.Frame) bool {
+	return strings.HasPrefix(f.Function, "$") || strings.HasPrefix(f.Path, replyPath)
 }
 
 // Told takes a message of an actor elsewhere. Receiving goroutine.
 func (t *Tells) Told(f *wire.Frame) {
-	t.in.Add(1)
-	var err error
-	if p := guard.Call(func() { err = t.deliver(f) }); p != nil {
-		err = p // a type's own UnmarshalJSON
+	t.received.Add(1)
+	flow, err := t.arrived(f)
+	if err == nil && flow == nil && !free(f) {
+		return // it came twice, or without credit
 	}
 	if err == nil {
-		return
+		if p := guard.Call(func() { err = t.deliver(f) }); p != nil {
+			err = p // a type's own UnmarshalJSON
+		}
 	}
+	cost := credit.Cost(len(f.Payload))
+	switch {
+	case err == nil && flow != nil:
+		flow.Took(credit.Amount{Messages: 1, Bytes: cost})
+	case flow != nil:
+		flow.Refuse(cost, err)
+	}
+	if err != nil {
+		t.fail(f, err)
+	}
+}
+
+// arrived notes a message that takes credit; flow is nil when it is to be dropped.
+func (t *Tells) arrived(f *wire.Frame) (flow *flows.Inflow, err error) {
+	switch {
+	case free(f):
+		return nil, nil
+	case f.Flow == 0:
+		return nil, fault.Codef(wire.NoCredit, "%w: it was sent without any", fault.ErrNoCredit)
+	}
+	return t.inflows.Arrived(f), nil
+}
+
+func (t *Tells) fail(f *wire.Frame, err error) {
 	t.failures.Add(1)
 	if ok, more := t.quiet.Allow(); ok {
 		t.log.Warn("a message of another node reached nobody", "message", f.Function, "to", f.Path, "from", f.From, "error", err, "kept_back", more)
@@ -104,8 +147,11 @@ func (t *Tells) deliver(f *wire.Frame) error {
 
 // Refuse tells the sender of a message that its node may not send it.
 func (t *Tells) Refuse(f *wire.Frame, err error) {
-	t.in.Add(1)
+	t.received.Add(1)
 	t.failures.Add(1)
+	if flow, _ := t.arrived(f); flow != nil {
+		flow.Refuse(credit.Cost(len(f.Payload)), err)
+	}
 	if sender, bad := senderOf(f); bad == nil {
 		_ = t.system.Reject(sender, err) // nobody who asks: it is logged here
 	}

@@ -25,7 +25,7 @@ func New[T any](ctx context.Context) (Waiter[T], error) {
 		return Waiter[T]{loop: loop, future: loopnode.NewFuture[T](loop)}, nil
 	}
 	if coro.Marked() {
-		return Waiter[T]{}, fmt.Errorf("%w: call from a task with its ctx, or use CallSoon", loopnode.ErrWouldBlock)
+		return Waiter[T]{}, fmt.Errorf("%w: call from a task with its ctx, or use a form that does not wait (CallSoon, TryCallSoon)", loopnode.ErrWouldBlock)
 	}
 	return Waiter[T]{ready: make(chan T, 1)}, nil
 }

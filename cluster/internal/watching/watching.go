@@ -13,7 +13,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
-	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/cluster/internal/notify"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -56,17 +56,15 @@ type Watches struct {
 	members Members
 	again   time.Duration // between two sendings of what is not acknowledged
 	log     hclog.Logger
-	notify  notifier
+	notify  *notify.Queue
 
 	mu   sync.Mutex
 	byID map[uint64]*watch
 }
 
-// NewWatches makes an empty table. work counts the goroutine that calls functions.
-func NewWatches(l *link.Link, m Members, again time.Duration, work *sync.WaitGroup, log hclog.Logger) *Watches {
-	t := &Watches{link: l, members: m, again: again, log: log, byID: map[uint64]*watch{}}
-	t.notify = notifier{work: work, fault: t.panicked}
-	return t
+// NewWatches makes an empty table. Functions are called through q.
+func NewWatches(l *link.Link, m Members, again time.Duration, q *notify.Queue, log hclog.Logger) *Watches {
+	return &Watches{link: l, members: m, again: again, log: log, notify: q, byID: map[uint64]*watch{}}
 }
 
 // Add makes fn be called once, when ref's loop ends. loop is ref's loop when it is
@@ -123,12 +121,8 @@ func (t *Watches) end(id uint64, reason error) bool {
 	if w == nil {
 		return false
 	}
-	t.notify.add(func() { w.fn(Terminated{Who: w.ref, Reason: reason}) })
+	t.notify.Add(func() { w.fn(Terminated{Who: w.ref, Reason: reason}) })
 	return true
-}
-
-func (t *Watches) panicked(p *guard.Panic) {
-	t.log.Error("a function given to Watch panicked", "panic", p.Error(), "stack", string(p.Stack))
 }
 
 // remove takes a watch back, and says so to the other side.
@@ -258,9 +252,6 @@ func (t *Watches) Reconnected() {
 		w.acked, w.sent = false, time.Time{}
 	}
 }
-
-// End takes no more notices; what is queued is still called.
-func (t *Watches) End() { t.notify.end() }
 
 // Clear forgets all watches.
 func (t *Watches) Clear() {

@@ -93,7 +93,7 @@ func (r *Room) spread(in line) {
 	for _, m := range r.node.Members() {
 		ref, err := r.node.Ref(m.Name + "/" + LoopName)
 		if err == nil {
-			err = say.Via(r.node).CallSoon(ref, in)
+			err = say.Via(r.node).TryCallSoon(context.Background(), ref, in)
 		}
 		if err != nil {
 			r.deliver(line{From: "*", Text: fmt.Sprintf("%s was not reached: %v", m.Name, err)})

@@ -1,0 +1,183 @@
+package casts
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/calls"
+	"github.com/loopmesh/loopmesh/cluster/internal/credit"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/flows"
+	"github.com/loopmesh/loopmesh/cluster/internal/host"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// inbound is a call without an answer of another node. Its life:
+//
+//	soon:   queued → runs → ended
+//	later:  queued → timer → queued again → runs → ended
+//
+// It holds credit while it is queued the first time.
+type inbound struct {
+	casts   *Casts
+	home    *host.Loop
+	entry   *registry.Entry
+	codec   wire.Codec
+	payload []byte
+	op      wire.Op
+	when    int64
+	from    string
+	flow    *flows.Inflow
+
+	// Owned by the loop goroutine once it was taken out of the queue.
+	taken bool // its credit was given back
+	ran   bool // the function has begun
+}
+
+// Serve takes a call without an answer. Receiving goroutine.
+func (c *Casts) Serve(f *wire.Frame) {
+	c.received.Add(1)
+	me := c.link.Self()
+	if f.Incarnation != 0 && f.Incarnation != me.Number {
+		// Its credit is of another life of this node: there is no flow to refuse it in.
+		c.fail(f.Function, f.From, fault.Codef(wire.DeadIncarnation, "the address means incarnation %d, the node lives as %d", f.Incarnation, me.Number))
+		return
+	}
+	if f.Flow == 0 {
+		c.fail(f.Function, f.From, fault.Codef(wire.NoCredit, "%w: it was sent without any", fault.ErrNoCredit))
+		return
+	}
+	flow := c.inflows.Arrived(f)
+	if flow == nil {
+		return
+	}
+	b := &inbound{casts: c, codec: f.Codec, payload: f.Payload, op: f.Op, when: f.When, from: f.From, flow: flow}
+	err := c.admit(b, f)
+	if err != nil {
+		flow.Refuse(b.cost(), err)
+		c.fail(f.Function, f.From, err)
+		return
+	}
+	b.home.Queue.Put(b)
+}
+
+// Deny refuses a call that its node has no right to.
+func (c *Casts) Deny(f *wire.Frame, err error) {
+	c.received.Add(1)
+	c.failed.Add(1)
+	if f.Flow == 0 {
+		return
+	}
+	if flow := c.inflows.Arrived(f); flow != nil {
+		flow.Refuse(credit.Cost(len(f.Payload)), err)
+	}
+}
+
+// admit finds where b runs and counts it.
+func (c *Casts) admit(b *inbound, f *wire.Frame) (err error) {
+	if b.home, b.entry, err = c.loops.Admit(f, c.limits.MaxPayload); err != nil {
+		return err
+	}
+	if b.op == wire.Soon {
+		return c.held.enter(b.home)
+	}
+	return c.held.enterTimer(b.home, b.cost(), c.limits)
+}
+
+func (b *inbound) cost() uint64 { return credit.Cost(len(b.payload)) }
+
+// Begin starts it, or its timer. Loop goroutine.
+func (b *inbound) Begin() (running bool) {
+	if !b.taken {
+		b.flow.Took(credit.Amount{Messages: 1, Bytes: b.cost()})
+		b.taken = true
+	}
+	if b.op != wire.Soon {
+		b.home.Loop.CallLater(delay(b.op, b.when), b.fire)
+		return false
+	}
+	Run(&calls.Context{Context: b.home.Ctx}, b.home.Loop, b.entry.Name, b.run, b.ended)
+	return true
+}
+
+// fire begins a call for later when its time has come. Loop goroutine. Why through
+// the queue: it counts as running like any other.
+func (b *inbound) fire() {
+	b.casts.held.fired(b.home, b.cost())
+	b.op = wire.Soon
+	b.home.Queue.Put(b)
+}
+
+// run is the body of the task.
+func (b *inbound) run(ctx context.Context) (struct{}, error) {
+	b.ran = true
+	_, err := b.entry.Serve(ctx, b.codec, b.payload)
+	return struct{}{}, err
+}
+
+// ended follows the end of the task. Loop goroutine.
+func (b *inbound) ended(err error) {
+	b.home.Queue.Ended()
+	b.casts.held.leave(b.home)
+	if err == nil {
+		return
+	}
+	b.casts.failed.Add(1)
+	if !b.ran { // cancelled before its first step: the loop ends
+		b.flow.Unran(fault.Codef(wire.Closed, "%w: the loop was closed before the function ran", fault.ErrClosed))
+	}
+}
+
+// Drop refuses it: its loop has ended before it began.
+func (b *inbound) Drop(why error) {
+	err := fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, why)
+	if b.taken {
+		b.flow.Unran(err)
+	} else {
+		b.flow.Refuse(b.cost(), err)
+	}
+	if b.op == wire.Soon {
+		b.casts.held.leave(b.home)
+	} else {
+		b.casts.held.dropTimer(b.home, b.cost())
+	}
+	b.casts.fail(b.entry.Name, b.from, err)
+}
+
+// fail counts and logs a call that does not run.
+func (c *Casts) fail(function, from string, err error) {
+	c.failed.Add(1)
+	if ok, more := c.quiet.Allow(); ok {
+		c.log.Warn("a call without an answer did not run", "function", function, "from", from, "error", err, "kept_back", more)
+	}
+}
+
+// LoopEnding forgets what runs or waits for its time on a loop that ends: its tasks
+// may never get that far.
+func (c *Casts) LoopEnding(h *host.Loop) {
+	if timers := c.held.loopEnding(h); timers > 0 {
+		c.log.Info("calls for later end with their loop", "loop", h.Loop.Name(), "count", timers)
+	}
+}
+
+// Refuse takes no further calls.
+func (c *Casts) Refuse() { c.held.refuse() }
+
+// Idle is closed once no call waits in a queue or runs, after Refuse. Calls for later
+// that wait for their time do not count.
+func (c *Casts) Idle() <-chan struct{} { return c.held.idle }
+
+// Left says for people what a stop cuts off; "" when nothing.
+func (c *Casts) Left() string {
+	active, timers := c.held.count()
+	switch {
+	case active > 0 && timers > 0:
+		return fmt.Sprintf("%d calls without an answer and %d for later", active, timers)
+	case active > 0:
+		return fmt.Sprintf("%d calls without an answer", active)
+	case timers > 0:
+		return fmt.Sprintf("%d calls for later", timers)
+	}
+	return ""
+}

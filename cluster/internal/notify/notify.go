@@ -1,0 +1,65 @@
+// Package notify calls functions of the user away from the goroutines that must not wait.
+package notify
+
+import (
+	"sync"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
+
+// Queue calls functions one after another on one goroutine, so that a slow one
+// never holds up whoever adds it. The goroutine lives only while there is something
+// to call. Any goroutine.
+type Queue struct {
+	mu    sync.Mutex
+	queue []func()
+	busy  bool
+	ended bool
+	work  *sync.WaitGroup
+	fault func(*guard.Panic)
+}
+
+// New makes a queue whose goroutine work counts. fault is told of a panic.
+func New(work *sync.WaitGroup, fault func(*guard.Panic)) *Queue {
+	return &Queue{work: work, fault: fault}
+}
+
+// Add queues fn; after End it does nothing.
+func (q *Queue) Add(fn func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ended {
+		return
+	}
+	q.queue = append(q.queue, fn)
+	if q.busy {
+		return
+	}
+	q.busy = true
+	// goroutine: owner: node; ends when the queue is empty
+	q.work.Go(q.run)
+}
+
+func (q *Queue) run() {
+	for {
+		q.mu.Lock()
+		if len(q.queue) == 0 {
+			q.busy = false
+			q.mu.Unlock()
+			return
+		}
+		fn := q.queue[0]
+		q.queue = q.queue[1:]
+		q.mu.Unlock()
+		if p := guard.Call(fn); p != nil {
+			q.fault(p)
+		}
+	}
+}
+
+// End takes nothing more; what is queued is still called.
+func (q *Queue) End() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = true
+}
