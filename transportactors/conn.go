@@ -24,13 +24,17 @@ type conn struct {
 	writeEOF bool   // ours ends behind the queue
 	control  []byte // for files that arrive; made by the first read that may bring some
 	unheard  int    // bytes that had arrived when a send failed; lastReads hands them on
+
+	idle  idleWatch
+	first firstByte
 }
 
 // newConn makes the transport of fd, which it owns from here on, also when it
 // fails.
-func newConn(l *loopnode.Loop, fd int, p any) (*conn, error) {
+func newConn(l *loopnode.Loop, fd int, p any, b bounds) (*conn, error) {
 	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
+	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first
 	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
 	}
@@ -57,6 +61,13 @@ func (c *conn) made() {
 	c.started = true
 	if c.proto.made != nil {
 		c.Call("ConnectionMade", func() { c.proto.made.ConnectionMade(c) })
+	}
+	if c.losing {
+		return
+	}
+	c.idle.start(c)
+	if c.top == nil { // TLS waits for the first byte behind its handshake
+		c.first.wait(c.loop, c.Fail)
 	}
 }
 

@@ -37,7 +37,7 @@ func CreateConnection[P Protocol](ctx context.Context, factory func() P, network
 	if err != nil {
 		return nil, p, err
 	}
-	t, err := announce(ctx, fd, secure, func() Protocol { p = factory(); return p })
+	t, err := announce(ctx, fd, secure, o.bounds, func() Protocol { p = factory(); return p })
 	return t, p, err
 }
 
@@ -66,7 +66,7 @@ func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd
 	if err := adopt(l, fd); err != nil {
 		return nil, p, err
 	}
-	t, err := announce(ctx, fd, secure, func() Protocol { p = factory(); return p })
+	t, err := announce(ctx, fd, secure, o.bounds, func() Protocol { p = factory(); return p })
 	return t, p, err
 }
 
@@ -83,7 +83,7 @@ func adopt(l *loopnode.Loop, fd int) error {
 
 // announce makes the transport of a connected socket and waits for
 // ConnectionMade, behind the handshake if there is one.
-func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Protocol) (Transport, error) {
+func announce(ctx context.Context, fd int, secure *tlsSetup, b bounds, factory func() Protocol) (Transport, error) {
 	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, errors.Join(err, sock.Close(fd))
@@ -100,7 +100,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, factory func() Prot
 	}
 	handed = true
 	dressed := secure.dress(l, p)
-	c, err := newConn(l, fd, dressed)
+	c, err := newConn(l, fd, dressed, b)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 		s.close()
 		return nil, p, err
 	}
-	t, err := announceDatagram(ctx, s, p)
+	t, err := announceDatagram(ctx, s, p, o.bounds.writeLimit)
 	return t, p, err
 }
 
@@ -75,11 +75,12 @@ func (s *datagramSocket) close() {
 	_ = sock.Close(s.fd)
 }
 
-func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol) (DatagramTransport, error) {
+func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol, writeLimit int) (DatagramTransport, error) {
 	d, err := newDatagram(s, p)
 	if err != nil {
 		return nil, err
 	}
+	d.hard = writeLimit
 	d.Bear(s.loop, ctx)
 	made := loopnode.NewFuture[struct{}](s.loop)
 	d.start(func() {

@@ -61,6 +61,10 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 			return nil
 		}
 	}
+	// Why the endpoint goes on: it has other peers than the one that reads nothing.
+	if err := d.flow.fits(d.queue.size, len(data)+headerSize); err != nil {
+		return err
+	}
 	d.queue.add(data, name)
 	d.interest()
 	d.checkHigh()

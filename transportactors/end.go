@@ -51,6 +51,8 @@ func (c *conn) lastReads() {
 }
 
 func (c *conn) drop() {
+	c.idle.stop()
+	c.first.came()
 	c.queue.drop()
 	c.fileLost()
 }

@@ -18,6 +18,10 @@ var (
 	// ErrSendfile: a file is being sent, and nothing else until it has gone.
 	// RuntimeError("unable to write; sendfile is in progress").
 	ErrSendfile = errors.New("unable to write; sendfile is in progress")
+	// ErrWriteLimit: more output waits than the limit of the transport allows,
+	// because the peer does not take it. It is the reason of ConnectionLost of a
+	// connection that went above its limit; see WithWriteLimit.
+	ErrWriteLimit = errors.New("too much output waits for the peer")
 	// ErrEmptyBuffer: GetBuffer returned no room.
 	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
 	// ErrNotLocal: the transport is on another node, or was never here.

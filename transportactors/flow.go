@@ -1,17 +1,30 @@
 package transportactors
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
-// flow is when a protocol must stop writing and may go on. Owned by the loop
-// goroutine.
+// flow decides when a protocol must stop writing and may go on, and how much may
+// wait at most. Owned by the loop goroutine.
+//
+// The high and low marks are advice: above the high one the protocol is told
+// PauseWriting, at the low one ResumeWriting. The hard limit is for those who do
+// not heed it, or cannot because they write from elsewhere: a write that would
+// make more than it wait ends the connection with ErrWriteLimit. One write into
+// an empty queue may be larger; the program decides on its size, not the peer.
 type flow struct {
 	high, low int
+	hard      int  // most bytes that may wait; 0: writeHeadroom above high
 	paused    bool // the protocol is told not to write
 }
 
 const (
 	defaultHigh = 64 << 10
 	lowShare    = 4
+	// writeHeadroom is how far the hard limit is above the high mark unless
+	// WithWriteLimit says otherwise.
+	writeHeadroom = 16 << 20
 )
 
 func newFlow() flow { return flow{high: defaultHigh, low: defaultHigh / lowShare} }
@@ -23,6 +36,18 @@ func (f *flow) limit(high, low int) error {
 		f.high, f.low = h, l
 	}
 	return err
+}
+
+// fits is ErrWriteLimit when n more bytes behind those that are queued are too many.
+func (f *flow) fits(queued, n int) error {
+	most := max(f.hard, f.high)
+	if f.hard == 0 {
+		most = min(f.high, math.MaxInt-writeHeadroom) + writeHeadroom
+	}
+	if queued == 0 || n <= most-queued {
+		return nil
+	}
+	return fmt.Errorf("%w: %d bytes wait and %d more came, the limit is %d (WithWriteLimit)", ErrWriteLimit, queued, n, most)
 }
 
 // pause reports whether size queued bytes are the moment to pause.

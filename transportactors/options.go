@@ -18,6 +18,7 @@ type options struct {
 	keepAlive    bool
 	bindOnly     bool
 	limit        int
+	bounds       bounds
 	tls          tlsOptions
 	socket       int  // -1: none given
 	given        bool // WithSocket was used
@@ -51,7 +52,7 @@ func collect(opts []Option) (options, error) {
 	case o.delay < 0:
 		return o, invalid("the happy eyeballs delay %v is negative", o.delay)
 	}
-	return o, nil
+	return o, o.bounds.check()
 }
 
 // alone tells whether a given socket is all that was given.

@@ -71,6 +71,10 @@ func (c *conn) read(buf []byte) int {
 	n, err := c.input(buf)
 	switch {
 	case err == nil && n > 0:
+		c.idle.moved = true
+		if c.first.timer != nil {
+			c.first.came()
+		}
 		return n
 	case err == nil:
 		c.inputEnded()

@@ -46,7 +46,11 @@ func (c *conn) sendFile() {
 	if s == nil || c.losing {
 		return
 	}
+	before := s.job.Sent()
 	done, err := s.job.Turn(c.socket.fd)
+	if s.job.Sent() > before {
+		c.idle.moved = true
+	}
 	switch {
 	case done, errors.Is(err, sendfile.ErrNotAvailable):
 		s.settle(err)

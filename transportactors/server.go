@@ -20,6 +20,7 @@ type Server struct {
 	listeners []*listener
 	backlog   int
 	tls       *tlsSetup // nil without
+	bounds    bounds    // of its connections
 	branches  []*branch // the loops that connections live on
 	turn      int       // of the branches: who gets the next connection
 	serving   bool
@@ -53,7 +54,7 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{loop: l, ctx: l.Detach(ctx), factory: factory, backlog: o.backlog, tls: secure}
+	s := &Server{loop: l, ctx: l.Detach(ctx), factory: factory, backlog: o.backlog, tls: secure, bounds: o.bounds}
 	if err := s.occupy(ctx, network, address, o); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
@@ -52,6 +53,7 @@ type tlsTransport struct {
 
 	shaking *shaking              // during the handshake
 	timer   *loopnode.TimerHandle // of the handshake, then of the shutdown
+	first   firstByte
 	reason  error
 }
 
@@ -103,6 +105,8 @@ func (t *tlsTransport) putOn(lower tlsLower) {
 
 func (c *conn) carry(t *tlsTransport) bool {
 	c.top = t
+	t.hard, c.hard = c.hard, math.MaxInt // Why: t counts a whole write, c would count its parts
+	t.first.limit = c.first.limit
 	c.door.move(&c.door, t)
 	return c.paused
 }
@@ -110,6 +114,7 @@ func (c *conn) carry(t *tlsTransport) bool {
 func (t *tlsTransport) carry(upon *tlsTransport) bool {
 	t.top = upon
 	t.lower.carry(upon)
+	upon.hard, t.hard = t.hard, math.MaxInt
 	t.door.move(&t.door, upon)
 	return t.paused
 }
@@ -129,6 +134,9 @@ func (t *tlsTransport) made() {
 	t.told = true
 	if t.proto.made != nil {
 		t.Call("ConnectionMade", func() { t.proto.made.ConnectionMade(t) })
+	}
+	if t.phase == tlsOpen {
+		t.first.wait(t.loop, t.Fail)
 	}
 }
 

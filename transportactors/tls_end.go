@@ -77,6 +77,7 @@ func (t *tlsTransport) ConnectionLost(reason error) {
 	t.breakShake(errShaking)
 	t.phase = tlsOver
 	t.timer.Cancel()
+	t.first.came()
 	t.in, t.backlog, t.room = nil, nil, nil
 	defer t.release()
 	if !t.told || t.proto.lost == nil {

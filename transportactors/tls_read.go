@@ -129,6 +129,9 @@ func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 		return 0, errNothingYet
 	}
 	t.countAnswers(answered)
+	if n > 0 {
+		t.first.came()
+	}
 	t.tellFlow()
 	return n, err
 }

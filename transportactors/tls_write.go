@@ -17,10 +17,14 @@ func (t *tlsTransport) Write(p []byte) error {
 	if err := stray(t.loop, "Write"); err != nil {
 		return err
 	}
-	switch {
-	case t.IsClosing(), t.lower == nil:
+	if t.IsClosing() || t.lower == nil {
 		return fmt.Errorf("%w: %s", ErrClosed, t)
-	case t.phase == tlsShaking:
+	}
+	if err := t.flow.fits(t.WriteBufferSize(), len(p)); err != nil {
+		t.Fail(err)
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	if t.phase == tlsShaking {
 		t.backlog = append(t.backlog, p...)
 		return nil
 	}

@@ -14,6 +14,7 @@ func (c *conn) Write(p []byte) error {
 	}
 	if c.queue.size == 0 {
 		n, err := c.socket.write(p)
+		c.idle.moved = true // a quick peer; a slow one is seen by onWritable
 		switch {
 		case err == nil && n == len(p):
 			return nil
@@ -24,9 +25,22 @@ func (c *conn) Write(p []byte) error {
 			return fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 	}
+	if err := c.admit(len(p)); err != nil {
+		return err
+	}
 	c.queue.add(p)
 	c.queued()
 	return nil
+}
+
+// admit ends the connection when n more bytes in the queue are too many.
+func (c *conn) admit(n int) error {
+	err := c.flow.fits(c.queue.size, n)
+	if err != nil {
+		c.Fail(err)
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	return err
 }
 
 func (c *conn) Writelines(pieces [][]byte) error {
@@ -36,6 +50,7 @@ func (c *conn) Writelines(pieces [][]byte) error {
 	if c.queue.size == 0 {
 		pieces = slices.Clone(pieces) // skip moves the slices; the caller's stay
 		n, err := c.socket.writev(pieces)
+		c.idle.moved = true
 		switch {
 		case err == nil:
 			pieces = skip(pieces, n)
@@ -43,6 +58,13 @@ func (c *conn) Writelines(pieces [][]byte) error {
 			c.sendFailed(err)
 			return fmt.Errorf("%w: %w", ErrClosed, err)
 		}
+	}
+	size := 0
+	for _, p := range pieces {
+		size += len(p)
+	}
+	if err := c.admit(size); err != nil {
+		return err
 	}
 	for _, p := range pieces {
 		c.queue.add(p)
@@ -110,6 +132,7 @@ func (c *conn) onWritable() {
 		}
 		return
 	}
+	c.idle.moved = true
 	half := c.writeEOF // Why: a WriteEOF inside ResumeWriting shuts down itself
 	c.checkLow()
 	if c.losing || c.queue.size > 0 {
