@@ -4,13 +4,15 @@ import (
 	"fmt"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // What the actor of a transport understands. An Ask is answered with Accepted
 // once the transport has taken the order, or with the error of the method.
 type (
-	// WriteRequest is Transport.Write or DatagramTransport.Write. The bytes are the transport's from now on.
+	// WriteRequest is Transport.Write or DatagramTransport.Write. The bytes are the
+	// transport's from now on. While the peer is slow it waits, and so does its answer.
 	WriteRequest struct {
 		Data []byte `json:"data"`
 	}
@@ -60,21 +62,48 @@ func (d *door) dismiss(reason error) {
 func (d doorman) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case WriteRequest:
-		base.Answer(ctx, d.do(func(t addressed) error { return t.Write(m.Data) }), Accepted{})
+		d.accept(ctx, len(m.Data), func(t addressed) error { return t.Write(m.Data) })
 	case CloseRequest:
-		base.Answer(ctx, d.do(func(t addressed) error { t.Close(); return nil }), Accepted{})
+		d.accept(ctx, 0, closeOrder)
 	case AbortRequest:
-		base.Answer(ctx, d.do(func(t addressed) error { t.Abort(); return nil }), Accepted{})
+		d.do(&order{0, func(t addressed) error { t.Abort(); return nil }, func(err error) { base.Answer(ctx, err, Accepted{}) }})
 	case base.Ended:
 		ctx.End(m.Reason)
 	case actors.Stopping:
-		_ = d.do(func(t addressed) error { t.Close(); return nil }) // ended already, as a rule
+		d.order(&order{0, closeOrder, func(error) {}}) // ended already, as a rule
 	}
 }
 
-func (d doorman) do(fn func(addressed) error) error {
-	if d.t == nil {
-		return fmt.Errorf("%w: %s", ErrClosed, d.addr)
+func closeOrder(t addressed) error { t.Close(); return nil }
+
+// accept does a request now, or behind the writes that wait for the peer, and
+// answers it then. A write is refused when as many bytes wait as the write limit
+// allows: with loopnode.ErrBusy when it is asked, otherwise, because nobody would
+// hear of it, by the end of the connection with ErrWriteLimit.
+func (d doorman) accept(ctx *actors.Context, size int, call func(addressed) error) {
+	asked, sender := ctx.Asked(), ctx.Sender()
+	if d.t != nil && size > 0 {
+		if err := d.t.admits(d.waiting, size); err != nil {
+			if asked {
+				base.Answer(ctx, fmt.Errorf("%w: %w", loopnode.ErrBusy, err), nil)
+			} else {
+				d.t.Fail(err)
+			}
+			return
+		}
 	}
-	return fn(d.t)
+	inside := true // ctx is good for this message only
+	d.order(&order{size, call, func(err error) {
+		switch {
+		case inside && asked:
+			base.Answer(ctx, err, Accepted{})
+		case !asked:
+			d.tellRefused(err)
+		case err != nil:
+			_ = d.sys.Send(sender, actors.Refusal{Err: err}) // the asker may be gone
+		default:
+			_ = d.sys.Send(sender, Accepted{})
+		}
+	}})
+	inside = false
 }

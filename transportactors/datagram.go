@@ -124,6 +124,7 @@ func (d *datagram) Close() {
 		return
 	}
 	d.closing = true
+	d.door.refuse(ErrClosed)
 	if len(d.queue.list) == 0 {
 		d.lose(nil)
 		return
@@ -140,6 +141,13 @@ func (d *datagram) drop() {
 }
 
 func (d *datagram) gone() {}
+
+func (d *datagram) ending() error {
+	if d.closing {
+		return ErrClosed
+	}
+	return nil
+}
 
 // String names the endpoint.
 func (d *datagram) String() string { return d.describe("DatagramTransport") }

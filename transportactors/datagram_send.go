@@ -62,7 +62,7 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 		}
 	}
 	// Why the endpoint goes on: it has other peers than the one that reads nothing.
-	if err := d.flow.fits(d.queue.size, len(data)+headerSize); err != nil {
+	if err := d.flow.admits(d.queue.size, len(data)+headerSize); err != nil {
 		return err
 	}
 	d.queue.add(data, name)
@@ -145,13 +145,21 @@ func (d *datagram) onWritable() {
 }
 
 func (d *datagram) checkHigh() {
-	if !d.losing && d.flow.pause(d.queue.size) && d.proto.pauser != nil {
+	if d.losing || !d.flow.pause(d.queue.size) {
+		return
+	}
+	d.door.setFull(true)
+	if d.proto.pauser != nil {
 		d.Tell("PauseWriting", d.proto.pauser.PauseWriting)
 	}
 }
 
 func (d *datagram) checkLow() {
-	if !d.losing && d.flow.resume(d.queue.size) && d.proto.pauser != nil {
+	if d.losing || !d.flow.resume(d.queue.size) {
+		return
+	}
+	d.door.setFull(false)
+	if d.proto.pauser != nil {
 		d.Tell("ResumeWriting", d.proto.pauser.ResumeWriting)
 	}
 }

@@ -11,6 +11,7 @@ func (c *conn) Close() {
 		return
 	}
 	c.closing = true
+	c.door.refuse(ErrClosed)
 	if c.queue.size == 0 {
 		c.lose(nil)
 		return

@@ -131,6 +131,7 @@ func (e *endpoint) Fail(reason error) {
 		e.loop.Logger().Debug("Fatal error on transport", "transport", e.self.String(), "error", reason)
 	}
 	e.closing = true
+	e.door.refuse(ErrClosed)
 	e.lose(reason)
 }
 

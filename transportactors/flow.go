@@ -38,8 +38,8 @@ func (f *flow) limit(high, low int) error {
 	return err
 }
 
-// fits is ErrWriteLimit when n more bytes behind those that are queued are too many.
-func (f *flow) fits(queued, n int) error {
+// admits is ErrWriteLimit when n more bytes behind those that are queued are too many.
+func (f *flow) admits(queued, n int) error {
 	most := max(f.hard, f.high)
 	if f.hard == 0 {
 		most = min(f.high, math.MaxInt-writeHeadroom) + writeHeadroom

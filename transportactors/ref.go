@@ -1,7 +1,6 @@
 package transportactors
 
 import (
-	"bytes"
 	"fmt"
 	"strconv"
 	"sync"
@@ -25,16 +24,26 @@ type addressed interface {
 	Write(p []byte) error
 	Close()
 	Abort()
+	Fail(reason error)
+	writingPaused() bool
+	admits(queued, n int) error
+	ending() error // why it takes no more output; nil while it does
 }
 
 // door is what a Ref in this process points at; it outlives the transport.
 type door struct {
-	loop   *loopnode.Loop
-	addr   actors.Address
-	t      addressed // owned by the loop goroutine; nil after its end
-	sys    *actors.System
-	actor  actors.Ref
-	closed atomic.Bool
+	loop  *loopnode.Loop
+	addr  actors.Address
+	t     addressed // owned by the loop goroutine; nil after its end
+	sys   *actors.System
+	actor actors.Ref
+
+	closed  atomic.Bool           // t has ended
+	refusal atomic.Pointer[error] // why writes from elsewhere are refused; nil: they are not
+	full    atomic.Bool           // the output is paused: writes from elsewhere wait
+	posted  atomic.Int64          // bytes of Ref.Write that t has not taken
+	orders  []*order              // calls from elsewhere that wait. Owned by the loop goroutine
+	waiting int                   // their bytes
 }
 
 // live finds transports by address: those that were asked for a Ref and have
@@ -49,6 +58,10 @@ func openDoor(t addressed) *door {
 	l := t.Loop()
 	path := l.Name() + "/transports/" + strconv.FormatUint(lastDoor.Add(1), 10)
 	d := &door{loop: l, addr: actors.Address{Path: path}, t: t}
+	d.full.Store(t.writingPaused())
+	if err := t.ending(); err != nil {
+		d.refuse(err)
+	}
 	d.admit()
 	live.Store(d.addr, d)
 	return d
@@ -57,7 +70,10 @@ func openDoor(t addressed) *door {
 // shut makes every Ref of the transport answer ErrClosed, and ends its actor.
 func (d *door) shut(reason error) {
 	d.closed.Store(true)
+	d.refuse(ErrClosed)
 	d.t = nil
+	d.full.Store(false)
+	d.drain() // everything that waits is refused now
 	live.Delete(d.addr)
 	d.dismiss(reason)
 }
@@ -104,33 +120,30 @@ func (r Ref) Address() actors.Address { return r.addr }
 // String is the address.
 func (r Ref) String() string { return r.addr.String() }
 
-// Write is Transport.Write, or DatagramTransport.Write, from any goroutine: it copies p and does not wait. A
-// nil error means that the loop has it, not that it was sent; it is dropped when
-// the transport closes first. Nothing limits what waits: a writer that can be
-// faster than the peer needs an answer from it. Errors: ErrClosed, ErrNotLocal,
-// loopnode.ErrLoopClosed.
-func (r Ref) Write(p []byte) error {
-	kept := bytes.Clone(p)
-	return r.post(func(t addressed) { _ = t.Write(kept) }) // a loss is the protocol's news
+// Close is Transport.Close from any goroutine, behind the writes that came before
+// it. It never waits. Errors: ErrClosed, ErrNotLocal, loopnode.ErrLoopClosed.
+func (r Ref) Close() error {
+	return r.post(func(d *door) {
+		d.order(&order{0, func(t addressed) error { t.Close(); return nil }, func(error) {}})
+	})
 }
 
-// Close is Transport.Close from any goroutine. Errors as of Write.
-func (r Ref) Close() error { return r.post(addressed.Close) }
+// Abort is Transport.Abort from any goroutine, at once. Errors as of Close.
+func (r Ref) Abort() error {
+	return r.post(func(d *door) {
+		if d.t != nil {
+			d.t.Abort()
+		}
+	})
+}
 
-// Abort is Transport.Abort from any goroutine. Errors as of Write.
-func (r Ref) Abort() error { return r.post(addressed.Abort) }
-
-func (r Ref) post(fn func(addressed)) error {
-	d := r.door
-	switch {
+func (r Ref) post(fn func(*door)) error {
+	switch d := r.door; {
 	case d == nil:
 		return fmt.Errorf("%w: %s", ErrNotLocal, r)
 	case d.closed.Load():
 		return fmt.Errorf("%w: %s", ErrClosed, r)
+	default:
+		return d.loop.Post(func() { fn(d) })
 	}
-	return d.loop.Post(func() {
-		if d.t != nil {
-			fn(d.t)
-		}
-	})
 }

@@ -123,6 +123,7 @@ func (t *tlsTransport) carry(upon *tlsTransport) bool {
 func (d *door) move(from **door, t *tlsTransport) {
 	if d != nil {
 		t.door, *from, d.t = d, nil, t
+		d.setFull(t.paused)
 	}
 }
 

@@ -24,6 +24,7 @@ func (t *tlsTransport) close() {
 		return
 	}
 	t.phase = tlsClosing
+	t.door.refuse(ErrClosed)
 	t.timer = t.loop.CallLater(t.setup.shutdown, t.shutdownTimeout)
 	t.inside = true
 	err := t.conn.CloseWrite()
@@ -57,6 +58,7 @@ func (t *tlsTransport) Fail(reason error) {
 		return
 	}
 	t.phase, t.reason = tlsFailed, reason
+	t.door.refuse(ErrClosed)
 	t.in, t.backlog = nil, nil
 	if t.lower != nil {
 		t.lower.Abort()

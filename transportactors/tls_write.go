@@ -20,7 +20,7 @@ func (t *tlsTransport) Write(p []byte) error {
 	if t.IsClosing() || t.lower == nil {
 		return fmt.Errorf("%w: %s", ErrClosed, t)
 	}
-	if err := t.flow.fits(t.WriteBufferSize(), len(p)); err != nil {
+	if err := t.flow.admits(t.WriteBufferSize(), len(p)); err != nil {
 		t.Fail(err)
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
@@ -29,6 +29,13 @@ func (t *tlsTransport) Write(p []byte) error {
 		return nil
 	}
 	return t.encrypt(p)
+}
+
+func (t *tlsTransport) ending() error {
+	if t.IsClosing() {
+		return ErrClosed
+	}
+	return nil
 }
 
 func (t *tlsTransport) Writelines(pieces [][]byte) error { return t.Write(slices.Concat(pieces...)) }
@@ -95,6 +102,7 @@ func (t *tlsTransport) tellFlow() {
 		return
 	}
 	t.paused = t.full
+	t.door.setFull(t.paused)
 	switch {
 	case t.proto.pauser == nil:
 	case t.paused:

@@ -35,7 +35,7 @@ func (c *conn) Write(p []byte) error {
 
 // admit ends the connection when n more bytes in the queue are too many.
 func (c *conn) admit(n int) error {
-	err := c.flow.fits(c.queue.size, n)
+	err := c.flow.admits(c.queue.size, n)
 	if err != nil {
 		c.Fail(err)
 		err = fmt.Errorf("%w: %w", ErrClosed, err)
@@ -93,6 +93,17 @@ func (c *conn) writable(method string) error {
 	return nil
 }
 
+// ending is why nothing is written any more; nil while it may be.
+func (c *conn) ending() error {
+	switch {
+	case c.closing:
+		return ErrClosed
+	case c.writeEOF:
+		return ErrWriteEOF
+	}
+	return nil
+}
+
 // queued watches for room and looks at the high water mark.
 func (c *conn) queued() {
 	c.interest()
@@ -100,7 +111,11 @@ func (c *conn) queued() {
 }
 
 func (c *conn) checkHigh() {
-	if !c.losing && c.flow.pause(c.queue.size) && c.proto.pauser != nil {
+	if c.losing || !c.flow.pause(c.queue.size) {
+		return
+	}
+	c.door.setFull(true)
+	if c.proto.pauser != nil {
 		c.Call("PauseWriting", c.proto.pauser.PauseWriting)
 	}
 }
@@ -109,7 +124,11 @@ func (c *conn) checkLow() {
 	if c.file != nil {
 		return // nothing may be written: fileEnded looks again
 	}
-	if c.flow.resume(c.queue.size) && c.proto.pauser != nil {
+	if !c.flow.resume(c.queue.size) {
+		return
+	}
+	c.door.setFull(false)
+	if c.proto.pauser != nil {
 		c.resuming = true
 		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
 		c.Call("ResumeWriting", c.proto.pauser.ResumeWriting)
@@ -161,6 +180,7 @@ func (c *conn) WriteEOF() error {
 		return c.writePipeEOF()
 	}
 	c.writeEOF = true
+	c.door.refuse(ErrWriteEOF)
 	if c.queue.size == 0 {
 		c.shutdown()
 	}
