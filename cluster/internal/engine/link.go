@@ -46,6 +46,7 @@ type Link struct {
 	mu      sync.Mutex // guards what follows, and keeps Subscribe and the replacement apart
 	subs    []*subscription
 	dropped uint64 // by connections that were replaced
+	count   int    // of these
 }
 
 // connection is a nats.Conn and how far it is. Owned by its Link.
@@ -165,6 +166,13 @@ func (l *Link) Dropped() uint64 {
 	return l.dropped + l.current().dropped()
 }
 
+// Replaced is how many times the link has moved to new keys.
+func (l *Link) Replaced() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
 func (c *connection) dropped() (sum uint64) {
 	for _, s := range c.subs {
 		if n, err := s.Dropped(); err == nil && n > 0 {
@@ -199,6 +207,7 @@ func (l *Link) replace(ctx context.Context) error {
 	l.conn = next
 	l.gate.Unlock()
 	l.dropped += old.dropped()
+	l.count++
 	old.drain(replaceWait)
 	close(next.ready)
 	return nil
