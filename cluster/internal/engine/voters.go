@@ -53,8 +53,8 @@ func (c *Config) checkVoters() error {
 }
 
 // ownRoute is the entry of Routes that is this node: the one RouteListen names,
-// else the one whose host is the node's name, else the only one whose host is an
-// address of this machine.
+// else the only one whose host is the node's name, the host of Listen, or an address
+// of this machine.
 func (c *Config) ownRoute() (string, error) {
 	if !c.clustered() {
 		return "", nil
@@ -65,26 +65,33 @@ func (c *Config) ownRoute() (string, error) {
 		}
 		return "", badConfig("RouteListen is %s, which is not in Routes (%s)", c.RouteListen, strings.Join(c.Routes, ","))
 	}
-	var named, local []string
+	listen, _, _ := c.listenAddress()
+	for _, mine := range []func(host string) bool{
+		func(host string) bool { label, _, _ := strings.Cut(host, "."); return label == c.Node },
+		func(host string) bool { return host == listen },
+		isLocal,
+	} {
+		if r, ok := c.onlyRoute(mine); ok {
+			return r, nil
+		}
+	}
+	return "", badConfig("Routes (%s): none has the name of node %s or the host of Listen, and not exactly one is on this machine, so which one is it? Set RouteListen (--route-listen)",
+		strings.Join(c.Routes, ","), c.Node)
+}
+
+// onlyRoute is the entry of Routes whose host fits; false when none or several do.
+func (c *Config) onlyRoute(fits func(host string) bool) (found string, ok bool) {
 	for _, r := range c.Routes {
 		host, _, _ := hostPort(r)
-		if label, _, _ := strings.Cut(host, "."); label == c.Node {
-			named = append(named, r)
+		if !fits(host) {
+			continue
 		}
-	}
-	if len(named) == 1 {
-		return named[0], nil
-	}
-	for _, r := range c.Routes {
-		if host, _, _ := hostPort(r); isLocal(host) {
-			local = append(local, r)
+		if ok {
+			return "", false
 		}
+		found, ok = r, true
 	}
-	if len(local) == 1 {
-		return local[0], nil
-	}
-	return "", badConfig("Routes (%s): %d of them are on this machine and none has the name of node %s, so which one is it? Set RouteListen (--route-listen)",
-		strings.Join(c.Routes, ","), len(local), c.Node)
+	return found, ok
 }
 
 // routeList is the list of voters in one spelling, to compare.

@@ -93,8 +93,9 @@ func TestTheVoterIsFoundAmongTheRoutes(t *testing.T) {
 		{"x", []string{"198.51.100.1:6222", "127.0.0.1:6222", "198.51.100.3:6222"}, "127.0.0.1:6222"},
 		{"x", []string{"198.51.100.1:6222", "198.51.100.2:6222", "198.51.100.3:6222"}, ""},
 		{"x", []string{"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"}, ""},
+		{"x", []string{"127.0.0.5:1", "127.0.0.6:2", "127.0.0.7:3"}, "127.0.0.6:2"},
 	} {
-		cfg := Config{Node: c.node, Voter: true, Routes: c.routes}
+		cfg := Config{Node: c.node, Voter: true, Routes: c.routes, Listen: "127.0.0.6:4222"}
 		if own, err := cfg.ownRoute(); own != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%v: %q, %v", c.routes, own, err)
 		}
