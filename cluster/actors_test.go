@@ -79,7 +79,7 @@ func TestActorsOfTwoNodesTalk(t *testing.T) {
 	wantIs(t, err, ErrUnknownMessage)
 	_, err = nodes[0].Actors().Ask(testCtx(t), actors.RefOf(actors.Address{Node: "nowhere", Path: "x"}), hail{})
 	wantIs(t, err, ErrUnknownNode)
-	old := actors.Address{Node: "n2", Incarnation: nodes[1].Incarnation() + 1, Path: "parrot"}
+	old := actors.Address{Node: "n2", Incarnation: nodes[1].Incarnation() - 1, Path: "parrot"}
 	_, err = nodes[0].Actors().Ask(testCtx(t), actors.RefOf(old), hail{})
 	wantIs(t, err, ErrDeadIncarnation)
 }

@@ -272,7 +272,7 @@ func TestErrorsKeepTheirMeaningAcrossNodes(t *testing.T) {
 	ctx := nodes[0].Context(testCtx(t))
 	far := refTo(t, nodes[0], "n2/io-0")
 	other := far.Address()
-	other.Incarnation = nodes[1].Incarnation() + 1
+	other.Incarnation = nodes[1].Incarnation() - 1
 
 	t.Run("the function's own text", func(t *testing.T) {
 		_, err := fail.Call(ctx, far, "the disk is full")

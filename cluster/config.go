@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"time"
@@ -79,10 +80,20 @@ type Config struct {
 	// Logger gets everything; default hclog.Default named "cluster".
 	Logger hclog.Logger
 
+	// Prepare is called by Start when the name belongs to the node and nobody has
+	// heard of it yet. Loops that are made here exist when others first hear of the
+	// node: no call meets a node without its loops. An error ends the start.
+	Prepare func(ctx context.Context, n *Node) error
+	// Lost is called once, on a goroutine of its own, when a newer node has taken this
+	// node's name while this one was stopped or cut off. The node serves nobody any
+	// more, its calls have failed, and its addresses mean nothing; what is left to do
+	// is to end. It may close the node. nil: the node closes itself, see Node.Done.
+	Lost func(error)
+
 	// Heartbeat is how often a node says that it lives; default 1 s.
 	Heartbeat time.Duration
-	// DeadAfter is after how long a silent node counts as dead; default 3 s.
-	// A node that closed its connection is found out much sooner.
+	// DeadAfter is after how long a silent node counts as dead; default 3 s, at least
+	// three heartbeats. A node that closed its connection is found out much sooner.
 	DeadAfter time.Duration
 	// CallTimeout bounds calls whose ctx has no deadline; default 30 s.
 	CallTimeout time.Duration
@@ -187,8 +198,8 @@ func (c Config) validate() error {
 		return badConfig("Heartbeat is %v: the most is %v", c.Heartbeat, maxHeartbeat)
 	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0 || c.MaxTimers < 0:
 		return badConfig("a negative duration or limit: use 0 for the default")
-	case c.DeadAfter < 2*c.Heartbeat:
-		return badConfig("DeadAfter %v is less than two heartbeats of %v: live nodes would be called dead", c.DeadAfter, c.Heartbeat)
+	case c.DeadAfter < 3*c.Heartbeat:
+		return badConfig("DeadAfter %v is less than three heartbeats of %v: live nodes would be called dead", c.DeadAfter, c.Heartbeat)
 	case c.MaxPayload > maxPayloadLimit:
 		return badConfig("MaxPayload is %d: the most is %d, larger data needs a stream", c.MaxPayload, maxPayloadLimit)
 	}

@@ -58,6 +58,9 @@ var (
 	ErrLost = fault.ErrLost
 	// ErrCutOff: Node.Stop ended work of others.
 	ErrCutOff = fault.ErrCutOff
+	// ErrFenced: the node did not serve, because it could not reach the cluster for so
+	// long that others may have given it up. Nothing ran.
+	ErrFenced = fault.ErrFenced
 	// ErrNoNode: the process has no node that could carry the call.
 	ErrNoNode = fault.ErrNoNode
 

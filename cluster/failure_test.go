@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/subject"
 	"github.com/loopmesh/loopmesh/cluster/keys"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -56,10 +57,16 @@ func publish(t testing.TB, nc *nats.Conn, subject string, f *wire.Frame) {
 	}
 }
 
-// toNode is where a frame of from to node goes, in the cluster of n.
-func toNode(n *Node, node, from string) string {
-	return subject.New(n.cfg.Cluster, from, 0, keys.DefaultGrants().Token()).To(node, 0)
+// toNode is where a frame of from to a node goes.
+func toNode(to *Node, from string) string { return toLife(to, to.name, to.number, from) }
+
+// toLife is where a frame of from to a life of a node goes, in the cluster of n.
+func toLife(n *Node, node string, number uint64, from string) string {
+	return subject.New(n.cfg.Cluster, from, 0, keys.DefaultGrants().Token()).To(node, number)
 }
+
+// peerOf is a node as others send to it.
+func peerOf(n *Node) link.Peer { return link.Peer{Name: n.name, Number: n.number} }
 
 // die ends a node the way a killed process does: its connection is gone and it
 // says nothing.
@@ -78,7 +85,7 @@ func watchInto(t testing.TB, n *Node, address string) chan Terminated {
 }
 
 func acked(n *Node) func() bool {
-	return func() bool { return n.watches.Unacknowledged() == 0 }
+	return func() bool { return n.watches.Counters().Unanswered == 0 }
 }
 
 func onlyOnce(t testing.TB, n *Node, ended chan Terminated) {
@@ -138,10 +145,16 @@ func TestASilentNodeIsGivenUp(t *testing.T) {
 	// A hung process still holds its connection: NATS takes the frames that are
 	// sent to it, and it says nothing.
 	hung := rawClient(t, n)
-	if _, err := hung.Subscribe("loopmesh.to.hung.>", func(*nats.Msg) {}); err != nil {
+	asked := make(chan *nats.Msg, 1000)
+	if _, err := hung.ChanSubscribe("loopmesh.to.hung.5.>", asked); err != nil {
 		t.Fatal(err)
 	}
-	publish(t, hung, "loopmesh.members.hung", &wire.Frame{Kind: wire.Hello, From: "hung", FromNumber: 5})
+	publish(t, hung, "loopmesh.members.hung", &wire.Frame{Kind: wire.Ping, From: "hung", FromNumber: 5, Standing: wire.Announced})
+	var ask wire.Frame
+	if err := wire.Decode(receive(t, "the question", asked).Data, &ask, nil); err != nil || ask.Kind != wire.Ask {
+		t.Fatalf("got %+v, %v", ask, err)
+	}
+	publish(t, hung, toNode(n, "hung"), &wire.Frame{Kind: wire.Pong, ID: ask.ID, From: "hung", FromNumber: 5, Standing: wire.Announced})
 	if err := n.WaitMembers(testCtx(t), 2); err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +174,7 @@ func TestWatchTellsWhyALoopEnded(t *testing.T) {
 		wantIs(t, receive(t, "the near notice", near).Reason, ErrStopped)
 		onlyOnce(t, nodes[0], far)
 		until(t, "the notice is acknowledged", func() bool {
-			return nodes[1].watchers.Len() == 0
+			return nodes[1].watches.Counters().Incoming == 0
 		})
 	})
 	t.Run("died", func(t *testing.T) {
@@ -181,7 +194,7 @@ func TestWatchTellsWhyALoopEnded(t *testing.T) {
 	t.Run("never was", func(t *testing.T) {
 		wantIs(t, receive(t, "the notice", watchInto(t, nodes[0], "n2/io-9")).Reason, ErrUnknownLoop)
 		wantIs(t, receive(t, "the notice", watchInto(t, nodes[0], "n9/io-0")).Reason, ErrUnknownNode)
-		dead := fmt.Sprintf("n2@%d/io-9", nodes[1].Incarnation()+1)
+		dead := fmt.Sprintf("n2@%d/io-9", nodes[1].Incarnation()-1)
 		wantIs(t, receive(t, "the notice", watchInto(t, nodes[0], dead)).Reason, ErrDeadIncarnation)
 	})
 	t.Run("its node left", func(t *testing.T) {
@@ -305,10 +318,10 @@ func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 		[]byte("GET / HTTP/1.1\r\n\r\n"), make([]byte, 100<<10),
 		(&wire.Frame{Kind: wire.Call, From: "a.b", FromNumber: 1}).Append(nil),
 		(&wire.Frame{Kind: wire.Cancel, From: "n1"}).Append(nil),
-		(&wire.Frame{Kind: wire.Hello, From: "n7", FromNumber: 1}).Append(nil),
+		(&wire.Frame{Kind: wire.Ping, From: "n7", FromNumber: 1}).Append(nil),
 	}
 	for _, b := range bad {
-		for _, subject := range []string{toNode(nodes[1], "n2", "n1"), nodes[1].engine.Subjects.Reply + "7", "loopmesh.members.n7"} {
+		for _, subject := range []string{toNode(nodes[1], "n1"), nodes[1].engine.Subjects.Reply + "7", "loopmesh.members.n7"} {
 			if err := nc.Publish(subject, b); err != nil {
 				t.Fatal(err)
 			}
@@ -317,13 +330,13 @@ func TestMalformedFramesAreCountedAndHurtNobody(t *testing.T) {
 	// Answers nobody asked for, and a call that cannot be answered, are no faults.
 	for _, f := range []*wire.Frame{
 		{Kind: wire.Result, ID: 77}, {Kind: wire.Error, ID: 78, Code: 999}, {Kind: wire.Terminated, ID: 5, From: "n1", FromNumber: 9},
-		{Kind: wire.Unwatch, ID: 5, From: "n1", FromNumber: 9}, {Kind: wire.Error, ID: nodes[1].number, Code: wire.NameTaken},
+		{Kind: wire.Unwatch, ID: 5, From: "n1", FromNumber: 9}, {Kind: wire.Watching, ID: 5, From: "n1", FromNumber: 9}, {Kind: wire.Refuse, ID: 1, From: "n1", FromNumber: 9},
 	} {
-		if err := nc.Publish(toNode(nodes[1], "n2", "n1"), f.Append(nil)); err != nil {
+		if err := nc.Publish(toNode(nodes[1], "n1"), f.Append(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// A well-formed Hello on the members' subject is a member: one fewer there.
+	// A well-formed Ping on the members' subject is a member: one fewer there.
 	want := uint64(3*len(bad) - 1)
 	until(t, "all are counted", func() bool { return nodes[1].Stats().Malformed >= want })
 	if got, err := add.Via(nodes[0]).Call(testCtx(t), refTo(t, nodes[0], "n2/io-0"), sum{1, 2}); got != 3 || err != nil {
@@ -340,7 +353,7 @@ func TestACallThatArrivesTwiceRunsOnce(t *testing.T) {
 	before := hold.ran.Load()
 	f := &wire.Frame{Kind: wire.Call, ID: 1, From: "n1", FromNumber: 5, Path: "io-0", Function: "test.hold", Codec: wire.JSON, Payload: []byte("{}")}
 	for range 2 {
-		if err := nodes[0].link.Send("n2", f); err != nil {
+		if err := nodes[0].link.Send(peerOf(nodes[1]), f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -351,7 +364,7 @@ func TestACallThatArrivesTwiceRunsOnce(t *testing.T) {
 	if ran := hold.ran.Load() - before; ran != 1 {
 		t.Errorf("ran %d times", ran)
 	}
-	if err := nodes[0].link.Send("n2", &wire.Frame{Kind: wire.Cancel, ID: 1, From: "n1", FromNumber: 5}); err != nil {
+	if err := nodes[0].link.Send(peerOf(nodes[1]), &wire.Frame{Kind: wire.Cancel, ID: 1, From: "n1", FromNumber: 5}); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, "the callee's end", hold.ended)
@@ -464,7 +477,7 @@ func TestACallToANodeThatLeftUnseenEnds(t *testing.T) {
 	n := group(t, 1)[0]
 	nc := rawClient(t, n)
 	arrived := make(chan struct{}, 1)
-	if _, err := nc.Subscribe("loopmesh.to.ghost.>", func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
+	if _, err := nc.Subscribe("loopmesh.to.ghost.7.>", func(*nats.Msg) { arrived <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
@@ -472,7 +485,7 @@ func TestACallToANodeThatLeftUnseenEnds(t *testing.T) {
 	}
 	call := make(chan error, 1)
 	go func() {
-		_, err := add.Via(n).Call(testCtx(t), refTo(t, n, "ghost/io-0"), sum{})
+		_, err := add.Via(n).Call(testCtx(t), refTo(t, n, "ghost@7/io-0"), sum{})
 		call <- err
 	}()
 	receive(t, "the call", arrived)

@@ -13,7 +13,7 @@ func FuzzReceive(f *testing.F) {
 	n := start(f, Config{Name: "target"})
 	newLoop(f, n, "io-0")
 	from := wire.Frame{From: "x", FromNumber: 7, ID: 1, Path: "io-0", Function: "test.add", Op: wire.Soon, Codec: wire.JSON, Payload: []byte(`{"A":1}`)}
-	for kind := wire.Call; kind <= wire.TransportOp; kind++ {
+	for kind := wire.Call; kind <= wire.Watching; kind++ {
 		frame := from
 		frame.Kind = kind
 		f.Add(uint8(0), frame.Append(nil))
@@ -23,7 +23,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add(uint8(1), []byte{})
 	handle, members := n.link.Receiver(), n.link.BroadcastReceiver()
 	reply := n.engine.Subjects.Reply
-	subjects := []string{toNode(n, "target", "x"), reply + "1", reply + "p-1-x", reply + "w-x", reply + "xzz"}
+	subjects := []string{toNode(n, "x"), reply + "1", reply + "p-1-1-x", reply + "n-", reply + "l-x", reply + "w-x@7", reply + "xzz"}
 	f.Fuzz(func(t *testing.T, where uint8, b []byte) {
 		before := n.Stats().FramesIn
 		if where%8 == 7 {

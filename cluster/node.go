@@ -4,14 +4,18 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
+	"github.com/loopmesh/loopmesh/cluster/internal/members"
+	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -26,8 +30,9 @@ type Node struct {
 	engine *engine.Engine
 
 	closeOnce sync.Once
-	stop      chan struct{} // closed by Close
-	closed    chan struct{} // closed when Close is done
+	reason    atomic.Pointer[error] // why the node ended by itself
+	stop      chan struct{}         // closed by Close
+	closed    chan struct{}         // closed when Close is done
 	work      sync.WaitGroup
 }
 
@@ -42,11 +47,25 @@ func randomNumber() uint64 {
 	}
 }
 
+// newIncarnation draws the number of a life of a node. It begins with the time in
+// milliseconds, because a later life of a name ends an earlier one; the last 20 bits
+// are random, for two that start in the same millisecond.
+func newIncarnation() uint64 {
+	return uint64(time.Now().UnixMilli())<<20 | randomNumber()&(1<<20-1)
+}
+
+// maxOutranked is how often a start is repeated with a higher incarnation.
+const maxOutranked = 3
+
 // Start joins a cluster, or starts one: with a zero Config it embeds a NATS
-// server that listens on nothing. It waits until the node is addressable; ctx
-// bounds that wait and is not kept. Errors: ErrConfig, ErrNameTaken, and what
-// NATS says when it cannot be reached.
+// server that listens on nothing. It waits until the name is this node's,
+// Config.Prepare has returned and the node is announced to the others; ctx bounds
+// that wait and is not kept. Errors: ErrConfig, ErrNameTaken, what Prepare returns,
+// and what NATS says when it cannot be reached.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
+	if ctx == nil {
+		return nil, badConfig("Start needs a ctx, not nil: use context.Background()")
+	}
 	cfg, err := cfg.withKeys()
 	if err != nil {
 		return nil, err
@@ -55,8 +74,23 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	number := newIncarnation()
+	for again := maxOutranked; ; again-- {
+		n, err := startLife(ctx, cfg, number)
+		var newer *members.OutrankedError
+		if !errors.As(err, &newer) || again == 0 {
+			return n, err
+		}
+		// Others remember a life of this name that was later than now: a clock was, or
+		// is, wrong. The order of the lives is what counts.
+		number = newer.Incarnation + 1
+	}
+}
+
+// startLife starts one incarnation of a node.
+func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 	n := &Node{
-		cfg: cfg, name: cfg.Name, number: randomNumber(), log: cfg.Logger.With("node", cfg.Name),
+		cfg: cfg, name: cfg.Name, number: number, log: cfg.Logger.With("node", cfg.Name),
 		stop: make(chan struct{}), closed: make(chan struct{}),
 	}
 	sys, err := adopt(cfg.Actors, n.log)
@@ -72,10 +106,6 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting node %s: %w", cfg.Name, err)
 	}
-	// goroutine: owner: node; ends when Close closes n.stop
-	n.work.Go(func() { n.members.Run(n.stop) })
-	// goroutine: owner: node; ends when Close closes n.stop
-	n.work.Go(func() { n.link.SendPosted(n.stop) })
 	running.add(n)
 	n.log.Info("node is up", "incarnation", n.number, "url", n.URL())
 	return n, nil
@@ -93,8 +123,38 @@ func (n *Node) join(ctx context.Context) (err error) {
 		return badConfig("MaxPayload is %d but the NATS server takes messages of %d: lower it or raise max_payload there", n.cfg.MaxPayload, most)
 	}
 	n.link.Open(n.engine)
-	n.members.Disconnected(n.engine.Noticed())
-	return n.members.Claim(ctx)
+	n.members.Notices(n.engine.Noticed())
+	n.members.Servers(n.engine.Control().Servers())
+	if err := n.link.Subscribe(); err != nil {
+		return err
+	}
+	// goroutine: owner: node; ends when Close or abandon closes n.stop
+	n.work.Go(func() { n.members.Run(n.stop) })
+	// goroutine: owner: node; ends when Close or abandon closes n.stop
+	n.work.Go(func() { n.link.SendPosted(n.stop) })
+	if err := n.members.Claim(ctx); err != nil {
+		return err
+	}
+	if err := n.prepare(ctx); err != nil {
+		return err
+	}
+	n.members.Announce()
+	return nil
+}
+
+// prepare lets the program make what others are to find before they hear of the node.
+func (n *Node) prepare(ctx context.Context) error {
+	if n.cfg.Prepare == nil {
+		return nil
+	}
+	var err error
+	if p := guard.Call(func() { err = n.cfg.Prepare(ctx, n) }); p != nil {
+		err = p
+	}
+	if err != nil {
+		return fmt.Errorf("Config.Prepare: %w", err)
+	}
+	return nil
 }
 
 // connectionEvents say what to do with what the engine tells. The engine logs it.
@@ -110,7 +170,8 @@ func (n *Node) connectionEvents() engine.Events {
 				n.reconnected()
 			}
 		},
-		Gone:   func(node string, number uint64) { n.members.Noticed(node, number) },
+		Gone:   n.members.Noticed,
+		Votes:  func(v engine.Votes) { n.members.Isolated(!v.Majority()) },
 		Denied: n.subjectDenied,
 		Slow:   func(string) { n.slow.Add(1) },
 	}
@@ -119,7 +180,10 @@ func (n *Node) connectionEvents() engine.Events {
 // abandon takes back what a failed start has made.
 func (n *Node) abandon() {
 	n.link.Shut()
+	close(n.stop)
+	n.loops.Close()
 	n.releaseActors()
+	n.work.Wait()
 	if n.engine != nil {
 		n.engine.Close()
 	}
@@ -188,16 +252,16 @@ func (n *Node) Close() {
 		running.remove(n)
 		n.link.Shut()
 		n.in.Refuse()
-		n.watchers.EndAll(ErrStopped)
+		n.watches.EndAll(ErrStopped)
 		close(n.stop)
 		n.out.Close()
 		n.outflows.Close()
 		n.loops.Close()
 		n.releaseActors()
-		n.members.Farewell()
+		n.members.Leave()
+		n.members.EndSubscriptions()
 		n.notify.End()
 		n.work.Wait()
-		n.watches.Clear()
 		n.flush()
 		n.engine.Close()
 		close(n.closed)

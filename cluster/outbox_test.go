@@ -97,7 +97,7 @@ func TestABadFrameInABatchHurtsNoOther(t *testing.T) {
 	b = good.AppendInBatch(b)
 	b = append(b, 255, 0, 0, 0, 1) // a length that lies
 	for _, message := range [][]byte{b, wire.AppendBatch(nil)} {
-		if err := nodes[0].engine.Control().Publish(toNode(nodes[1], "n2", "n1"), "", message); err != nil {
+		if err := nodes[0].engine.Control().Publish(toNode(nodes[1], "n1"), "", message); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,16 +23,21 @@ func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
 	if ok, more := r.refusals.Allow(); ok {
 		r.log.Warn("a node asked for what it has no right to", "from", in.Sender, "needs", right, "has", in.Rights, "kind", f.Kind.String(), "kept_back", more)
 	}
-	err := fault.Codef(wire.Refused, "%w: node %s has no right %s here, its rights are %s", fault.ErrRefused, in.Sender, right, in.Rights)
+	r.refuse(f, fault.Codef(wire.Refused, "%w: node %s has no right %s here, its rights are %s", fault.ErrRefused, in.Sender, right, in.Rights))
+	return false
+}
+
+// refuse tells the sender of a frame that it does not run, where somebody waits to
+// hear it.
+func (r *rooms) refuse(f *wire.Frame, err error) {
 	switch f.Kind {
 	case wire.Call, wire.TransportOp:
-		r.link.Answer(in.Sender, fault.Frame(f.ID, err))
+		r.link.Answer(link.Sender(f), fault.Frame(f.ID, err))
 	case wire.Cast:
 		r.casts.Deny(f, err)
 	case wire.Tell:
 		r.tells.Refuse(f, err)
 	}
-	return false
 }
 
 // neededRight is the right that a frame takes, "" for what every member may do.

@@ -9,6 +9,7 @@ import (
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/casts"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
@@ -26,21 +27,21 @@ import (
 // others but through what makeRooms gives it; this file says which room handles
 // which frame, and what each must hear of when another node comes or goes.
 type rooms struct {
-	link     *link.Link
-	members  *members.Members
-	loops    *host.Table
-	out      *calls.Outgoing // calls of this node to others
-	in       *calls.Incoming // calls of others to this node
-	casts    *casts.Casts
-	tells    *tells.Tells
-	watches  *watching.Watches  // what this node watches elsewhere
-	watchers *watching.Watchers // who watches loops of this node
-	streams  *streams.Streams
-	actors   *actors.System
+	link    *link.Link
+	members *members.Members
+	loops   *host.Table
+	out     *calls.Outgoing // calls of this node to others
+	in      *calls.Incoming // calls of others to this node
+	casts   *casts.Casts
+	tells   *tells.Tells
+	watches *watching.Watches // of this node on others, and of others on this one
+	streams *streams.Streams
+	actors  *actors.System
 
 	log                                    hclog.Logger
 	refusals                               ratelog.Line
 	slow, disconnects, reconnects, refused counter
+	refusedFenced                          counter
 	outflows                               *flows.Out
 	inflows                                *flows.In
 	notify                                 *notify.Queue
@@ -55,29 +56,29 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	// Why random ids: an answer to an earlier incarnation must not fit a call of this one.
 	r.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: r.arrived, Broadcast: r.broadcastArrived, Unreachable: r.unreachable})
 	r.members = members.New(r.link, members.Config{Heartbeat: cfg.Heartbeat, DeadAfter: cfg.DeadAfter}, members.Events{
-		Back: r.nodeBack, Gone: r.nodeGone, Needed: r.needed, Sweep: r.sweep,
-		Stranger: func(node string, question uint64) { r.out.Stranger(node, question) },
-		Mark:     func(node string) uint64 { return r.out.Mark(node) },
+		Joined: r.nodeJoined, Gone: r.nodeGone, Needed: r.needed, Sweep: r.sweep,
+		Serving:  func() { r.watches.Again() },
+		Lost:     n.lostName,
+		Stranger: func(peer link.Peer, question uint64) { r.out.Stranger(peer, question) },
+		Mark:     func(peer link.Peer) uint64 { return r.out.Mark(peer) },
 	}, log)
-	r.watchers = watching.NewWatchers(r.link, cfg.Heartbeat)
+	r.notify = notify.New(work, func(p *guard.Panic) {
+		log.Error("a function given to Watch or Config.OnLoss panicked", "panic", p.Error(), "stack", string(p.Stack))
+	})
+	r.watches = watching.New(r.link, r.members, sys, cfg.Heartbeat, r.notify, log)
 	r.loops = host.New(n.name, n.number, cfg.MaxInbound, sys, log, n.loopContext, host.Events{
 		Ending: func(h *host.Loop) {
 			r.in.LoopEnding(h)
 			r.casts.LoopEnding(h)
 		},
-		Ended: r.watchers.LoopEnded,
 	})
-	r.watchers.Watch(r.loops)
+	r.watches.Loops(r.loops)
 	r.out = calls.NewOutgoing(r.link, r.members, calls.Limits{MaxPayload: cfg.MaxPayload, Timeout: cfg.CallTimeout})
 	r.in = calls.NewIncoming(r.link, r.loops, calls.InLimits{MaxPayload: cfg.MaxPayload, Calls: cfg.MaxInbound, Bytes: inboundBytes})
-	r.notify = notify.New(work, func(p *guard.Panic) {
-		log.Error("a function given to Watch or Config.OnLoss panicked", "panic", p.Error(), "stack", string(p.Stack))
-	})
 	r.outflows, r.inflows = flows.NewOut(r.link, n.lost), flows.NewIn(r.link)
 	r.casts = casts.New(r.link, r.members, r.loops, r.outflows, r.inflows,
 		casts.Limits{MaxPayload: cfg.MaxPayload, Timers: cfg.MaxTimers, TimerBytes: inboundBytes}, log)
-	r.tells = tells.New(r.link, r.casts, r.outflows, r.inflows, sys, r.members.Depend, log)
-	r.watches = watching.NewWatches(r.link, r.members, cfg.Heartbeat, r.notify, log)
+	r.tells = tells.New(r.link, r.casts, r.outflows, r.inflows, sys, log)
 	r.streams = streams.New(r.link, r.out, cfg.MaxPayload)
 	return r
 }
@@ -97,17 +98,16 @@ func (n *Node) lost(l Loss) {
 func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	switch f.Kind {
 	case wire.Result, wire.Error:
-		r.answered(f, in)
+		r.out.Answered(f, in.Sender)
 		return
 	}
 	if !r.link.SenderFits(f, in) || !r.allowed(f, in) {
 		return
 	}
 	switch {
-	case f.Kind == wire.Pong, f.Kind == wire.Goodbye:
+	case f.Kind == wire.Pong, f.Kind == wire.Ask, f.Kind == wire.Refuse, f.Kind == wire.Goodbye:
 		r.members.Heard(f)
-	case f.Kind == wire.Ping:
-		r.members.Pinged(f, in)
+	case r.fenced(f):
 	case f.Kind == wire.Call:
 		r.in.Serve(f)
 	case f.Kind == wire.Cast:
@@ -118,20 +118,14 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 		r.in.CancelAll(f)
 	case f.Kind == wire.Tell:
 		r.tells.Told(f)
-	case f.Kind == wire.Watch:
-		r.watchers.Serve(f)
-	case f.Kind == wire.Unwatch:
-		r.watchers.Forget(f)
-	case f.Kind == wire.Terminated:
-		r.watches.Terminated(f)
+	case f.Kind == wire.Watch, f.Kind == wire.Watching, f.Kind == wire.Unwatch, f.Kind == wire.Terminated:
+		r.watches.Heard(f)
 	case f.Kind == wire.Credit:
 		r.outflows.Credited(f)
 	case f.Kind == wire.Sync:
 		r.inflows.Synced(f)
 	case f.Kind == wire.EndFlow:
 		r.inflows.EndFlow(f)
-	case f.Kind == wire.NameHeld:
-		r.members.NameHeld(f)
 	case f.Kind == wire.TransportOp:
 		r.streams.Serve(f)
 	default:
@@ -139,18 +133,10 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	}
 }
 
-// answered hands a Result or Error to the room that asked.
-func (r *rooms) answered(f *wire.Frame, in link.Arrival) {
-	if r.watches.Answered(f, in.Sender) {
-		return
-	}
-	r.out.Answered(f, in.Sender)
-}
-
 // broadcastArrived handles what is sent to all members.
 func (r *rooms) broadcastArrived(f *wire.Frame, in link.Arrival) {
 	switch f.Kind {
-	case wire.Hello, wire.Ping:
+	case wire.Ping, wire.Claim, wire.Probe, wire.Ask:
 		if r.link.SenderFits(f, in) {
 			r.members.Heard(f)
 		}
@@ -164,30 +150,46 @@ func (r *rooms) unreachable(token string) {
 	if r.members.Unreachable(token) {
 		return
 	}
-	if node, ok := r.watches.Unreachable(token); ok {
-		r.members.Absent(node)
-		r.watches.Absent(node)
+	if peer, ok := r.watches.Unreachable(token); ok {
+		r.members.Absent(peer)
+		r.watches.Absent(peer)
 		return
 	}
 	r.out.Unreachable(token)
 }
 
-func (r *rooms) nodeBack(node string, number uint64) { r.out.NodeBack(node, number) }
+// fenced refuses what others want from a node that may not serve: while it could not
+// reach the cluster, it may have been given up and replaced. It reports whether f is
+// dealt with. What ends or takes something back is always taken.
+func (r *rooms) fenced(f *wire.Frame) bool {
+	switch f.Kind {
+	case wire.Call, wire.Cast, wire.Tell, wire.TransportOp, wire.Watch:
+	default:
+		return false
+	}
+	if r.members.Serving() {
+		return false
+	}
+	r.refusedFenced.Add(1)
+	r.refuse(f, fault.Codef(wire.Fenced, "%w: nothing ran", fault.ErrFenced))
+	return true
+}
+
+func (r *rooms) nodeJoined(peer link.Peer) { r.out.NodeBack(peer) }
 
 // nodeGone tells every room that depends on an incarnation that it is over.
-func (r *rooms) nodeGone(node string, number uint64, why string, hasLeft bool) {
-	r.link.Forget(node)
-	r.out.NodeDown(node, number, why, !hasLeft)
-	r.outflows.NodeDown(node, number, why)
-	r.inflows.NodeDown(node, number)
-	r.in.NodeDown(node, number)
-	r.watchers.NodeDown(node, number)
-	r.watches.NodeDown(node, number, why)
-	r.actors.NodeDown(node, number)
+func (r *rooms) nodeGone(peer link.Peer, why string, hasLeft bool) {
+	r.link.Forget(peer)
+	r.out.NodeDown(peer, why, !hasLeft)
+	r.outflows.NodeDown(peer, why)
+	r.inflows.NodeDown(peer)
+	r.in.NodeDown(peer)
+	r.watches.NodeDown(peer, why, hasLeft)
+	r.actors.NodeDown(peer.Name, peer.Number)
 }
 
 // needed are the nodes that somebody here depends on.
-func (r *rooms) needed(now time.Time) []string {
+func (r *rooms) needed(now time.Time) []link.Peer {
 	return append(r.watches.Nodes(), r.out.Nodes(now)...)
 }
 
@@ -196,8 +198,7 @@ func (r *rooms) sweep(now time.Time) {
 	r.out.Expire(now)
 	r.inflows.Sweep()
 	if r.link.Usable() {
-		r.watches.Resend(now)
-		r.watchers.Resend(now)
+		r.watches.Tick()
 		r.outflows.Sweep(now)
 	}
 }
@@ -207,7 +208,7 @@ func (r *rooms) disconnected(noticesAfter bool) {
 	r.link.SetOffline(true)
 	r.members.Disconnected(noticesAfter)
 	r.disconnects.Add(1)
-	r.out.Disconnected(r.members.Numbers())
+	r.out.Disconnected(r.members.Peers())
 	r.outflows.Disconnected()
 }
 
@@ -216,6 +217,5 @@ func (r *rooms) reconnected() {
 	r.members.Reconnected()
 	r.out.Reconnected()
 	r.outflows.Reconnected()
-	r.watches.Reconnected()
-	r.members.Kick()
+	r.watches.Again()
 }

@@ -36,6 +36,7 @@ type Stats struct {
 	NoRight      uint64 `json:"no_right"`      // what other nodes asked for without a right to it
 	NodesDown    uint64 `json:"nodes_down"`    // members found dead
 	Conflicts    uint64 `json:"conflicts"`     // signs of another node with this node's name
+	Fenced       uint64 `json:"fenced"`        // frames refused because this node was fenced
 	InFlight     int    `json:"in_flight"`     // calls of this node that wait
 	Inbound      int    `json:"inbound"`       // calls of other nodes that run here
 	Members      int    `json:"members"`       // with this node
@@ -56,7 +57,7 @@ func (n *Node) Stats() Stats {
 		CastsWaited: outflows.Waits, Lost: outflows.Lost, Refusals: outflows.Refused, UnderWay: outflows.Under,
 		Missing: n.inflows.Counters().Missing, Timers: casts.Timers,
 		NoResponders: members.NoResponders, NodesDown: members.Down, Conflicts: members.Conflicts,
-		Disconnects: n.disconnects.Load(), Reconnects: n.reconnects.Load(),
+		Disconnects: n.disconnects.Load(), Reconnects: n.reconnects.Load(), Fenced: n.refusedFenced.Load(),
 		NoRight: n.refused.Load(), Members: len(n.Members()), Loops: len(n.Loops()),
 	}
 }

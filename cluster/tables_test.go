@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
-
-	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 func TestManyCallsAtOnce(t *testing.T) {
@@ -73,19 +71,4 @@ func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 	}
 	badFn := &Function[chan int, int]{name: "test.lonely", via: nodes[0]}
 	wantIs(t, badFn.CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), nil), ErrBadPayload)
-}
-
-func TestAGoodbyeIsFinal(t *testing.T) {
-	nodes := group(t, 1)
-	hello := &wire.Frame{Kind: wire.Ping, From: "n7", FromNumber: 70}
-	nodes[0].rooms.members.Heard(hello)
-	nodes[0].rooms.members.Heard(&wire.Frame{Kind: wire.Goodbye, From: "n7", FromNumber: 70})
-	nodes[0].rooms.members.Heard(hello) // read late
-	if m := nodes[0].Members(); len(m) != 1 {
-		t.Errorf("members %+v", m)
-	}
-	nodes[0].rooms.members.Heard(&wire.Frame{Kind: wire.Hello, From: "n7", FromNumber: 71})
-	if m := nodes[0].Members(); len(m) != 2 {
-		t.Errorf("members %+v", m)
-	}
 }

@@ -71,7 +71,7 @@ func TestTransportsAreReachedByTheirAddress(t *testing.T) {
 	if got := fmt.Sprint(rec.log); got != "[write hello close abort write hello close abort]" {
 		t.Errorf("got %s", got)
 	}
-	other, _ := nodes[0].Transport(fmt.Sprintf("n2@%d/io-0/x", nodes[1].Incarnation()+1))
+	other, _ := nodes[0].Transport(fmt.Sprintf("n2@%d/io-0/x", nodes[1].Incarnation()-1))
 	wantIs(t, other.Abort(ctx), ErrDeadIncarnation)
 	missing, _ := nodes[0].Transport("n9/io-0/x")
 	wantIs(t, missing.Abort(ctx), ErrUnknownNode)

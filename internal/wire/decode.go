@@ -32,7 +32,7 @@ func Decode(b []byte, f *Frame, names *Names) error {
 		return fmt.Errorf("%w %d (this node speaks %d)", ErrVersion, b[0], Version)
 	}
 	kind := Kind(b[1])
-	if kind == 0 || kind >= kindEnd {
+	if kind >= kindEnd || layout[kind] == 0 {
 		return fmt.Errorf("%w %d", ErrKind, b[1])
 	}
 	f.Kind = kind
@@ -100,6 +100,9 @@ func (r *reader) fields(f *Frame, has field) {
 	}
 	if has&fSender != 0 {
 		f.Sender = r.name(MaxAddress)
+	}
+	if has&fStanding != 0 {
+		f.Standing = r.byte()
 	}
 	if has&fRest != 0 {
 		f.Payload = r.rest(MaxBatch)

@@ -61,6 +61,9 @@ func (f *Frame) Append(buf []byte) []byte {
 	if has&fSender != 0 {
 		buf = appendString(buf, f.Sender)
 	}
+	if has&fStanding != 0 {
+		buf = append(buf, f.Standing)
+	}
 	if has&fRest != 0 {
 		buf = append(buf, f.Payload...)
 	}

@@ -18,6 +18,7 @@ const (
 	fError // code, sentinel, message
 	fPayload
 	fSender
+	fStanding
 	fRest // the payload is all that follows
 )
 
@@ -29,10 +30,9 @@ var layout = [kindEnd]field{
 	Result:      fCodec | fPayload,
 	Error:       fError,
 	Cancel:      fFrom,
-	Ping:        fFrom,
-	Pong:        fFrom,
-	Hello:       fFrom,
-	Goodbye:     fFrom,
+	Ping:        fFrom | fStanding,
+	Pong:        fFrom | fStanding,
+	Goodbye:     fFrom | fStanding,
 	Watch:       fFrom | fIncarnation | fPath,
 	Unwatch:     fFrom,
 	Terminated:  fFrom | fError,
@@ -43,5 +43,9 @@ var layout = [kindEnd]field{
 	Credit:      fFrom | fFlow | fGrant | fError,
 	Sync:        fFrom | fPath | fFlow,
 	EndFlow:     fFrom | fFlow,
-	NameHeld:    fFrom,
+	Probe:       fFrom | fStanding,
+	Claim:       fFrom | fStanding,
+	Refuse:      fFrom | fStanding,
+	Ask:         fFrom | fStanding,
+	Watching:    fFrom,
 }

@@ -36,9 +36,8 @@ const (
 	Result      Kind = 3  // a Call, Watch or TransportOp went well
 	Error       Kind = 4  // it did not: code and message
 	Cancel      Kind = 5  // the caller of ID does not wait any more
-	Ping        Kind = 6  // I am alive; a directed one asks for a Pong
-	Pong        Kind = 7  // so am I
-	Hello       Kind = 8  // I joined; answer with Pong so that I know you
+	Ping        Kind = 6  // to everybody: I live; ID is its number
+	Pong        Kind = 7  // answers Ask: I live; ID is that of the question
 	Goodbye     Kind = 9  // I leave on purpose
 	Watch       Kind = 10 // tell me when Path ends
 	Unwatch     Kind = 11 // do not, or: I have been told
@@ -50,8 +49,18 @@ const (
 	Credit      Kind = 17 // what of the flow Flow is done, lost and refused; Code says why the last one was refused
 	Sync        Kind = 18 // all that was sent in the flow Flow to Path; answer with Credit
 	EndFlow     Kind = 19 // the sender of the flow Flow uses it no more
-	NameHeld    Kind = 20 // the sender has your name; the incarnation ID has to go
-	kindEnd     Kind = 21
+	Probe       Kind = 21 // to a name: who holds it? Answered with Refuse
+	Claim       Kind = 22 // to everybody: the name is mine, or is to be. Answered with Refuse by who knows better
+	Refuse      Kind = 23 // the incarnation ID has, or had, your name
+	Ask         Kind = 24 // do you live? Answered with Pong
+	Watching    Kind = 25 // answers Watch: you will be told
+	kindEnd     Kind = 26
+)
+
+// Bits of Standing.
+const (
+	Announced uint8 = 1 // the sender is a member
+	Held      uint8 = 2 // Claim: the sender had the name before
 )
 
 // Op is the variant of a Cast or of a TransportOp. A number belongs to one kind:
@@ -113,6 +122,7 @@ type Frame struct {
 	Sentinel    string        // registered name of the error, "" when it has none
 	Message     string        // text of the error
 	Payload     []byte        // arguments, result, bytes to write, message
+	Standing    uint8         // of the sender: Announced, Held
 	Sender      string        // Tell: address of the actor that sends, "" when nobody does
 }
 
@@ -142,11 +152,12 @@ const (
 	UnknownMessage  Code = 19 // the node's program registers no such message
 	StaleLoop       Code = 20 // the address means an earlier loop of that name
 	NoCredit        Code = 21 // more under way than the other side allows
+	Fenced          Code = 22 // the node does not serve: it could not reach the cluster
 )
 
 // String names the kind for logs.
 func (k Kind) String() string {
-	if k > 0 && k < kindEnd {
+	if k > 0 && k < kindEnd && kindNames[k] != "" {
 		return kindNames[k]
 	}
 	return "unknown"
@@ -154,6 +165,6 @@ func (k Kind) String() string {
 
 var kindNames = [kindEnd]string{
 	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
-	Hello: "hello", Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
-	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", NameHeld: "name-held",
+	Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
+	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", Probe: "probe", Claim: "claim", Refuse: "refuse", Ask: "ask", Watching: "watching",
 }

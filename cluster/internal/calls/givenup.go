@@ -3,6 +3,7 @@ package calls
 import (
 	"sync"
 
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -16,62 +17,53 @@ const maxGivenUp = 1024
 // the node with an id up to it has failed.
 type givenUp struct {
 	mu     sync.Mutex
-	byNode map[string]lost
+	byPeer map[link.Peer]uint64 // the newest call
 }
 
-type lost struct{ number, newest uint64 }
+func (g *givenUp) init() { g.byPeer = map[link.Peer]uint64{} }
 
-func (g *givenUp) init() { g.byNode = map[string]lost{} }
-
-// note remembers that all calls to an incarnation with ids up to newest failed.
-func (g *givenUp) note(node string, number, newest uint64) {
+// note remembers that all calls to a peer with ids up to newest failed.
+func (g *givenUp) note(peer link.Peer, newest uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.byNode) >= maxGivenUp {
-		clear(g.byNode) // those tasks end by their deadlines
+	if len(g.byPeer) >= maxGivenUp {
+		clear(g.byPeer) // those tasks end by their deadlines
 	}
-	g.byNode[node] = lost{number, newest}
+	g.byPeer[peer] = newest
 }
 
-// take returns up to which id the calls to an incarnation failed, once; 0 when
-// there is nothing to say to it.
-func (g *givenUp) take(node string, number uint64) (newest uint64) {
+// take returns up to which id the calls to a peer failed, once; 0 when there is
+// nothing to say to it.
+func (g *givenUp) take(peer link.Peer) (newest uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	l, ok := g.byNode[node]
-	delete(g.byNode, node)
-	if !ok || l.number != number {
-		return 0 // another life of it: what ran there is gone
-	}
-	return l.newest
+	newest = g.byPeer[peer]
+	delete(g.byPeer, peer)
+	return newest
 }
 
-func (g *givenUp) nodes() (out []string) {
+func (g *givenUp) peers() (out []link.Peer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for node := range g.byNode {
-		out = append(out, node)
+	for peer := range g.byPeer {
+		out = append(out, peer)
 	}
 	return out
 }
 
 // NodeBack ends the tasks of calls given up on a node that is a member again.
-func (o *Outgoing) NodeBack(node string, number uint64) {
-	if newest := o.given.take(node, number); newest != 0 {
-		o.cancelUpTo(node, newest)
+func (o *Outgoing) NodeBack(peer link.Peer) {
+	if newest := o.given.take(peer); newest != 0 {
+		me := o.link.Self()
+		o.link.Answer(peer, &wire.Frame{Kind: wire.CancelAll, ID: newest, From: me.Name, FromNumber: me.Number})
 	}
 }
 
 // Reconnected ends the tasks of calls given up while this node was cut off.
 func (o *Outgoing) Reconnected() {
-	for _, node := range o.given.nodes() {
-		if number, ok := o.members.Number(node); ok {
-			o.NodeBack(node, number)
+	for _, peer := range o.given.peers() {
+		if number, ok := o.members.Number(peer.Name); ok && number == peer.Number {
+			o.NodeBack(peer)
 		}
 	}
-}
-
-func (o *Outgoing) cancelUpTo(node string, newest uint64) {
-	me := o.link.Self()
-	o.link.Answer(node, &wire.Frame{Kind: wire.CancelAll, ID: newest, From: me.Name, FromNumber: me.Number})
 }

@@ -200,12 +200,19 @@ func (t *Incoming) CancelAll(f *wire.Frame) {
 }
 
 // NodeDown ends the tasks of the calls of a node that is gone.
-func (t *Incoming) NodeDown(node string, number uint64) {
+func (t *Incoming) NodeDown(peer link.Peer) {
 	t.mu.Lock()
-	delete(t.bySender, sender{node, number})
+	delete(t.bySender, sender{peer.Name, peer.Number})
 	t.mu.Unlock()
-	for _, c := range t.where(func(c *inbound) bool { return c.key.from == node && c.key.number == number }) {
+	for _, c := range t.where(func(c *inbound) bool { return c.key.from == peer.Name && c.key.number == peer.Number }) {
 		c.cancel("the caller's node is gone")
+	}
+}
+
+// CancelEvery ends the tasks of all calls.
+func (t *Incoming) CancelEvery(why string) {
+	for _, c := range t.where(func(*inbound) bool { return true }) {
+		c.cancel(why)
 	}
 }
 

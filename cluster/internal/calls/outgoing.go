@@ -3,6 +3,7 @@
 package calls
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,11 @@ type Members interface {
 	Number(node string) (uint64, bool)
 	// LastHeard says for people when a node was last heard of.
 	LastHeard(node string) string
-	// Absent is told that NATS found nobody under a node's name.
-	Absent(node string)
+	// Lookup asks for a node that is no member yet, and calls done when it has become
+	// one or is known not to be there.
+	Lookup(node string, done func())
+	// Absent is told that NATS found nobody as that life of a node.
+	Absent(link.Peer)
 }
 
 // Limits of this node's calls.
@@ -81,39 +85,55 @@ func (o *Outgoing) Request(ctx context.Context, addr actors.Address, f *wire.Fra
 }
 
 func (o *Outgoing) request(ctx context.Context, addr actors.Address, f *wire.Frame) (Reply, error) {
-	p := &pending{node: addr.Node, number: addr.Incarnation, target: addr.Node + "/" + addr.Path, function: f.Function}
-	if err := o.prepare(ctx, p, f); err != nil {
+	p := &pending{target: addr.Node + "/" + addr.Path, function: f.Function}
+	if err := o.prepare(ctx, p, addr, f); err != nil {
 		return Reply{}, err
 	}
-	var err error
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
+		a, err := o.attempt(ctx, p, addr, f)
+		if err != nil || !a.again {
+			return a.Reply, cmp.Or(err, a.err)
+		}
+		if err := o.pause(ctx, p, a.err, wait); err != nil {
+			return Reply{}, err
+		}
+		p = &pending{target: p.target, function: p.function, begun: p.begun, deadline: p.deadline}
+	}
+}
+
+// attempt sends the call once and waits for its answer.
+func (o *Outgoing) attempt(ctx context.Context, p *pending, addr actors.Address, f *wire.Frame) (a answer, err error) {
+	if err := o.find(ctx, p, addr); err != nil {
+		return a, err
+	}
 	if p.waiter, err = wait.New[answer](ctx); err != nil {
-		return Reply{}, err
+		return a, err
 	}
 	if err := o.table.add(p); err != nil {
-		return Reply{}, err
+		return a, err
 	}
 	me := o.link.Self()
-	f.ID, f.From, f.FromNumber, f.Incarnation, f.Path = p.id, me.Name, me.Number, addr.Incarnation, addr.Path
-	if err := o.link.SendFor(addr.Node, p.token, f); err != nil {
+	f.ID, f.From, f.FromNumber, f.Incarnation, f.Path = p.id, me.Name, me.Number, p.peer.Number, addr.Path
+	f.Remaining = time.Until(p.deadline)
+	if err := o.link.SendFor(p.peer, p.token, f); err != nil {
 		o.table.take(p.id)
-		return Reply{}, fmt.Errorf("%s: %w", p.target, err)
+		return a, fmt.Errorf("%s: %w", p.target, err)
 	}
 	o.table.sent(p)
-	a, err := p.waiter.Wait(ctx)
-	if err != nil {
-		return Reply{}, o.giveUp(p, err)
+	if a, err = p.waiter.Wait(ctx); err != nil {
+		return a, o.giveUp(p, err)
 	}
-	return a.Reply, a.err
+	return a, nil
 }
 
 // prepare checks what can be known before anything is sent, and turns the
 // deadline into the time that remains: clocks of two machines differ.
-func (o *Outgoing) prepare(ctx context.Context, p *pending, f *wire.Frame) error {
+func (o *Outgoing) prepare(ctx context.Context, p *pending, addr actors.Address, f *wire.Frame) error {
 	if err := ctx.Err(); err != nil {
 		return o.waitError(p, context.Cause(ctx))
 	}
-	if !wire.ValidName(p.node) {
-		return p.failure(fault.ErrUnknownNode, fmt.Sprintf("%q cannot be the name of a node", p.node))
+	if !wire.ValidName(addr.Node) {
+		return p.failure(fault.ErrUnknownNode, fmt.Sprintf("%q cannot be the name of a node", addr.Node))
 	}
 	if len(f.Payload) > o.limits.MaxPayload {
 		return p.failure(fault.ErrTooLarge, fmt.Sprintf("%d bytes, the limit is %d (Config.MaxPayload)", len(f.Payload), o.limits.MaxPayload))
@@ -124,17 +144,47 @@ func (o *Outgoing) prepare(ctx context.Context, p *pending, f *wire.Frame) error
 	if o.link.Offline() {
 		return p.failure(fault.ErrDisconnected, "nothing was sent")
 	}
-	if p.number == 0 {
-		p.number, _ = o.members.Number(p.node)
-	}
 	now := time.Now()
 	at, ok := ctx.Deadline()
 	if !ok {
 		at = now.Add(o.limits.Timeout)
 	}
-	p.begun, p.deadline, f.Remaining = now, at, at.Sub(now)
-	if f.Remaining <= 0 {
+	p.begun, p.deadline = now, at
+	if !at.After(now) {
 		return o.waitError(p, context.DeadlineExceeded)
+	}
+	return nil
+}
+
+// find is resolve that asks for a node nobody here has heard of: it may have just
+// started.
+func (o *Outgoing) find(ctx context.Context, p *pending, addr actors.Address) error {
+	err := o.resolve(p, addr)
+	if err == nil || !errors.Is(err, fault.ErrUnknownNode) {
+		return err
+	}
+	w, err := wait.New[struct{}](ctx)
+	if err != nil {
+		return err
+	}
+	o.members.Lookup(addr.Node, func() { w.Deliver(struct{}{}) })
+	if _, err := w.Wait(ctx); err != nil {
+		return o.waitError(p, err)
+	}
+	return o.resolve(p, addr)
+}
+
+// resolve finds the life of the node to send to. An address without an incarnation
+// means the one that lives. One with a later incarnation than the known one may be
+// right: whoever gave the address away has heard of it first.
+func (o *Outgoing) resolve(p *pending, addr actors.Address) error {
+	number, known := o.members.Number(addr.Node)
+	p.peer = link.Peer{Name: addr.Node, Number: max(addr.Incarnation, number)}
+	switch {
+	case addr.Incarnation == 0 && !known:
+		return p.failure(fault.ErrUnknownNode, "it is not a member of the cluster")
+	case addr.Incarnation != 0 && addr.Incarnation < number:
+		return p.failure(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
 	}
 	return nil
 }
@@ -144,7 +194,7 @@ func (o *Outgoing) prepare(ctx context.Context, p *pending, f *wire.Frame) error
 func (o *Outgoing) giveUp(p *pending, why error) error {
 	if o.table.take(p.id) != nil {
 		me := o.link.Self()
-		o.link.Answer(p.node, &wire.Frame{Kind: wire.Cancel, ID: p.id, From: me.Name, FromNumber: me.Number})
+		o.link.Answer(p.peer, &wire.Frame{Kind: wire.Cancel, ID: p.id, From: me.Name, FromNumber: me.Number})
 	}
 	return o.waitError(p, why)
 }
@@ -155,7 +205,7 @@ func (o *Outgoing) waitError(p *pending, why error) error {
 	if !errors.Is(why, context.DeadlineExceeded) {
 		return fmt.Errorf("call of %s given up: %w", p.target, why)
 	}
-	text := fmt.Sprintf("no answer in time; %s", o.members.LastHeard(p.node))
+	text := fmt.Sprintf("no answer in time; %s", o.members.LastHeard(p.peer.Name))
 	if errors.Is(why, loopnode.ErrTimeout) {
 		return fmt.Errorf("%w: %w", p.failure(fault.ErrExpired, text), why)
 	}
@@ -170,26 +220,17 @@ func (o *Outgoing) Answered(f *wire.Frame, from string) {
 	case p == nil:
 		o.late.Add(1)
 	case f.Kind == wire.Error:
-		p.done(answer{err: fault.FromFrame(p.target, p.function, f)})
+		err := fault.FromFrame(p.target, p.function, f)
+		p.done(answer{err: err, again: errors.Is(err, fault.ErrFenced)})
 	default:
 		p.done(answer{Reply: Reply{f.Codec, f.Payload}})
 	}
 }
 
-// Unreachable ends a call that NATS could deliver to nobody: nothing ran.
-func (o *Outgoing) Unreachable(token string) {
-	p := o.table.takeToken(token)
-	if p == nil {
-		return
-	}
-	p.done(answer{err: p.failure(fault.ErrUnknownNode, "nobody listens under that name")})
-	o.members.Absent(p.node)
-}
-
 // Denied ends the calls to a node to which the NATS server lets this node send
 // nothing. NATS says so behind a publish that went well.
 func (o *Outgoing) Denied(node string) {
-	denied, _ := o.table.takeWhere(func(p *pending) bool { return p.node == node })
+	denied, _ := o.table.takeWhere(func(p *pending) bool { return p.peer.Name == node })
 	for _, p := range denied {
 		p.done(answer{err: p.failure(fault.ErrRefused, "the NATS server does not let this node send to that one; check its keys")})
 	}
@@ -197,24 +238,24 @@ func (o *Outgoing) Denied(node string) {
 
 // NodeDown ends what waits for an incarnation of a node. mayReturn: it was not
 // told to end, so it may be back, and its tasks for these calls still run then.
-func (o *Outgoing) NodeDown(node string, number uint64, why string, mayReturn bool) {
-	newest := o.failWhere(why, func(p *pending) bool { return p.node == node && (p.number == 0 || p.number == number) })
+func (o *Outgoing) NodeDown(peer link.Peer, why string, mayReturn bool) {
+	newest := o.failWhere(why, func(p *pending) bool { return p.peer == peer })
 	if mayReturn {
-		o.given.note(node, number, newest)
+		o.given.note(peer, newest)
 	}
 }
 
 // Mark notes which calls were published before a question to the node that
 // follows now, and gives the question a number.
-func (o *Outgoing) Mark(node string) uint64 { return o.table.mark(node) }
+func (o *Outgoing) Mark(peer link.Peer) uint64 { return o.table.mark(peer) }
 
 // Stranger ends what was published before a question that found nobody, to a
 // node that is no member. Why: NATS answers in order. Had it known at that time
 // that nobody is there, it would have said so about the call first; so it
 // delivered to a connection that was closed already.
-func (o *Outgoing) Stranger(node string, question uint64) {
+func (o *Outgoing) Stranger(peer link.Peer, question uint64) {
 	o.failWhere("nobody listens under its name", func(p *pending) bool {
-		return p.node == node && p.asked != 0 && p.asked <= question
+		return p.peer == peer && p.asked != 0 && p.asked <= question
 	})
 }
 
@@ -231,20 +272,20 @@ func (o *Outgoing) failWhere(why string, match func(*pending) bool) (newest uint
 func (o *Outgoing) Expire(now time.Time) {
 	overdue, _ := o.table.takeWhere(func(p *pending) bool { return now.After(p.deadline) })
 	for _, p := range overdue {
-		p.done(answer{err: p.failure(fault.ErrExpired, "no answer in time; "+o.members.LastHeard(p.node))})
+		p.done(answer{err: p.failure(fault.ErrExpired, "no answer in time; "+o.members.LastHeard(p.peer.Name))})
 	}
 }
 
 // Nodes are those that somebody here waits for, longer than NATS needs to say
 // that nobody is there.
-func (o *Outgoing) Nodes(now time.Time) []string { return o.table.nodes(now) }
+func (o *Outgoing) Nodes(now time.Time) []link.Peer { return o.table.nodes(now) }
 
 // Disconnected ends every call at once: nats.go would let them run into their
 // time-outs. members are those whose tasks have to be cancelled later.
-func (o *Outgoing) Disconnected(members map[string]uint64) {
+func (o *Outgoing) Disconnected(members []link.Peer) {
 	newest := o.failAll(fault.ErrDisconnected, "the connection was lost while waiting; it may have run")
-	for node, number := range members {
-		o.given.note(node, number, newest)
+	for _, peer := range members {
+		o.given.note(peer, newest)
 	}
 }
 
@@ -252,6 +293,12 @@ func (o *Outgoing) Disconnected(members map[string]uint64) {
 func (o *Outgoing) Close() {
 	o.table.close()
 	o.failAll(fault.ErrClosed, "this node was closed while waiting")
+}
+
+// Fence ends every call and refuses those that come: this node has lost its name.
+func (o *Outgoing) Fence(why string) {
+	o.table.close()
+	o.failAll(fault.ErrFenced, why)
 }
 
 func (o *Outgoing) failAll(kind error, text string) (newest uint64) {

@@ -15,7 +15,8 @@ import (
 // answer is how a call ended.
 type answer struct {
 	Reply
-	err error
+	err   error
+	again bool // nothing ran, and it may be sent again
 }
 
 // pending is one call of this node that waits for its answer. Whoever takes it
@@ -23,8 +24,7 @@ type answer struct {
 type pending struct {
 	id       uint64
 	token    string // of its reply subject
-	node     string
-	number   uint64 // incarnation asked, 0 when it was not known
+	peer     link.Peer
 	target   string
 	function string
 	begun    time.Time
@@ -104,7 +104,7 @@ func (t *table) take(id uint64) *pending {
 func (t *table) takeFrom(id uint64, node string) *pending {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p := t.byID[id]; p == nil || p.node != node {
+	if p := t.byID[id]; p == nil || p.peer.Name != node {
 		return nil
 	}
 	return t.takeLocked(id)
@@ -145,15 +145,15 @@ func (t *table) count() int {
 	return len(t.byID)
 }
 
-func (t *table) nodes(now time.Time) []string {
+func (t *table) nodes(now time.Time) []link.Peer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var out []string
-	seen := map[string]bool{}
+	var out []link.Peer
+	seen := map[link.Peer]bool{}
 	for _, p := range t.byID {
-		if !seen[p.node] && now.Sub(p.begun) > answerSoon {
-			seen[p.node] = true
-			out = append(out, p.node)
+		if !seen[p.peer] && now.Sub(p.begun) > answerSoon {
+			seen[p.peer] = true
+			out = append(out, p.peer)
 		}
 	}
 	return out
@@ -180,12 +180,12 @@ func (t *table) close() {
 
 // mark gives a question to a node a number and writes it on the calls to the
 // node that were published before it.
-func (t *table) mark(node string) uint64 {
+func (t *table) mark(peer link.Peer) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.questions++
 	for _, p := range t.byID {
-		if p.node == node && p.published && p.asked == 0 {
+		if p.peer == peer && p.published && p.asked == 0 {
 			p.asked = t.questions
 		}
 	}

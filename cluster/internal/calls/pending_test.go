@@ -16,7 +16,7 @@ func TestEveryPendingCallHasATokenOfItsOwn(t *testing.T) {
 	table.init(link.New(link.Self{Name: "n"}, hclog.NewNullLogger(), 1, link.Handlers{}))
 	seen := map[string]*pending{}
 	for range 3 * slots {
-		p := &pending{node: "n"}
+		p := &pending{}
 		if err := table.add(p); err != nil {
 			t.Fatal(err)
 		}
@@ -51,20 +51,21 @@ func TestCallsGivenUpAreRememberedOncePerLife(t *testing.T) {
 	var g givenUp
 	g.init()
 	for i := range 2 * maxGivenUp {
-		g.note("m"+strconv.Itoa(i), 1, 5)
+		g.note(link.Peer{Name: "m" + strconv.Itoa(i), Number: 1}, 5)
 	}
-	if got := len(g.byNode); got > maxGivenUp {
+	if got := len(g.byPeer); got > maxGivenUp {
 		t.Errorf("%d nodes are remembered", got)
 	}
-	g.note("back", 7, 5)
-	if got := g.take("back", 7); got != 5 {
+	back := link.Peer{Name: "back", Number: 7}
+	g.note(back, 5)
+	if got := g.take(back); got != 5 {
 		t.Errorf("calls up to %d, want 5", got)
 	}
-	if got := g.take("back", 7); got != 0 {
+	if got := g.take(back); got != 0 {
 		t.Errorf("told twice: %d", got)
 	}
-	g.note("other life", 7, 5)
-	if got := g.take("other life", 8); got != 0 {
+	g.note(back, 5)
+	if got := g.take(link.Peer{Name: "back", Number: 8}); got != 0 {
 		t.Errorf("another life was told: %d", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -159,5 +160,5 @@ func (c *inbound) answerError(err error) {
 
 func (c *inbound) reply(f *wire.Frame) {
 	f.ID = c.key.id
-	c.table.link.Answer(c.key.from, f)
+	c.table.link.Answer(link.Peer{Name: c.key.from, Number: c.key.number}, f)
 }

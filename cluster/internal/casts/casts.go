@@ -107,12 +107,13 @@ func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err 
 		return 0, fail(fault.ErrDisconnected, "nothing was sent")
 	case !known:
 		return 0, fail(fault.ErrUnknownNode, "it is not a member of the cluster")
-	case addr.Incarnation != 0 && addr.Incarnation != number:
+	case addr.Incarnation != 0 && addr.Incarnation < number:
 		return 0, fail(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
 	case len(f.Payload) > c.limits.MaxPayload:
 		return 0, fail(fault.ErrTooLarge, fmt.Sprintf("%d bytes, the limit is %d (Config.MaxPayload)", len(f.Payload), c.limits.MaxPayload))
 	}
 	me := c.link.Self()
+	number = max(number, addr.Incarnation) // whoever gave the address away may have heard of a later life first
 	f.From, f.FromNumber, f.Incarnation, f.Path = me.Name, me.Number, number, addr.Path
 	if err := f.Check(c.limits.MaxPayload); err != nil {
 		return 0, fail(fault.ErrTooLarge, err.Error())

@@ -47,14 +47,14 @@ type Config struct {
 // Events are told by the engine's goroutines: they must not wait. A nil function
 // is not called. Gone is told of clients of every cluster on the same account.
 type Events struct {
-	Lost   func(kind Kind, err error)              // a connection is lost; the engine tries to get another
-	Back   func(kind Kind)                         // it has one, with all subscriptions
-	Came   func(node string, number uint64)        // the server says that a node connected
-	Gone   func(node string, number uint64)        // or that its connection ended, for whatever reason
-	Denied func(subject string)                    // the server refused a publish or a subscription
-	Slow   func(subject string)                    // NATS dropped messages that waited here for too long
-	Votes  func(v Votes)                           // which voters are connected has changed
-	Skew   func(node string, behind time.Duration) // the clock of a server differs, see skewLimit
+	Lost   func(kind Kind, err error)                    // a connection is lost; the engine tries to get another
+	Back   func(kind Kind)                               // it has one, with all subscriptions
+	Came   func(node string, number uint64)              // the server says that a node connected
+	Gone   func(node string, number uint64, closed bool) // or that its connection ended; closed: its process ended it
+	Denied func(subject string)                          // the server refused a publish or a subscription
+	Slow   func(subject string)                          // NATS dropped messages that waited here for too long
+	Votes  func(v Votes)                                 // which voters are connected has changed
+	Skew   func(node string, behind time.Duration)       // the clock of a server differs, see skewLimit
 }
 
 const (

@@ -206,7 +206,7 @@ func TestTheServersNoticesNameNodes(t *testing.T) {
 	a := opened(t, Config{Node: "a", Listen: "127.0.0.1:0"})
 	opened(t, Config{Node: "watcher", Join: []string{at(a)}, Events: Events{
 		Came: func(node string, number uint64) { came <- fmt.Sprint(node, number) },
-		Gone: func(node string, number uint64) { gone <- fmt.Sprint(node, number) },
+		Gone: func(node string, number uint64, _ bool) { gone <- fmt.Sprint(node, number) },
 	}})
 	b := opened(t, Config{Node: "b", Join: []string{at(a)}})
 	want := fmt.Sprint("b", b.cfg.Number)

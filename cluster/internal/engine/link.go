@@ -70,6 +70,9 @@ func (l *Link) current() *connection {
 	return l.conn
 }
 
+// Servers is how many servers are known that the connection can move between.
+func (l *Link) Servers() int { return len(l.current().nats.Servers()) }
+
 // Publish sends data to a subject; with reply, NATS says there when nobody listens
 // to the subject. It does not keep data. Errors: ErrDisconnected (nothing was
 // sent), ErrClosed, nats.ErrMaxPayload.

@@ -14,10 +14,14 @@ import (
 // listen subscribes to the server's notices. A server that does not share them
 // refuses the subscription, which is heard of later, or delivers none.
 func (e *Engine) listen() error {
-	for what, tell := range map[string]func(string, uint64){"CONNECT": e.cfg.Events.Came, "DISCONNECT": e.cfg.Events.Gone} {
-		if tell == nil {
-			continue
-		}
+	tells := map[string]func(string, uint64, string){}
+	if came := e.cfg.Events.Came; came != nil {
+		tells["CONNECT"] = func(node string, number uint64, _ string) { came(node, number) }
+	}
+	if gone := e.cfg.Events.Gone; gone != nil {
+		tells["DISCONNECT"] = func(node string, number uint64, reason string) { gone(node, number, closedByProcess(reason)) }
+	}
+	for what, tell := range tells {
 		if err := e.notices.Subscribe(subject.Notices("*", what), func(m *nats.Msg) { e.notice(m.Data, tell) }); err != nil {
 			return fmt.Errorf("the server's notices: %w", err)
 		}
@@ -26,11 +30,12 @@ func (e *Engine) listen() error {
 }
 
 // notice reads which node a notice is about: the name of its control connection.
-func (e *Engine) notice(data []byte, tell func(string, uint64)) {
+func (e *Engine) notice(data []byte, tell func(string, uint64, string)) {
 	var n struct {
 		Client struct {
 			Name string `json:"name"`
 		} `json:"client"`
+		Reason string `json:"reason"`
 	}
 	if json.Unmarshal(data, &n) != nil {
 		return // not of a server
@@ -41,7 +46,18 @@ func (e *Engine) notice(data []byte, tell func(string, uint64)) {
 	if !ok || err != nil || number == e.cfg.Number {
 		return // no node, another connection of one, or this one
 	}
-	tell(name, number)
+	tell(name, number, n.Reason)
+}
+
+// closedByProcess reports whether a connection ended because its process ended it,
+// as the kernel does for a killed one. In all other cases the server ended it, and
+// the process, which may live, will connect again.
+func closedByProcess(reason string) bool {
+	switch reason {
+	case "Client Closed", "Read Error", "Write Error":
+		return true
+	}
+	return false
 }
 
 // Noticed reports whether the server tells who goes. Where it does not, the death

@@ -162,7 +162,7 @@ func TestClosedVoters(t *testing.T) {
 	}
 	all, _ := voters(t, dir)
 	gone := make(chan string, 10)
-	client := opened(t, Config{Node: "c", Join: addresses(all[:2]), Keys: dir, Events: Events{Gone: func(node string, _ uint64) { gone <- node }}})
+	client := opened(t, Config{Node: "c", Join: addresses(all[:2]), Keys: dir, Events: Events{Gone: func(node string, _ uint64, _ bool) { gone <- node }}})
 	arrived := inbox(t, client)
 	for _, v := range all {
 		hears(t, v, "c", arrived)

@@ -36,6 +36,7 @@ var (
 	ErrNoCredit         = errors.New("no credit")
 	ErrLost             = errors.New("lost on the way")
 	ErrCutOff           = errors.New("cut off")
+	ErrFenced           = errors.New("node is fenced")
 	ErrNoNode           = errors.New("no cluster node in this process")
 	ErrNodeDown         = actors.ErrNodeDown
 	ErrLoopDied         = actors.ErrLoopDied
@@ -72,6 +73,13 @@ func New(target, function string, kind error, text string) *RemoteError {
 // Wrap is New that keeps a cause for errors.Is.
 func Wrap(target, function string, kind, cause error, text string) *RemoteError {
 	return &RemoteError{Target: target, Function: function, Message: text, code: codeOf(kind), sentinel: cause}
+}
+
+// At is the error about another target.
+func (e *RemoteError) At(target string) *RemoteError {
+	moved := *e
+	moved.Target = target
+	return &moved
 }
 
 // Error says what was called where, and what came back.
@@ -122,6 +130,7 @@ var kinds = [...]error{
 	wire.Closed: ErrClosed, wire.Refused: ErrRefused, wire.UnknownTarget: ErrUnknownTransport,
 	wire.NameTaken: ErrNameTaken, wire.NodeDown: ErrNodeDown, wire.LoopDied: ErrLoopDied, wire.Stopped: ErrStopped,
 	wire.UnknownMessage: ErrUnknownMessage, wire.StaleLoop: ErrStaleAddress, wire.NoCredit: ErrNoCredit,
+	wire.Fenced: ErrFenced,
 }
 
 // Kinds are the sentinels that have a wire code.

@@ -39,11 +39,12 @@ func Describe(f *wire.Frame, err error) {
 	}
 }
 
-// DescribeEnd puts the reason why a loop ended into a Terminated frame.
+// DescribeEnd puts the reason why something ended into a Terminated frame. What a
+// loop died of comes second: it may itself be an error with a code.
 func DescribeEnd(f *wire.Frame, why error) {
-	f.Code, f.Message = wire.Stopped, why.Error()
+	Describe(f, why)
 	if errors.Is(why, ErrLoopDied) {
-		f.Code = wire.LoopDied
+		f.Code, f.Sentinel = wire.LoopDied, ""
 	}
 }
 

@@ -159,7 +159,7 @@ func (fl *Inflow) tellLocked() {
 	}
 	f.From, f.FromNumber, f.Flow = me.Name, me.Number, fl.key.flow
 	f.At, f.Window, f.Lost, f.Refused = wire.Amount(g.Done), wire.Amount(g.Window), g.Lost, g.Refused
-	fl.in.link.Answer(fl.key.from.node, f)
+	fl.in.link.Answer(link.Peer{Name: fl.key.from.node, Number: fl.key.from.number}, f)
 }
 
 // Synced answers a Sync: it arrives behind all that it counts.
@@ -209,11 +209,11 @@ func (i *In) forgetLocked(key inKey) {
 
 // NodeDown forgets the flows of a node that is gone. What has come and waits still
 // runs.
-func (i *In) NodeDown(node string, number uint64) {
+func (i *In) NodeDown(peer link.Peer) {
 	var gone []*Inflow
 	i.mu.Lock()
 	for key, fl := range i.byKey {
-		if key.from == (sender{node, number}) {
+		if key.from == (sender{peer.Name, peer.Number}) {
 			gone = append(gone, fl)
 			i.forgetLocked(key)
 		}

@@ -56,6 +56,8 @@ type outKey struct {
 	path   string
 }
 
+func (k outKey) peer() link.Peer { return link.Peer{Name: k.node, Number: k.number} }
+
 // OutCounters are what Out has counted.
 type OutCounters struct {
 	Lost    uint64 // never arrived, or the node went down before it said so
@@ -194,7 +196,7 @@ func (fl *flow) postLocked(o *Out, f *wire.Frame, cost uint64) (sent bool, err e
 	}
 	fl.used = time.Now()
 	f.Flow, f.At = fl.id, wire.Amount(stamp)
-	if err := o.link.Post(fl.key.node, f); err != nil {
+	if err := o.link.Post(fl.key.peer(), f); err != nil {
 		fl.sender.Undo()
 		return false, fmt.Errorf("%s: %w", fl.key.target(), err)
 	}
@@ -268,11 +270,11 @@ func (o *Out) tell(key outKey, count uint64, counter *atomic.Uint64, why error) 
 }
 
 // NodeDown ends the flows to a node that is gone.
-func (o *Out) NodeDown(node string, number uint64, why string) {
+func (o *Out) NodeDown(peer link.Peer, why string) {
 	var gone []*flow
 	o.mu.Lock()
 	for key, fl := range o.byKey {
-		if key.node == node && key.number == number {
+		if key.peer() == peer {
 			gone = append(gone, fl)
 			o.forgetLocked(fl)
 		}
@@ -318,7 +320,7 @@ func (o *Out) syncLocked(fl *flow) {
 		return
 	}
 	me := o.link.Self()
-	_ = o.link.Post(fl.key.node, &wire.Frame{ // if it is lost, the next sweep sends another one
+	_ = o.link.Post(fl.key.peer(), &wire.Frame{ // if it is lost, the next sweep sends another one
 		Kind: wire.Sync, From: me.Name, FromNumber: me.Number, Path: fl.key.path, Flow: fl.id, At: wire.Amount(fl.sender.Sent()),
 	})
 }
@@ -350,7 +352,7 @@ func (o *Out) forget(fl *flow) {
 	o.forgetLocked(fl)
 	o.mu.Unlock()
 	me := o.link.Self()
-	o.link.Answer(fl.key.node, &wire.Frame{Kind: wire.EndFlow, From: me.Name, FromNumber: me.Number, Flow: fl.id})
+	o.link.Answer(fl.key.peer(), &wire.Frame{Kind: wire.EndFlow, From: me.Name, FromNumber: me.Number, Flow: fl.id})
 }
 
 // Close refuses what waits and what comes. It tells what is under way: nobody will

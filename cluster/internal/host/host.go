@@ -45,7 +45,6 @@ func End(loop *loopnode.Loop) error {
 // Events are what the table tells of its loops. Any goroutine.
 type Events struct {
 	Ending func(*Loop) // it takes no calls any more; those that run are to be answered; may be told twice
-	Ended  func(*Loop) // it is closed and out of the table
 }
 
 // Table are the loops of a node by name. Any goroutine.
@@ -198,6 +197,5 @@ func (t *Table) remove(h *Loop) {
 	t.mu.Unlock()
 	if have {
 		t.end(h)
-		t.events.Ended(h)
 	}
 }

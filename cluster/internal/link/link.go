@@ -4,8 +4,11 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +29,30 @@ type Self struct {
 	Name    string
 	Number  uint64 // incarnation
 }
+
+// Peer is one life of another node: what frames are sent to. Comparable.
+type Peer struct {
+	Name   string
+	Number uint64 // incarnation
+}
+
+// Compare orders peers.
+func (p Peer) Compare(o Peer) int {
+	return cmp.Or(strings.Compare(p.Name, o.Name), cmp.Compare(p.Number, o.Number))
+}
+
+// String is name@incarnation.
+func (p Peer) String() string { return p.Name + "@" + strconv.FormatUint(p.Number, 10) }
+
+// ParsePeer reads what String writes.
+func ParsePeer(text string) (p Peer, ok bool) {
+	name, number, _ := strings.Cut(text, "@")
+	n, err := strconv.ParseUint(number, 10, 64)
+	return Peer{name, n}, err == nil
+}
+
+// Sender is the peer that a frame names as its sender.
+func Sender(f *wire.Frame) Peer { return Peer{f.From, f.FromNumber} }
 
 // Handlers take what arrives. They run on the receiving goroutine, in the order
 // of arrival, and never wait. A frame is reused for the next one: a handler that
@@ -135,31 +162,25 @@ func (l *Link) Closing() bool { return l.closing.Load() }
 
 // Send publishes f to a node, behind what was posted to it before. It does not
 // wait. Errors: ErrTooLarge, ErrDisconnected, ErrClosed.
-func (l *Link) Send(node string, f *wire.Frame) error {
-	return l.publish(l.of(node), "", f)
+func (l *Link) Send(to Peer, f *wire.Frame) error {
+	return l.publish(l.of(to), "", f)
 }
 
-// SendFor is Send for a frame whose fate matters: when nobody listens under the
-// node's name, NATS says so and Handlers.Unreachable gets the token.
-func (l *Link) SendFor(node, token string, f *wire.Frame) error {
-	return l.publish(l.of(node), l.subjects.Reply+token, f)
+// SendFor is Send for a frame whose fate matters: when nobody listens as that life
+// of the node, NATS says so and Handlers.Unreachable gets the token.
+func (l *Link) SendFor(to Peer, token string, f *wire.Frame) error {
+	return l.publish(l.of(to), l.subjects.Reply+token, f)
+}
+
+// SendToName is SendFor to whoever holds a name, whatever its incarnation.
+func (l *Link) SendToName(name, token string, f *wire.Frame) error {
+	return l.publish(l.subjects.Name(name), l.subjects.Reply+token, f)
 }
 
 // Answer is Send where nobody is left to tell about a failure: it is logged.
-func (l *Link) Answer(node string, f *wire.Frame) { l.AnswerTo(l.of(node), f) }
+func (l *Link) Answer(to Peer, f *wire.Frame) { l.answerTo(l.of(to), f) }
 
-// AnswerQuestion is Answer to where a question says. Why not to any subject: a
-// sender could make this node publish where only this node may.
-func (l *Link) AnswerQuestion(in Arrival, f *wire.Frame) {
-	if l.subjects.InboxOf(in.Reply, in.Sender) {
-		l.AnswerTo(in.Reply, f)
-		return
-	}
-	l.Answer(in.Sender, f)
-}
-
-// AnswerTo is Answer to a subject.
-func (l *Link) AnswerTo(subject string, f *wire.Frame) {
+func (l *Link) answerTo(subject string, f *wire.Frame) {
 	if err := l.publish(subject, "", f); err != nil && !l.closing.Load() {
 		if ok, more := l.quiet.answers.Allow(); ok {
 			l.log.Warn("an answer could not be sent", "kind", f.Kind, "error", err, "kept_back", more)
@@ -170,7 +191,7 @@ func (l *Link) AnswerTo(subject string, f *wire.Frame) {
 // Broadcast sends f to all members, in this node's name.
 func (l *Link) Broadcast(f *wire.Frame) {
 	f.From, f.FromNumber = l.self.Name, l.self.Number
-	l.AnswerTo(l.subjects.Alive, f)
+	l.answerTo(l.subjects.Alive, f)
 }
 
 // frames are buffers for encoding; nats.go copies what it publishes.
@@ -220,5 +241,5 @@ func (l *Link) Counters() Counters {
 	return out
 }
 
-// of is where frames for a node go, whichever life of it has the name.
-func (l *Link) of(node string) string { return l.subjects.To(node, 0) }
+// of is where frames for a life of a node go.
+func (l *Link) of(to Peer) string { return l.subjects.To(to.Name, to.Number) }

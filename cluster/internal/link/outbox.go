@@ -27,7 +27,7 @@ type outbox struct {
 
 type outboxTable struct {
 	mu        sync.RWMutex
-	byName    map[string]*outbox
+	byPeer    map[Peer]*outbox
 	bySubject map[string]*outbox
 
 	readyMu sync.Mutex
@@ -36,45 +36,45 @@ type outboxTable struct {
 }
 
 func (t *outboxTable) init() {
-	t.byName, t.bySubject, t.wake = map[string]*outbox{}, map[string]*outbox{}, make(chan struct{}, 1)
+	t.byPeer, t.bySubject, t.wake = map[Peer]*outbox{}, map[string]*outbox{}, make(chan struct{}, 1)
 }
 
 // Post sends a frame that nobody answers, in order with all that this goroutine
 // sends to the node. It does not wait.
-func (l *Link) Post(node string, f *wire.Frame) error {
+func (l *Link) Post(to Peer, f *wire.Frame) error {
 	if !l.conn.Connected() {
 		if l.closing.Load() {
 			return sendError(engine.ErrClosed)
 		}
 		return sendError(fault.ErrDisconnected)
 	}
-	return l.outboxes.of(l, node).post(l, f)
+	return l.outboxes.of(l, to).post(l, f)
 }
 
 // of is the box for a member. There are as many as members that were sent to.
-func (t *outboxTable) of(l *Link, node string) *outbox {
+func (t *outboxTable) of(l *Link, to Peer) *outbox {
 	t.mu.RLock()
-	b := t.byName[node]
+	b := t.byPeer[to]
 	t.mu.RUnlock()
 	if b != nil {
 		return b
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if b = t.byName[node]; b == nil {
-		b = &outbox{subject: l.of(node)}
-		t.byName[node], t.bySubject[b.subject] = b, b
+	if b = t.byPeer[to]; b == nil {
+		b = &outbox{subject: l.of(to)}
+		t.byPeer[to], t.bySubject[b.subject] = b, b
 	}
 	return b
 }
 
 // Forget drops the box of a node that is gone.
-func (l *Link) Forget(node string) {
+func (l *Link) Forget(to Peer) {
 	t := &l.outboxes
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.byName, node)
-	delete(t.bySubject, l.of(node))
+	delete(t.byPeer, to)
+	delete(t.bySubject, l.of(to))
 }
 
 // flushFor sends what waits for a subject, because something else follows it.
@@ -91,7 +91,7 @@ func (t *outboxTable) flushFor(l *Link, subject string) {
 func (t *outboxTable) flush(l *Link) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	for _, b := range t.byName {
+	for _, b := range t.byPeer {
 		b.flush(l)
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Subscribe opens the subscriptions of the node: its own subject, that of all
-// members, and that of questions who has its name.
+// Subscribe opens the subscriptions of the node: its own subject and that of all
+// members.
 func (l *Link) Subscribe() error {
 	receive := l.Receiver()
-	for subject, handle := range map[string]nats.MsgHandler{l.subjects.Frames: receive, l.subjects.Members: l.BroadcastReceiver()} {
+	for subject, handle := range map[string]nats.MsgHandler{l.subjects.Life: receive, l.subjects.Members: l.BroadcastReceiver()} {
 		if err := l.conn.Subscribe(subject, handle); err != nil {
 			return err
 		}
@@ -23,20 +23,16 @@ func (l *Link) Subscribe() error {
 	return nil
 }
 
+// SubscribeName opens the subscription of the node's name: others that want the name
+// find somebody there.
+func (l *Link) SubscribeName() error {
+	return l.conn.Subscribe(l.subjects.Names, l.BroadcastReceiver())
+}
+
 // Flush waits until NATS has taken all that was sent.
 func (l *Link) Flush(ctx context.Context) error {
 	_, err := l.conn.Ask(ctx)
 	return err
-}
-
-// Ask sends a frame to whoever listens under a node's name and waits for the
-// answer, before this node has subscribed to anything. absent: nobody listens.
-func (l *Link) Ask(ctx context.Context, node string, f *wire.Frame) (answer []byte, absent bool, err error) {
-	answer, err = l.conn.Request(ctx, l.of(node), f.Append(nil))
-	if errors.Is(err, nats.ErrNoResponders) {
-		return nil, true, nil
-	}
-	return answer, false, err
 }
 
 // Receiver handles everything on the node's own subject, on one goroutine, in

@@ -1,6 +1,6 @@
-// Package members knows which nodes live. It sends this node's heartbeats, asks
-// nodes that are silent, and tells when one has joined or is gone. It also claims
-// this node's name when it starts.
+// Package members drives the membership of this node: it gives package membership
+// the time and what arrives, sends what that package wants to say, and tells the
+// other rooms which nodes have come and gone and whether this node may serve.
 package members
 
 import (
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,29 +16,31 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/membership"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
-	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 // Member is a node of the cluster as this node knows it.
 type Member struct {
 	Name        string    `json:"name"`
 	Incarnation uint64    `json:"incarnation"`
-	Joined      time.Time `json:"joined"`    // when this node first heard of it
+	Joined      time.Time `json:"joined"`    // when it became a member for this node
 	LastSeen    time.Time `json:"last_seen"` // when it last said something
-	Suspect     bool      `json:"suspect"`   // silent, not yet given up
+	Suspect     bool      `json:"suspect"`   // it may be gone
 	Self        bool      `json:"self"`
 }
 
-// Events are what Members tells the rooms that depend on other nodes. They run on
-// the receiving goroutine or on that of Run, and never wait.
+// Events are what Members tells the rooms that depend on other nodes: one after
+// another, in the order in which it happened, on any goroutine. They never wait.
 type Events struct {
-	Back     func(node string, number uint64)                           // it was no member before
-	Gone     func(node string, number uint64, why string, hasLeft bool) // once per incarnation
-	Stranger func(node string, question uint64)                         // nobody listens under a name that is no member's
-	Mark     func(node string) (question uint64)                        // a question to the node follows
-	Needed   func(now time.Time) []string                               // nodes that somebody here depends on; may repeat
-	Sweep    func(now time.Time)                                        // it is time to end and to repeat what is overdue
+	Joined   func(link.Peer)                                // it is a member now; it may have been given up before
+	Gone     func(peer link.Peer, why string, hasLeft bool) // once for every Joined
+	Serving  func()                                         // this node may serve again: others may have given it up meanwhile
+	Lost     func(newer uint64)                             // a newer node has this node's name
+	Stranger func(peer link.Peer, question uint64)          // nobody listens as a life that is no member's
+	Mark     func(link.Peer) (question uint64)              // a question to the node follows
+	Needed   func(now time.Time) []link.Peer                // nodes that somebody here depends on; may repeat
+	Sweep    func(now time.Time)                            // it is time to end and to repeat what is overdue
 }
 
 // Config says how often and how long.
@@ -51,26 +54,45 @@ type Members struct {
 	cfg    Config
 	events Events
 	log    hclog.Logger
-	table  table
-	claim  claim
-	kicks  chan struct{} // wakes Run
+	begun  time.Time     // time 0 of the machine
+	wakes  chan struct{} // Run looks when to tick next
+	steps  chan step     // how the claim of the name ended
 
-	notices   atomic.Bool // the server tells when a client goes, so nobody need be asked often
-	down      atomic.Uint64
-	absences  atomic.Uint64
-	conflicts atomic.Uint64
-	quiet     ratelog.Line // about conflicts
+	mu         sync.Mutex
+	machine    *membership.Machine
+	wake       time.Duration // when Tick must come at the latest; 0: at the usual time
+	waiting    []membership.Event
+	reporting  bool          // somebody tells what is in waiting
+	changed    chan struct{} // closed and renewed when somebody comes or goes
+	subs       map[*Subscription]struct{}
+	lookups    []lookup
+	nameTaken  bool         // the subject of the name is subscribed
+	serveUntil atomic.Int64 // see Serving
+	lives      sync.Map     // name -> incarnation of the members, to be read without mu
+	notices    atomic.Bool  // the server tells when a client goes, so nobody need be asked often
+
+	down, absences, conflicts atomic.Uint64
+	quiet                     ratelog.Line // about conflicts and limits
+}
+
+// step is how a step of the claim ended.
+type step struct {
+	kind membership.EventKind
+	id   membership.ID
+	why  string
 }
 
 // Counters are what Members has counted.
 type Counters struct{ Down, NoResponders, Conflicts uint64 }
 
-// New makes an empty table.
+// New makes the room. It does nothing before Start.
 func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
-	m := &Members{link: l, cfg: cfg, events: events, log: log, kicks: make(chan struct{}, 1)}
-	m.table.init()
-	m.claim.lost = make(chan uint64, 1)
-	return m
+	me := l.Self()
+	return &Members{
+		link: l, cfg: cfg, events: events, log: log, begun: time.Now(),
+		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{},
+		machine: membership.New(membership.Defaults(cfg.Heartbeat, cfg.DeadAfter), membership.ID{Name: me.Name, Incarnation: me.Number}),
+	}
 }
 
 // Counters reads what was counted.
@@ -78,59 +100,69 @@ func (m *Members) Counters() Counters {
 	return Counters{Down: m.down.Load(), NoResponders: m.absences.Load(), Conflicts: m.conflicts.Load()}
 }
 
+// now is the time of the machine.
+func (m *Members) now() time.Duration { return time.Since(m.begun) }
+
+func (m *Members) at(d time.Duration) time.Time { return m.begun.Add(d) }
+
 // Number is the incarnation a member lives as; false when it is no member.
 func (m *Members) Number(node string) (uint64, bool) {
-	p, ok := m.table.find(node)
-	return p.number, ok
+	if v, ok := m.lives.Load(node); ok {
+		return v.(uint64), true
+	}
+	return 0, false
 }
 
-// Numbers are the members with their incarnations.
-func (m *Members) Numbers() map[string]uint64 {
-	m.table.mu.Lock()
-	defer m.table.mu.Unlock()
-	out := map[string]uint64{}
-	for name, p := range m.table.byName {
-		out[name] = p.number
+// Peers are the other members.
+func (m *Members) Peers() []link.Peer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []link.Peer
+	for _, have := range m.machine.Members() {
+		out = append(out, link.Peer{Name: have.Name, Number: have.Incarnation})
 	}
 	return out
 }
 
 // LastHeard says for people when a node was last heard of.
 func (m *Members) LastHeard(node string) string {
-	p, ok := m.table.find(node)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	have, ok := m.machine.Find(node)
 	if !ok {
 		return "node " + node + " is not a known member"
 	}
-	return fmt.Sprintf("node %s was heard of %v ago", node, time.Since(p.seen).Round(time.Millisecond))
+	return fmt.Sprintf("node %s was heard of %v ago", node, (m.now() - have.Heard).Round(time.Millisecond))
 }
-
-// Depend notes that an actor here watches one there.
-func (m *Members) Depend(node string) { m.table.depend(node) }
 
 // List are the members, this node included, by name.
 func (m *Members) List() []Member {
-	now, me := time.Now(), m.link.Self()
-	out := []Member{{Name: me.Name, Incarnation: me.Number, LastSeen: now, Self: true}}
-	m.table.mu.Lock()
-	for name, p := range m.table.byName {
-		out = append(out, Member{
-			Name: name, Incarnation: p.number, Joined: p.joined, LastSeen: p.seen,
-			Suspect: p.absences > 0 || now.Sub(p.seen) > quietBeats*m.cfg.Heartbeat,
-		})
+	me := m.link.Self()
+	out := []Member{{Name: me.Name, Incarnation: me.Number, Joined: m.begun, LastSeen: time.Now(), Self: true}}
+	m.mu.Lock()
+	for _, have := range m.machine.Members() {
+		out = append(out, m.member(have))
 	}
-	m.table.mu.Unlock()
+	m.mu.Unlock()
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
-// Wait waits until exactly count nodes are known, this one included, or stop is
-// closed.
-func (m *Members) Wait(ctx context.Context, count int, stop <-chan struct{}) error {
+func (m *Members) member(have membership.Member) Member {
+	return Member{Name: have.Name, Incarnation: have.Incarnation, Joined: m.at(have.Joined), LastSeen: m.at(have.Heard), Suspect: have.Suspect}
+}
+
+// Wait waits until enough reports true of the number of members, this one
+// included, or stop is closed.
+func (m *Members) Wait(ctx context.Context, what string, enough func(int) bool, stop <-chan struct{}) error {
+	if ctx == nil {
+		return fault.Config("WaitMembers needs a ctx, not nil: use context.Background()")
+	}
 	for {
-		m.table.mu.Lock()
-		have, changed := len(m.table.byName)+1, m.table.changed
-		m.table.mu.Unlock()
-		if have == count {
+		m.mu.Lock()
+		have, changed := m.machine.Count()+1, m.changed
+		m.mu.Unlock()
+		if enough(have) {
 			return nil
 		}
 		select {
@@ -138,108 +170,11 @@ func (m *Members) Wait(ctx context.Context, count int, stop <-chan struct{}) err
 		case <-stop:
 			return fmt.Errorf("%w: the node was closed", fault.ErrClosed)
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d members, %d are here: %w", count, have, context.Cause(ctx))
+			return fmt.Errorf("waiting for %s members, %d are here: %w", what, have, context.Cause(ctx))
 		}
 	}
 }
 
-// Disconnected notes that the connection is lost. notices: the next server will
-// surely tell who goes.
-func (m *Members) Disconnected(notices bool) { m.notices.Store(notices) }
-
-// Reconnected starts the clocks of the others anew and says that this node is back.
-func (m *Members) Reconnected() {
-	m.table.forgive(time.Now(), m.cfg.DeadAfter)
-	m.link.SetOffline(false)
-	m.link.Broadcast(&wire.Frame{Kind: wire.Hello})
-}
-
-// Farewell tells the members that the node leaves on purpose. Why one by one:
-// each must read it behind the answers that were sent to it before.
-func (m *Members) Farewell() {
-	me := m.link.Self()
-	for _, p := range m.List() {
-		if !p.Self {
-			m.link.Answer(p.Name, &wire.Frame{Kind: wire.Goodbye, From: me.Name, FromNumber: me.Number})
-		}
-	}
-}
-
-// Heard handles Hello, Ping, Pong and Goodbye.
-func (m *Members) Heard(f *wire.Frame) {
-	me := m.link.Self()
-	if f.From == me.Name {
-		if f.FromNumber != me.Number {
-			m.rival(f)
-		}
-		return
-	}
-	if f.Kind == wire.Goodbye {
-		m.table.leave(f.From, f.FromNumber)
-		m.nodeDown(f.From, f.FromNumber, itLeft)
-		return
-	}
-	fresh, replaced := m.table.saw(f.From, f.FromNumber, time.Now())
-	if replaced != 0 {
-		m.ended(f.From, replaced, "it was started again")
-	}
-	if fresh {
-		m.events.Back(f.From, f.FromNumber)
-		m.log.Info("node joined", "member", f.From, "incarnation", f.FromNumber)
-	}
-	if fresh || f.Kind == wire.Hello {
-		m.link.Answer(f.From, &wire.Frame{Kind: wire.Pong, From: me.Name, FromNumber: me.Number})
-	}
-}
-
-// Pinged answers a ping that was sent to this node alone.
-func (m *Members) Pinged(f *wire.Frame, in link.Arrival) {
-	me := m.link.Self()
-	if in.Reply != "" {
-		m.link.AnswerQuestion(in, &wire.Frame{Kind: wire.Pong, ID: f.ID, From: me.Name, FromNumber: me.Number})
-	}
-	if f.From != me.Name { // a node that starts under this name only asks; it has not joined
-		m.Heard(f)
-	}
-}
-
-// nodeDown acts on evidence that a node is gone, once per incarnation.
-func (m *Members) nodeDown(name string, number uint64, why string) {
-	if m.table.drop(name, number) {
-		m.ended(name, number, why)
-	}
-}
-
-// itLeft is why a node is gone that said so itself.
-const itLeft = "it left"
-
-func (m *Members) ended(name string, number uint64, why string) {
-	m.down.Add(1)
-	level := hclog.Warn
-	if why == itLeft {
-		level = hclog.Info
-	}
-	m.log.Log(level, "node is gone", "member", name, "incarnation", number, "why", why)
-	m.events.Gone(name, number, why, why == itLeft)
-}
-
-// Absent handles NATS's answer that nobody listens as that node.
-func (m *Members) Absent(name string) { m.absent(name, 0) }
-
-// absent: once may be a reconnect; twice in a row is a death. question is the
-// number of the ping it is about, 0 when it is about something else.
-func (m *Members) absent(name string, question uint64) {
-	m.absences.Add(1)
-	if m.link.Offline() {
-		return
-	}
-	number, dead := m.table.absent(name)
-	switch {
-	case dead:
-		m.nodeDown(name, number, "nobody listens under its name")
-	case number != 0:
-		m.Kick()
-	default:
-		m.events.Stranger(name, question)
-	}
-}
+// Serving reports whether this node may serve others now. It is fenced while its
+// heartbeats do not come back, and for good when a newer node has its name.
+func (m *Members) Serving() bool { return int64(m.now()) < m.serveUntil.Load() }

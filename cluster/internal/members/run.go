@@ -6,31 +6,27 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/membership"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 const (
-	quietBeats    = 2                     // heartbeats missed before a member is asked
-	againAfter    = 4 * time.Millisecond  // between the first and the second "nobody is there"
-	sweepsPerBeat = 4                     // looks at the tables per heartbeat
-	askEvery      = 20 * time.Millisecond // where the server does not tell who goes
-	askAtOnce     = 16                    // nodes asked then, in turn: what asking costs is bounded
+	againAfter   = 4 * time.Millisecond  // between the first and the second "nobody is there"
+	ticksPerBeat = 4                     // looks at the tables per heartbeat
+	askEvery     = 20 * time.Millisecond // where the server does not tell who goes
+	askAtOnce    = 16                    // nodes asked then, in turn: what asking costs is bounded
 )
 
-// pingToken begins the token of a ping; the number of the question, -, and the
-// node's name follow.
-const pingToken = "p-"
-
-// Run does what time brings: heartbeats, asking silent nodes, giving dead ones up.
-// It ends when stop is closed. It is the body of a goroutine.
+// Run tells the machine the time until stop is closed. It is the body of a goroutine.
 func (m *Members) Run(stop <-chan struct{}) {
-	tick := time.NewTicker(max(m.cfg.Heartbeat/sweepsPerBeat, time.Millisecond))
+	tick := time.NewTicker(max(m.cfg.Heartbeat/ticksPerBeat, time.Millisecond))
 	defer tick.Stop()
 	asking := time.NewTicker(askEvery)
 	defer asking.Stop()
-	again := time.NewTimer(time.Hour)
-	defer again.Stop()
-	for beat, turn := 0, 0; ; {
+	early := time.NewTimer(time.Hour)
+	defer early.Stop()
+	for turn := 0; ; {
 		soon := asking.C
 		if m.notices.Load() {
 			soon = nil // a ticker nobody waits for costs nothing
@@ -38,97 +34,127 @@ func (m *Members) Run(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-m.kicks:
-			again.Reset(againAfter)
+		case <-m.wakes:
+			if wait, ok := m.untilWake(); ok {
+				early.Reset(wait)
+			}
 			continue
 		case <-soon:
 			turn = m.askInTurn(turn)
 			continue
-		case <-again.C:
+		case <-early.C:
 		case <-tick.C:
-			if beat++; beat%sweepsPerBeat == 0 {
-				m.link.Broadcast(&wire.Frame{Kind: wire.Ping})
-			}
 		}
-		m.sweep(time.Now())
+		m.tick()
 	}
 }
 
-// askInTurn asks some of the nodes that somebody here depends on, where no
-// server tells who goes. turn says where the last round ended.
-func (m *Members) askInTurn(turn int) int {
-	if m.link.Offline() {
-		return turn
+// untilWake is how long Run may wait.
+func (m *Members) untilWake() (time.Duration, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return max(m.wake-m.now(), 0), m.wake != 0
+}
+
+// tick tells the time and asks those that somebody here depends on: their death is
+// seen long before their heartbeats are missed.
+func (m *Members) tick() {
+	m.step((*membership.Machine).Tick)
+	m.mu.Lock()
+	m.endLookups(func(l lookup) bool { return m.now() > l.until })
+	m.mu.Unlock()
+	now := time.Now()
+	for _, peer := range m.needed(now) {
+		m.inquire(peer)
 	}
-	names := m.needed(time.Now())
-	for i := range min(len(names), askAtOnce) {
-		m.ask(names[(turn+i)%len(names)])
+	m.events.Sweep(now)
+}
+
+// askInTurn asks some of the nodes that somebody here depends on, where no server
+// tells who goes. turn says where the last round ended.
+func (m *Members) askInTurn(turn int) int {
+	peers := m.needed(time.Now())
+	for i := range min(len(peers), askAtOnce) {
+		m.inquire(peers[(turn+i)%len(peers)])
 	}
 	return turn + askAtOnce
 }
 
 // needed are the nodes that somebody here depends on, each once.
-func (m *Members) needed(now time.Time, more ...string) []string {
-	names := slices.Concat(more, m.table.watched(), m.events.Needed(now))
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// Kick makes Run look again soon.
-func (m *Members) Kick() {
-	select {
-	case m.kicks <- struct{}{}:
-	default:
+func (m *Members) needed(now time.Time) []link.Peer {
+	if m.link.Offline() {
+		return nil
 	}
+	peers := m.events.Needed(now)
+	slices.SortFunc(peers, link.Peer.Compare)
+	return slices.Compact(peers)
 }
 
-func (m *Members) sweep(now time.Time) {
-	if m.link.Usable() { // else silence says nothing about others
-		quiet, dead := m.table.judge(now, quietBeats*m.cfg.Heartbeat, m.cfg.DeadAfter)
-		for name, number := range dead {
-			m.nodeDown(name, number, "silent for "+m.cfg.DeadAfter.String())
-		}
-		for _, name := range m.needed(now, quiet...) {
-			m.ask(name)
-		}
-	}
-	m.events.Sweep(now)
-}
-
-// ask sends a Ping that NATS itself answers when nobody is there. A node that
-// somebody here depends on is asked at every sweep, so its death is seen long
-// before its heartbeats are missed.
-func (m *Members) ask(name string) {
-	me := m.link.Self()
-	if name == me.Name {
+// inquire asks a node whether it lives. One that is no member, or lives as another
+// incarnation by now, is asked for the sake of the calls that wait for it.
+func (m *Members) inquire(peer link.Peer) {
+	if have, _ := m.Number(peer.Name); have == peer.Number {
+		m.step(func(machine *membership.Machine, now time.Duration) { machine.Inquire(now, peer.Name) })
 		return
 	}
-	question := strconv.FormatUint(m.events.Mark(name), 36)
-	ping := &wire.Frame{Kind: wire.Ping, From: me.Name, FromNumber: me.Number}
-	if err := m.link.SendFor(name, pingToken+question+"-"+name, ping); err != nil {
-		m.log.Debug("asking a node failed", "member", name, "error", err)
+	me := m.link.Self()
+	m.ask(peer, &wire.Frame{Kind: wire.Ask, From: me.Name, FromNumber: me.Number})
+}
+
+// ask sends a question that NATS itself answers when nobody is there.
+func (m *Members) ask(to link.Peer, f *wire.Frame) {
+	question := strconv.FormatUint(m.events.Mark(to), 36)
+	token := askToken + question + "-" + strconv.FormatUint(to.Number, 36) + "-" + to.Name
+	if err := m.link.SendFor(to, token, f); err != nil {
+		m.log.Debug("asking a node failed", "member", to.Name, "error", err)
 	}
 }
 
-// Unreachable handles NATS's "nobody is there" for a ping; false when the token is
-// of something else.
+// Unreachable handles NATS's "nobody is there" for what this room sent; false when
+// the token is of something else.
 func (m *Members) Unreachable(token string) bool {
-	rest, ok := strings.CutPrefix(token, pingToken)
-	if !ok {
-		return false
+	if token == probeToken {
+		m.step((*membership.Machine).NobodyHolds)
+		return true
 	}
-	number, name, _ := strings.Cut(rest, "-")
-	if question, err := strconv.ParseUint(number, 36, 64); err == nil {
-		m.absent(name, question)
+	rest, ok := strings.CutPrefix(token, askToken)
+	if !ok {
+		return m.nobodyNamed(token)
+	}
+	question, rest, _ := strings.Cut(rest, "-")
+	life, name, _ := strings.Cut(rest, "-")
+	q, err1 := strconv.ParseUint(question, 36, 64)
+	n, err2 := strconv.ParseUint(life, 36, 64)
+	if err1 == nil && err2 == nil {
+		m.absent(link.Peer{Name: name, Number: n}, q)
 	}
 	return true
 }
 
-// Noticed handles the server's notice that the connection of a node has ended. It is
-// a reason to ask, no evidence: the node may be back.
-func (m *Members) Noticed(name string, number uint64) {
-	m.notices.Store(true)
-	if have, known := m.Number(name); known && have == number {
-		m.ask(name)
+// Absent handles NATS's answer that nobody listens as that life of a node.
+func (m *Members) Absent(peer link.Peer) { m.absent(peer, 0) }
+
+// absent: question is the number of the question it is about, 0 when it is about
+// something else.
+func (m *Members) absent(peer link.Peer, question uint64) {
+	m.absences.Add(1)
+	m.step(func(machine *membership.Machine, now time.Duration) {
+		machine.Absent(now, membership.ID{Name: peer.Name, Incarnation: peer.Number})
+	})
+	if have, _ := m.Number(peer.Name); have != peer.Number {
+		m.events.Stranger(peer, question)
 	}
+}
+
+// Notices says whether the server surely tells who goes.
+func (m *Members) Notices(v bool) { m.notices.Store(v) }
+
+// Noticed handles the server's notice that the connection of a node has ended. It is
+// a reason to ask, no evidence: the node may be back. closed: its process ended it, as
+// the kernel does for a killed one; otherwise the server did.
+func (m *Members) Noticed(name string, number uint64, closed bool) {
+	m.notices.Store(true)
+	m.step(func(machine *membership.Machine, now time.Duration) {
+		machine.Notice(now, membership.ID{Name: name, Incarnation: number}, closed)
+	})
 }

@@ -138,6 +138,9 @@ func (m *Machine) heard(now time.Duration, msg Message) {
 	switch msg.Kind {
 	case Claim:
 		m.witness(msg)
+		if !msg.Held && m.phase == announced { // a node that starts: when it is through, it knows us
+			m.send(Message{Kind: Answer, To: msg.From})
+		}
 		if msg.Announced {
 			m.sight(now, msg.From, 0)
 		}

@@ -116,7 +116,7 @@ func Defaults(heartbeat, deadAfter time.Duration) Config {
 	return Config{
 		Heartbeat: heartbeat, DeadAfter: deadAfter,
 		QuietAfter: 2 * heartbeat, FenceAfter: deadAfter - heartbeat/4,
-		LateTick: heartbeat/2 + heartbeat/4, LateEcho: heartbeat / 2, LinkTimeout: 4 * time.Second,
+		LateTick: heartbeat/2 + heartbeat/4, LateEcho: heartbeat / 2, LinkTimeout: 2 * time.Second,
 		Again: 4 * time.Millisecond, Patience: time.Second,
 		ProbeWait: time.Second, Settle: 50 * time.Millisecond,
 		MaxMembers: 10_000, MaxCandidates: 1024, MaxFormers: 4096,

@@ -62,7 +62,7 @@ func (s *Streams) Serve(f *wire.Frame) {
 	if err := s.operate(actors.Address{Incarnation: f.Incarnation, Path: f.Path}, f.Op, f.Payload); err != nil {
 		answer = fault.Frame(f.ID, err)
 	}
-	s.link.Answer(f.From, answer)
+	s.link.Answer(link.Sender(f), answer)
 }
 
 func (s *Streams) operate(addr actors.Address, op wire.Op, data []byte) error {

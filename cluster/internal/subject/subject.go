@@ -13,8 +13,10 @@
 //	<cluster>.inbox.<node>.<token>                      answers to requests of a node that starts
 //	<cluster>.engine.<sender>                           servers to each other and to their clients
 //
-// A life is the receiver's incarnation in decimal, so that two processes of one
-// name cannot both get a message; 0 is for whoever has the name.
+// A life is the receiver's incarnation in decimal.
+//
+// Invariant: a node subscribes the subject of its own life only, so two processes of
+// one name never receive the same frame.
 //
 // Without keys the server does not know who publishes. The layout is the same,
 // and nobody may believe it.
@@ -30,7 +32,8 @@ import (
 type Space struct {
 	cluster, node, rights string
 
-	Frames  string // pattern of what other nodes send to this one, and of "nobody is there"
+	Frames  string // pattern of what may be sent to any life of this node
+	Life    string // pattern of what other nodes send to this life, and of "nobody is there"
 	Bulk    string // pattern of the bytes other nodes send to this one
 	Members string // pattern of all signs of life
 	Alive   string // where this node's signs of life go
@@ -48,14 +51,14 @@ func New(cluster, node string, number uint64, rights string) *Space {
 	life := own + "." + strconv.FormatUint(number, 10)
 	return &Space{
 		cluster: cluster, node: node, rights: rights,
-		Frames: own + ".>", Bulk: cluster + ".bulk." + node + ".>", Names: cluster + ".name." + node + ".*",
+		Frames: own + ".>", Life: life + ".>", Bulk: cluster + ".bulk." + node + ".>", Names: cluster + ".name." + node + ".*",
 		Members: cluster + ".members.*", Alive: cluster + ".members." + node,
 		Reply: life + "." + node + ".r.", Inbox: cluster + ".inbox." + node,
 		Engines: cluster + ".engine.*", Engine: cluster + ".engine." + node,
 	}
 }
 
-// To is where frames for a life of a node go; 0 is for whoever has the name.
+// To is where frames for a life of a node go.
 func (s *Space) To(node string, number uint64) string {
 	return s.join(".to.", node, strconv.FormatUint(number, 10))
 }

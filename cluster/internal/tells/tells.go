@@ -32,7 +32,6 @@ type Tells struct {
 	out            *flows.Out
 	inflows        *flows.In
 	system         *actors.System
-	watched        func(node string) // an actor there is watched by one here
 	log            hclog.Logger
 	quiet          ratelog.Line
 	sent, received atomic.Uint64
@@ -43,8 +42,8 @@ type Tells struct {
 type Counters struct{ Out, In, Failed uint64 }
 
 // New makes the room for sys.
-func New(l *link.Link, a Addresser, out *flows.Out, in *flows.In, sys *actors.System, watched func(node string), log hclog.Logger) *Tells {
-	return &Tells{link: l, address: a, out: out, inflows: in, system: sys, watched: watched, log: log}
+func New(l *link.Link, a Addresser, out *flows.Out, in *flows.In, sys *actors.System, log hclog.Logger) *Tells {
+	return &Tells{link: l, address: a, out: out, inflows: in, system: sys, log: log}
 }
 
 // Counters reads what was counted.
@@ -66,15 +65,12 @@ func (t *Tells) Route(to actors.Address, msg any, sender actors.Ref) error {
 		return err
 	}
 	if free(f) {
-		err = t.link.Post(to.Node, f)
+		err = t.link.Post(link.Peer{Name: to.Node, Number: number}, f)
 	} else {
 		err = t.out.TrySend(number, to.Node, f)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", to, err)
-	}
-	if _, watch := msg.(actors.WatchRequest); watch {
-		t.watched(to.Node)
 	}
 	t.sent.Add(1)
 	return nil

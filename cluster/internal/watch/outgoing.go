@@ -165,8 +165,15 @@ func (o *Outgoing) Tick(now time.Duration) {
 	}
 }
 
-// Waiting reports whether the watch has not been answered yet.
-func (o *Outgoing) Waiting(id uint64) bool { w := o.byID[id]; return w != nil && !w.answered }
+// Unanswered is how many watches have not been answered yet.
+func (o *Outgoing) Unanswered() (n int) {
+	for _, w := range o.byID {
+		if !w.answered {
+			n++
+		}
+	}
+	return n
+}
 
 // Count is how many watches have not ended.
 func (o *Outgoing) Count() int { return len(o.byID) }

@@ -1,30 +1,25 @@
-// Package watching tells when a loop ends: loops elsewhere that this node watches
-// (Watches), and loops here that other nodes watch (Watchers).
+// Package watching drives the watches between this node and the others: it gives
+// package watch the time and what arrives, sends what that package wants to say,
+// finds what is watched here, and calls those who watch.
 package watching
 
 import (
+	"errors"
 	"fmt"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/notify"
+	"github.com/loopmesh/loopmesh/cluster/internal/watch"
 	"github.com/loopmesh/loopmesh/internal/wire"
-	"github.com/loopmesh/loopmesh/loopnode"
 )
-
-// Terminated says that a watched loop has ended.
-type Terminated struct {
-	Who loopnode.Ref
-	// Reason is, for errors.Is: ErrNodeDown, ErrLoopDied, ErrStopped, or why it
-	// could not be watched: ErrUnknownNode, ErrUnknownLoop, ErrDeadIncarnation.
-	Reason error
-}
 
 // Members is what watches need to know of the nodes of the cluster.
 type Members interface {
@@ -32,230 +27,226 @@ type Members interface {
 	Number(node string) (uint64, bool)
 }
 
-// watchToken begins the token of a Watch; the node's name follows.
-const watchToken = "w-"
-
-// watch is one watch of this node. Guarded by Watches.mu.
-type watch struct {
-	id     uint64
-	ref    loopnode.Ref
-	number uint64 // incarnation watched, 0 until it is known
-	fn     func(Terminated)
-	acked  bool
-	sent   time.Time
-	loop   *loopnode.Loop // of this process; nil when it is elsewhere
-	unhook func()         // takes back the hook in loop
-}
-
-// Watches are the watches of this node that have not ended. A watch of a loop
-// elsewhere is sent again until the other node has acknowledged it, and after
-// every loss of the connection. Invariant: whoever takes a watch out of the table
-// calls its function, so it is called once.
+// Watches are the watches of this node on others and of others on this one: of
+// loops, connections, child processes and actors alike. Any goroutine.
 type Watches struct {
 	link    *link.Link
 	members Members
-	again   time.Duration // between two sendings of what is not acknowledged
+	loops   *host.Table
+	actors  *actors.System
 	log     hclog.Logger
-	notify  *notify.Queue
+	begun   time.Time     // time 0 of the tables
+	notify  *notify.Queue // calls functions of users
 
-	mu   sync.Mutex
-	byID map[uint64]*watch
+	mu      sync.Mutex
+	out     *watch.Outgoing
+	in      *watch.Incoming
+	owners  map[uint64]func(error) // who is told of the end of a watch elsewhere
+	hooks   map[string]*hook       // what is watched here
+	waiting []func()               // ends to tell and hooks to set, in order
+	busy    bool                   // somebody does what is in waiting
+	local   atomic.Int64           // watches of loops of this process
 }
 
-// NewWatches makes an empty table. Functions are called through q.
-func NewWatches(l *link.Link, m Members, again time.Duration, q *notify.Queue, log hclog.Logger) *Watches {
-	return &Watches{link: l, members: m, again: again, log: log, notify: q, byID: map[uint64]*watch{}}
+// New makes empty tables. Functions of users are called through q.
+func New(l *link.Link, m Members, sys *actors.System, heartbeat time.Duration, q *notify.Queue, log hclog.Logger) *Watches {
+	cfg := watch.Defaults(heartbeat)
+	return &Watches{
+		notify: q, link: l, members: m, actors: sys, log: log, begun: time.Now(),
+		out: watch.NewOutgoing(cfg), in: watch.NewIncoming(cfg), owners: map[uint64]func(error){}, hooks: map[string]*hook{},
+	}
 }
 
-// Add makes fn be called once, when ref's loop ends. loop is ref's loop when it is
-// of this process; missing is why it cannot be watched.
-func (t *Watches) Add(ref loopnode.Ref, loop *loopnode.Loop, missing error, fn func(Terminated)) (stop func(), err error) {
-	w := &watch{id: t.link.NextID(), ref: ref, number: ref.Address().Incarnation, fn: fn, loop: loop}
+// Loops says which loops can be watched; before anything is served.
+func (t *Watches) Loops(loops *host.Table) { t.loops = loops }
+
+func (t *Watches) now() time.Duration { return time.Since(t.begun) }
+
+// step gives the tables one input, sends what they want to say, tells ends and sets
+// hooks. Any goroutine.
+//
+// Invariant: messages leave under mu, in the order in which they were made. The rest
+// happens outside of it, in order, by whoever finds nobody doing it: those who are
+// told, and a hook in something that has ended already, call back.
+func (t *Watches) step(input func(now time.Duration)) {
 	t.mu.Lock()
-	if t.link.Closing() {
+	input(t.now())
+	t.settle()
+	if t.busy {
 		t.mu.Unlock()
-		return nil, fmt.Errorf("%w: the node has been closed", fault.ErrClosed)
+		return
 	}
-	t.byID[w.id] = w
-	t.mu.Unlock()
-	switch {
-	case missing != nil:
-		t.end(w.id, missing)
-	case loop != nil:
-		w.unhook = loop.OnClose(func() { t.end(w.id, host.End(loop)) })
-	default:
-		t.addRemote(w)
-	}
-	return func() { t.remove(w) }, nil
-}
-
-func (t *Watches) addRemote(w *watch) {
-	if w.number == 0 {
-		number, _ := t.members.Number(w.ref.Address().Node)
+	t.busy = true
+	for len(t.waiting) > 0 {
+		todo := t.waiting
+		t.waiting = nil
+		t.mu.Unlock()
+		for _, do := range todo {
+			do()
+		}
 		t.mu.Lock()
-		w.number = number
-		t.mu.Unlock()
 	}
-	t.send(w, time.Now())
-}
-
-// send asks the other node to tell.
-func (t *Watches) send(w *watch, now time.Time) {
-	addr, me := w.ref.Address(), t.link.Self()
-	t.mu.Lock()
-	w.sent = now
-	number := w.number
+	t.busy = false
 	t.mu.Unlock()
-	f := &wire.Frame{Kind: wire.Watch, ID: w.id, From: me.Name, FromNumber: me.Number, Incarnation: number, Path: addr.Path}
-	if err := t.link.SendFor(addr.Node, watchToken+addr.Node, f); err != nil {
-		t.log.Debug("a watch could not be sent; it will be sent again", "target", addr, "error", err)
-	}
 }
 
-// end takes the watch out and tells its owner. False when it had ended.
-func (t *Watches) end(id uint64, reason error) bool {
-	t.mu.Lock()
-	w := t.byID[id]
-	delete(t.byID, id)
-	t.mu.Unlock()
-	if w == nil {
-		return false
-	}
-	t.notify.Add(func() { w.fn(Terminated{Who: w.ref, Reason: reason}) })
-	return true
-}
-
-// remove takes a watch back, and says so to the other side.
-func (t *Watches) remove(w *watch) {
-	t.mu.Lock()
-	_, live := t.byID[w.id]
-	delete(t.byID, w.id)
-	t.mu.Unlock()
-	switch {
-	case !live:
-	case w.loop != nil:
-		w.unhook()
-	default:
-		t.sendUnwatch(w.ref.Address().Node, w.id)
-	}
-}
-
-func (t *Watches) sendUnwatch(node string, id uint64) {
-	me := t.link.Self()
-	t.link.Answer(node, &wire.Frame{Kind: wire.Unwatch, ID: id, From: me.Name, FromNumber: me.Number})
-}
-
-// Answered handles Result and Error when they answer a watch; false when they
-// answer something else, or come from another node than the one that was asked.
-func (t *Watches) Answered(f *wire.Frame, from string) bool {
-	t.mu.Lock()
-	w := t.byID[f.ID]
-	if w == nil || w.loop != nil || w.ref.Address().Node != from {
-		t.mu.Unlock()
-		return false
-	}
-	w.acked = true
-	if w.number == 0 {
-		w.number, _ = t.members.Number(w.ref.Address().Node)
-	}
-	t.mu.Unlock()
-	if f.Kind == wire.Error {
-		t.end(f.ID, fault.FromFrame(w.ref.String(), "", f))
-	}
-	return true
-}
-
-// Terminated handles the notice of another node. It is acknowledged even when
-// it is not wanted any more: it would be sent again.
-func (t *Watches) Terminated(f *wire.Frame) {
-	t.sendUnwatch(f.From, f.ID)
-	t.mu.Lock()
-	w := t.byID[f.ID]
-	mine := w != nil && w.ref.Address().Node == f.From
-	t.mu.Unlock()
-	if mine {
-		t.end(f.ID, fault.FromFrame(w.ref.String(), "", f))
-	}
-}
-
-func (t *Watches) where(match func(*watch) bool) (out []*watch) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, w := range t.byID {
-		if match(w) {
-			out = append(out, w)
+// settle sends what the tables want to say and notes what is to be done. mu is held.
+func (t *Watches) settle() {
+	out, ended := t.out.Take()
+	for _, e := range ended {
+		if owner := t.owners[e.ID]; owner != nil {
+			delete(t.owners, e.ID)
+			t.waiting = append(t.waiting, func() { owner(e.Reason) })
 		}
 	}
-	return out
-}
-
-// NodeDown ends the watches of loops of a node that is gone.
-func (t *Watches) NodeDown(node string, number uint64, why string) {
-	for _, w := range t.where(func(w *watch) bool {
-		return w.loop == nil && w.ref.Address().Node == node && (w.number == number || w.number == 0 && !w.acked)
-	}) {
-		t.end(w.id, fault.New(w.ref.String(), "", fault.ErrNodeDown, why))
+	held, orders := t.in.Take()
+	for _, o := range orders {
+		t.waiting = append(t.waiting, func() { t.obey(o) })
+	}
+	for _, m := range out {
+		t.send(m)
+	}
+	for _, m := range held {
+		t.send(m)
 	}
 }
 
-// Unreachable handles NATS's "nobody is there" for a watch. It returns the node
+var kinds = map[watch.Kind]wire.Kind{
+	watch.Watch: wire.Watch, watch.Watching: wire.Watching, watch.Terminated: wire.Terminated, watch.Unwatch: wire.Unwatch,
+}
+
+// watchToken begins the token of a Watch; the peer follows.
+const watchToken = "w-"
+
+func (t *Watches) send(m watch.Message) {
+	me, to := t.link.Self(), link.Peer{Name: m.To.Name, Number: m.To.Incarnation}
+	f := &wire.Frame{Kind: kinds[m.Kind], ID: m.ID, From: me.Name, FromNumber: me.Number, Path: m.Path}
+	var err error
+	switch m.Kind {
+	case watch.Watch:
+		f.Incarnation = m.To.Incarnation
+		err = t.link.SendFor(to, watchToken+to.String(), f)
+	case watch.Terminated:
+		reason := m.Reason
+		if errors.Is(reason, watch.ErrLimit) {
+			reason = fault.Codef(wire.Busy, "%w", reason)
+		}
+		fault.DescribeEnd(f, reason)
+		err = t.link.Send(to, f)
+	default:
+		err = t.link.Send(to, f)
+	}
+	if err != nil {
+		t.log.Debug("a message about a watch could not be sent; it will be sent again", "kind", m.Kind, "to", to, "error", err)
+	}
+}
+
+// Heard takes a frame about a watch.
+func (t *Watches) Heard(f *wire.Frame) {
+	from := watch.Node{Name: f.From, Incarnation: f.FromNumber}
+	id, path := f.ID, f.Path
+	t.step(func(now time.Duration) {
+		switch f.Kind {
+		case wire.Watch:
+			t.in.Watch(now, from, id, path)
+		case wire.Unwatch:
+			t.in.Unwatch(from, id)
+		case wire.Watching:
+			t.out.Watching(from, id)
+		case wire.Terminated:
+			t.out.Terminated(from, id, fault.FromFrame(from.Name, "", f))
+		}
+	})
+}
+
+// NodeDown ends the watches of what is on a life of a node that is gone. hasLeft: it
+// cannot come back.
+func (t *Watches) NodeDown(peer link.Peer, why string, hasLeft bool) {
+	node := watch.Node{Name: peer.Name, Incarnation: peer.Number}
+	t.step(func(now time.Duration) {
+		t.out.NodeDown(node, fault.New(peer.Name, "", fault.ErrNodeDown, why))
+		if hasLeft {
+			t.in.Forget(node)
+		} else {
+			t.in.NodeDown(now, node)
+		}
+	})
+}
+
+// Unreachable handles NATS's "nobody is there" for a watch. It returns the peer
 // that it is about; false when the token is of something else.
-func (t *Watches) Unreachable(token string) (node string, ok bool) {
-	return strings.CutPrefix(token, watchToken)
+func (t *Watches) Unreachable(token string) (peer link.Peer, ok bool) {
+	text, ok := cutToken(token)
+	if !ok {
+		return link.Peer{}, false
+	}
+	return link.ParsePeer(text)
 }
 
-// Absent ends the watches of a node that is not even a member.
-func (t *Watches) Absent(node string) {
-	if _, member := t.members.Number(node); member {
-		return // its death is found out in the ordinary way
+func cutToken(token string) (string, bool) {
+	if len(token) < len(watchToken) || token[:len(watchToken)] != watchToken {
+		return "", false
 	}
-	for _, w := range t.where(func(w *watch) bool { return w.loop == nil && w.ref.Address().Node == node }) {
-		t.end(w.id, fault.New(w.ref.String(), "", fault.ErrUnknownNode, "nobody listens under that name"))
-	}
+	return token[len(watchToken):], true
 }
 
-// Nodes are those with a watched loop.
-func (t *Watches) Nodes() []string {
-	var out []string
-	for _, w := range t.where(func(w *watch) bool { return w.loop == nil }) {
-		out = append(out, w.ref.Address().Node)
+// Absent ends the watches of a life of a node that is no member. The death of a
+// member is found out by membership.
+func (t *Watches) Absent(peer link.Peer) {
+	if number, _ := t.members.Number(peer.Name); number == peer.Number {
+		return
+	}
+	t.step(func(time.Duration) {
+		node := watch.Node{Name: peer.Name, Incarnation: peer.Number}
+		t.out.NodeDown(node, fault.New(peer.Name, "", fault.ErrUnknownNode, "nobody listens as that incarnation"))
+	})
+}
+
+// Nodes are those on which something is watched.
+func (t *Watches) Nodes() []link.Peer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	nodes := t.out.Nodes()
+	out := make([]link.Peer, len(nodes))
+	for i, n := range nodes {
+		out[i] = link.Peer{Name: n.Name, Number: n.Incarnation}
 	}
 	return out
 }
 
-// Unacknowledged is how many watches the other side has not acknowledged.
-func (t *Watches) Unacknowledged() int {
-	return len(t.where(func(w *watch) bool { return w.loop == nil && !w.acked }))
+// Again repeats all watches: others may have given this node up meanwhile.
+func (t *Watches) Again() { t.step(t.out.Again) }
+
+// Tick repeats what was not answered.
+func (t *Watches) Tick() {
+	t.step(func(now time.Duration) {
+		t.out.Tick(now)
+		t.in.Tick(now)
+	})
 }
 
-// Len is how many watches have not ended.
-func (t *Watches) Len() int {
+// EndAll tells everybody who watches something here that it ends: the node leaves.
+func (t *Watches) EndAll(reason error) {
+	t.step(func(now time.Duration) { t.in.EndAll(now, reason) })
+}
+
+// Counters are how many watches there are.
+type Counters struct {
+	Outgoing   int    // of this node, on others
+	Incoming   int    // of others, on this node
+	Local      int    // of this node, on loops of this process
+	Foreign    uint64 // answers of nodes that were not asked
+	Unanswered int
+}
+
+// Counters counts.
+func (t *Watches) Counters() Counters {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.byID)
-}
-
-// Resend repeats what was not acknowledged.
-func (t *Watches) Resend(now time.Time) {
-	for _, w := range t.where(func(w *watch) bool {
-		return w.loop == nil && !w.acked && now.Sub(w.sent) >= t.again
-	}) {
-		t.send(w, now)
+	return Counters{
+		Outgoing: t.out.Count(), Incoming: t.in.Count(), Local: int(t.local.Load()), Foreign: t.out.Foreign(),
+		Unanswered: t.out.Unanswered(),
 	}
 }
 
-// Reconnected makes Resend repeat every watch: the connection was lost in between.
-func (t *Watches) Reconnected() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, w := range t.byID {
-		w.acked, w.sent = false, time.Time{}
-	}
-}
-
-// Clear forgets all watches.
-func (t *Watches) Clear() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	clear(t.byID)
-}
+func closed() error { return fmt.Errorf("%w: the node has been closed", fault.ErrClosed) }

@@ -1,0 +1,195 @@
+package members
+
+import (
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/membership"
+	"github.com/loopmesh/loopmesh/internal/wire"
+)
+
+// step gives the machine one input, sends what it wants to say, and tells what has
+// happened. Any goroutine.
+//
+// Invariant: messages leave, and events are told, in the order in which the machine
+// made them. Messages are sent under mu. Events are told outside of it, because who
+// hears them asks back; whoever finds nobody telling tells all that wait.
+func (m *Members) step(input func(machine *membership.Machine, now time.Duration)) {
+	m.mu.Lock()
+	input(m.machine, m.now())
+	m.settle()
+	if m.reporting {
+		m.mu.Unlock()
+		return
+	}
+	m.reporting = true
+	for len(m.waiting) > 0 {
+		todo := m.waiting
+		m.waiting = nil
+		m.mu.Unlock()
+		for _, e := range todo {
+			m.tell(e)
+		}
+		m.mu.Lock()
+	}
+	m.reporting = false
+	m.mu.Unlock()
+}
+
+// settle carries out what the machine wants. mu is held.
+func (m *Members) settle() {
+	out := m.machine.Take()
+	m.serveUntil.Store(int64(m.machine.ServeUntil()))
+	for _, msg := range out.Messages {
+		m.send(msg)
+	}
+	for _, e := range out.Events {
+		m.note(e)
+	}
+	m.waiting = append(m.waiting, out.Events...)
+	if out.Wake != m.wake {
+		m.wake = out.Wake
+		select {
+		case m.wakes <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// note keeps what is read without asking the machine in step with it. mu is held.
+func (m *Members) note(e membership.Event) {
+	switch e.Kind {
+	case membership.Joined:
+		m.lives.Store(e.ID.Name, e.ID.Incarnation)
+		m.endLookups(func(l lookup) bool { return l.name == e.ID.Name })
+	case membership.Dead, membership.Left:
+		m.lives.Delete(e.ID.Name)
+	}
+	switch e.Kind {
+	case membership.Joined, membership.Dead, membership.Left:
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
+	for s := range m.subs {
+		s.add(m.public(e))
+	}
+}
+
+// tell lets the rooms and the log know of an event.
+func (m *Members) tell(e membership.Event) {
+	peer := link.Peer{Name: e.ID.Name, Number: e.ID.Incarnation}
+	log := func(level hclog.Level, text string) {
+		m.log.Log(level, text, "member", e.ID.Name, "incarnation", e.ID.Incarnation, "why", e.Why)
+	}
+	switch e.Kind {
+	case membership.Joined:
+		m.log.Info("node joined", "member", e.ID.Name, "incarnation", e.ID.Incarnation)
+		m.events.Joined(peer)
+	case membership.Suspect:
+		log(hclog.Debug, "node may be gone")
+	case membership.Back:
+		log(hclog.Debug, "node gives signs of life again")
+	case membership.Dead:
+		m.down.Add(1)
+		log(hclog.Warn, "node is gone")
+		m.events.Gone(peer, e.Why, false)
+	case membership.Left:
+		m.down.Add(1)
+		log(hclog.Info, "node is gone")
+		m.events.Gone(peer, e.Why, true)
+	case membership.Full:
+		if ok, more := m.quiet.Allow(); ok {
+			m.log.Error("a node was not admitted", "member", e.ID.Name, "why", e.Why, "kept_back", more)
+		}
+	case membership.Fenced:
+		m.log.Warn("this node serves nobody until it reaches the cluster again", "why", e.Why)
+	case membership.Serving:
+		m.log.Info("this node serves again")
+		m.events.Serving()
+	case membership.Claimed, membership.Refused:
+		m.steps <- step{e.Kind, e.ID, e.Why} // one of them, once
+	case membership.Lost:
+		m.conflicts.Add(1)
+		m.log.Error("this node must end: a newer node has its name", "its_incarnation", e.ID.Incarnation)
+		m.events.Lost(e.ID.Incarnation)
+	}
+}
+
+// Tokens behind the reply subject say what a "nobody is there" is about.
+const (
+	askToken   = "p-" // and the number of the question, -, incarnation, -, name
+	probeToken = "n-" // nothing more
+)
+
+var kinds = map[membership.Kind]wire.Kind{
+	membership.Probe: wire.Probe, membership.Claim: wire.Claim, membership.Refuse: wire.Refuse, membership.Beat: wire.Ping,
+	membership.Ask: wire.Ask, membership.Answer: wire.Pong, membership.Goodbye: wire.Goodbye,
+}
+
+// send sends a message of the machine.
+func (m *Members) send(msg membership.Message) {
+	me := m.link.Self()
+	f := &wire.Frame{Kind: kinds[msg.Kind], ID: msg.Seq, From: me.Name, FromNumber: me.Number}
+	if msg.Announced {
+		f.Standing |= wire.Announced
+	}
+	if msg.Held {
+		f.Standing |= wire.Held
+	}
+	to := link.Peer{Name: msg.To.Name, Number: msg.To.Incarnation}
+	switch msg.Kind {
+	case membership.Probe:
+		if err := m.link.SendToName(msg.To.Name, probeToken, f); err != nil {
+			m.log.Debug("asking for a holder of the name failed", "error", err)
+		}
+	case membership.Claim:
+		m.holdName()
+		m.link.Broadcast(f)
+	case membership.Beat:
+		m.link.Broadcast(f)
+	case membership.Goodbye: // one by one: each reads it behind the answers that were sent to it before
+		for _, have := range m.machine.Members() {
+			m.link.Answer(link.Peer{Name: have.Name, Number: have.Incarnation}, f)
+		}
+	case membership.Refuse:
+		f.ID = msg.Other
+		m.link.Answer(to, f)
+	case membership.Ask:
+		m.ask(to, f)
+	default:
+		m.link.Answer(to, f)
+	}
+}
+
+// holdName subscribes the subject of the name: from now on this node answers those
+// who want it.
+func (m *Members) holdName() {
+	if m.nameTaken {
+		return
+	}
+	m.nameTaken = true
+	if err := m.link.SubscribeName(); err != nil {
+		m.log.Error("this node cannot hear who else wants its name", "error", err)
+	}
+}
+
+// Heard takes a frame about membership.
+func (m *Members) Heard(f *wire.Frame) {
+	msg := membership.Message{
+		From: membership.ID{Name: f.From, Incarnation: f.FromNumber}, Seq: f.ID,
+		Announced: f.Standing&wire.Announced != 0, Held: f.Standing&wire.Held != 0,
+	}
+	me := m.link.Self()
+	for kind, of := range kinds {
+		if of == f.Kind {
+			msg.Kind = kind
+		}
+	}
+	msg.To = membership.ID{Name: me.Name, Incarnation: me.Number}
+	if msg.Kind == membership.Refuse {
+		msg.Seq, msg.Other = 0, f.ID
+	}
+	m.step(func(machine *membership.Machine, now time.Duration) { machine.Step(now, msg) })
+}

@@ -1,0 +1,187 @@
+package members
+
+import (
+	"context"
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/membership"
+	"github.com/loopmesh/loopmesh/cluster/internal/wait"
+)
+
+// ChangeKind says what a Change is about.
+type ChangeKind uint8
+
+// The kinds of change. The last four are about this node.
+const (
+	Joined  ChangeKind = 1 + iota // a node is a member now; every stream begins with those that are
+	Suspect                       // a member may be gone: it is silent, or its connection has ended
+	Back                          // a suspect has given a sign of life
+	Dead                          // a member is given up, or was replaced by a newer incarnation
+	Left                          // a member ended on purpose
+	Lagged                        // changes were dropped: forget what is known, all members are told again as Joined
+
+	Fenced  // this node serves nobody until it reaches the cluster again
+	Serving // this node serves again
+	Lost    // a newer node has this node's name: this node ends
+)
+
+// String names the kind for logs.
+func (k ChangeKind) String() string {
+	names := [...]string{"", "joined", "suspect", "back", "dead", "left", "lagged", "fenced", "serving", "lost"}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return "unknown"
+}
+
+// Change is one change of the membership as this node sees it.
+type Change struct {
+	Kind   ChangeKind
+	Member Member    // as it was then; of Lagged: none
+	Why    string    // the evidence, in words
+	Time   time.Time // when this node saw it
+}
+
+var changeKinds = map[membership.EventKind]ChangeKind{
+	membership.Joined: Joined, membership.Suspect: Suspect, membership.Back: Back, membership.Dead: Dead, membership.Left: Left,
+	membership.Fenced: Fenced, membership.Serving: Serving, membership.Lost: Lost,
+}
+
+// public is an event as users see it. mu is held.
+func (m *Members) public(e membership.Event) Change {
+	now := time.Now()
+	c := Change{Kind: changeKinds[e.Kind], Why: e.Why, Time: now, Member: Member{Name: e.ID.Name, Incarnation: e.ID.Incarnation, LastSeen: now}}
+	if have, ok := m.machine.Find(e.ID.Name); ok && have.ID == e.ID {
+		c.Member = m.member(have)
+	}
+	me := m.link.Self()
+	c.Member.Self = e.ID.Name == me.Name
+	return c
+}
+
+// maxChanges bounds what is kept for a subscriber that does not keep up.
+const maxChanges = 1024
+
+// Subscription is one stream of changes. Guarded by Members.mu.
+//
+// Invariant: a subscriber that applies Joined, Dead and Left to a set, and empties
+// it at Lagged, has the members that this node has, as soon as the queue is empty.
+type Subscription struct {
+	members *Members
+	queue   []Change
+	lagged  bool
+	over    bool
+	wake    func() // called once, outside of order: something is there; nil: nobody waits
+}
+
+// Subscribe begins a stream with the members that there are.
+func (m *Members) Subscribe() *Subscription {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &Subscription{members: m}
+	m.subs[s] = struct{}{}
+	s.present()
+	return s
+}
+
+// present tells all members as Joined.
+func (s *Subscription) present() {
+	m, now := s.members, time.Now()
+	for _, have := range m.machine.Members() {
+		s.queue = append(s.queue, Change{Kind: Joined, Member: m.member(have), Time: now})
+	}
+}
+
+// add appends a change. Too many are dropped at once, and the stream begins anew.
+func (s *Subscription) add(c Change) {
+	switch {
+	case c.Kind == 0:
+		return
+	case s.lagged:
+	case len(s.queue) >= maxChanges:
+		s.queue, s.lagged = nil, true
+	default:
+		s.queue = append(s.queue, c)
+	}
+	s.signal()
+}
+
+func (s *Subscription) signal() {
+	if wake := s.wake; wake != nil {
+		s.wake = nil
+		wake()
+	}
+}
+
+// take returns what is there.
+func (s *Subscription) take() []Change {
+	if s.lagged {
+		s.lagged = false
+		s.queue = []Change{{Kind: Lagged, Time: time.Now(), Why: "this subscriber did not keep up"}}
+		s.present()
+	}
+	out := s.queue
+	s.queue = nil
+	return out
+}
+
+// Next waits, in a task or a goroutine, until there are changes, and returns them in
+// order. It returns nothing when the stream has ended, and why ctx has.
+func (s *Subscription) Next(ctx context.Context) ([]Change, error) {
+	for {
+		w, err := wait.New[struct{}](ctx)
+		if err != nil {
+			return nil, err
+		}
+		s.members.mu.Lock()
+		out, over := s.take(), s.over
+		if len(out) == 0 && !over {
+			s.wake = func() { w.Deliver(struct{}{}) }
+		}
+		s.members.mu.Unlock()
+		if len(out) > 0 || over {
+			return out, nil
+		}
+		if _, err := w.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Notify calls wake, once, when there are changes; at once when there are. It runs
+// under a lock of Members: it must not wait nor ask Members.
+func (s *Subscription) Notify(wake func()) {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	s.wake = wake
+	if len(s.queue) > 0 || s.lagged || s.over {
+		s.signal()
+	}
+}
+
+// Take returns the changes that are there.
+func (s *Subscription) Take() []Change {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	return s.take()
+}
+
+// Cancel ends the stream.
+func (s *Subscription) Cancel() {
+	s.members.mu.Lock()
+	defer s.members.mu.Unlock()
+	delete(s.members.subs, s)
+	s.over, s.queue = true, nil
+	s.signal()
+}
+
+// EndSubscriptions ends all streams, after what is in them.
+func (m *Members) EndSubscriptions() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for s := range m.subs {
+		s.over = true
+		s.signal()
+	}
+	clear(m.subs)
+}
