@@ -129,30 +129,30 @@ func TestANodeCannotActAsAnother(t *testing.T) {
 		goodbye := &wire.Frame{Kind: wire.Goodbye, From: "n2", FromNumber: nodes[1].number}
 		stop := &wire.Frame{Kind: wire.Tell, From: "n2", FromNumber: nodes[1].number, Path: "io-0", Function: "$stop"}
 		for range 5 { // a call and its replays
-			publish(t, nc, other.To("n1", 0), call)
+			publish(t, nc, other.To("n1", n1.number), call)
 		}
-		publish(t, nc, other.To("n1", 0), goodbye)
-		publish(t, nc, other.To("n1", 0), stop)
-		publish(t, nc, other.Alive, &wire.Frame{Kind: wire.Hello, From: "n2", FromNumber: 99})
+		publish(t, nc, other.To("n1", n1.number), goodbye)
+		publish(t, nc, other.To("n1", n1.number), stop)
+		publish(t, nc, other.Alive, &wire.Frame{Kind: wire.Ping, From: "n2", FromNumber: 99})
 		const names = 12_000
 		for i := range names {
 			name := fmt.Sprintf("x%d", i)
-			publish(t, nc, "loopmesh.members."+name, &wire.Frame{Kind: wire.Hello, From: name, FromNumber: 1})
+			publish(t, nc, "loopmesh.members."+name, &wire.Frame{Kind: wire.Ping, From: name, FromNumber: 1})
 		}
 		until(t, "all are refused", func() bool { return len(refusals) == names+8 })
 	})
 	t.Run("under its own name with the name of another inside, the node refuses it", func(t *testing.T) {
 		malformed := n1.Stats().Malformed
-		publish(t, nc, self.To("n1", 0), call)
-		publish(t, nc, self.To("n1", 0), &wire.Frame{Kind: wire.Goodbye, From: "n2", FromNumber: nodes[1].number})
-		publish(t, nc, self.To("n1", 0), &wire.Frame{Kind: wire.Terminated, ID: 1, From: "n2", FromNumber: nodes[1].number, Code: wire.Stopped})
-		publish(t, nc, self.Alive, &wire.Frame{Kind: wire.Hello, From: "x1", FromNumber: 1})
+		publish(t, nc, self.To("n1", n1.number), call)
+		publish(t, nc, self.To("n1", n1.number), &wire.Frame{Kind: wire.Goodbye, From: "n2", FromNumber: nodes[1].number})
+		publish(t, nc, self.To("n1", n1.number), &wire.Frame{Kind: wire.Terminated, ID: 1, From: "n2", FromNumber: nodes[1].number, Code: wire.Stopped})
+		publish(t, nc, self.Alive, &wire.Frame{Kind: wire.Ping, From: "x1", FromNumber: 1})
 		until(t, "all are counted", func() bool { return n1.Stats().Malformed == malformed+4 })
 	})
 	t.Run("what it has no right to is refused", func(t *testing.T) {
 		refused := n1.Stats().NoRight
-		publish(t, nc, self.To("n1", 0), &wire.Frame{Kind: wire.Call, ID: 1, From: "n3", FromNumber: 33, Path: "io-0", Function: "test.hold", Codec: wire.JSON, Payload: []byte("{}")})
-		publish(t, nc, self.To("n1", 0), &wire.Frame{Kind: wire.Tell, From: "n3", FromNumber: 33, Path: "io-0", Function: "$stop"})
+		publish(t, nc, self.To("n1", n1.number), &wire.Frame{Kind: wire.Call, ID: 1, From: "n3", FromNumber: 33, Path: "io-0", Function: "test.hold", Codec: wire.JSON, Payload: []byte("{}")})
+		publish(t, nc, self.To("n1", n1.number), &wire.Frame{Kind: wire.Tell, From: "n3", FromNumber: 33, Path: "io-0", Function: "$stop"})
 		until(t, "both are counted", func() bool { return n1.Stats().NoRight == refused+2 })
 	})
 	t.Run("its answer to a question for another does not count", func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestANodeCannotActAsAnother(t *testing.T) {
 		late := n1.Stats().Late
 		newest := n1.link.LastID()
 		for id := newest - 8; id <= newest; id++ {
-			publish(t, nc, self.To("n1", 0), &wire.Frame{Kind: wire.Result, ID: id, Codec: wire.JSON, Payload: []byte("{}")})
+			publish(t, nc, self.To("n1", n1.number), &wire.Frame{Kind: wire.Result, ID: id, Codec: wire.JSON, Payload: []byte("{}")})
 		}
 		until(t, "the answers are there", func() bool { return n1.Stats().Late == late+9 })
 		select {

@@ -19,6 +19,8 @@ type claim struct {
 	until   time.Duration // end of the step
 	pending bool          // claimed again, waits for objections
 	expired bool          // fenced: does not serve
+
+	witnesses map[string]uint64 // members that have known a newer incarnation of this name
 }
 
 // begin starts the first claim.
@@ -114,17 +116,39 @@ func (m *Machine) refusal(msg Message) {
 	if msg.To != m.self || msg.Other == m.self.Incarnation {
 		return
 	}
-	holder := ID{m.self.Name, msg.Other}
+	holder, witness := ID{m.self.Name, msg.Other}, msg.From.Name != m.self.Name
 	switch {
+	case witness && (msg.Other < m.self.Incarnation || msg.Other-m.self.Incarnation > m.cfg.MaxAhead):
 	case m.phase == probing || m.phase == claiming:
 		why := "it has this name"
-		if msg.From.Name != m.self.Name {
+		if witness {
 			why = "a later incarnation of this name was known; is the clock of this machine right?"
 		}
 		m.refusedBy(holder, why)
-	case m.established() && msg.Other > m.self.Incarnation:
+	case !m.established() || msg.Other < m.self.Incarnation:
+	case !witness || m.testified(msg.From.Name, msg.Other):
 		m.lose(msg.Other)
 	}
+}
+
+// testified notes that a member has known a newer incarnation of this node's name,
+// and reports whether more than half of the members say so. Why not one: a member
+// can speak in its own name only, and one that lies must not end another node. The
+// newer node itself is believed at once.
+func (m *Machine) testified(witness string, newer uint64) bool {
+	if m.members[witness] == nil {
+		return false
+	}
+	m.claim.witnesses[witness] = newer
+	count := 0
+	for name, n := range m.claim.witnesses {
+		if m.members[name] == nil {
+			delete(m.claim.witnesses, name)
+		} else if n == newer {
+			count++
+		}
+	}
+	return 2*count > len(m.members)
 }
 
 // lose fences this node for good.

@@ -44,7 +44,7 @@ type Machine struct {
 // New makes the machine of one life of a node. It does nothing before Connected.
 func New(cfg Config, self ID) *Machine {
 	return &Machine{
-		cfg: cfg, self: self, members: map[string]*member{},
+		cfg: cfg, self: self, members: map[string]*member{}, claim: claim{witnesses: map[string]uint64{}},
 		candidates: candidates{byName: map[string]*candidate{}},
 		formers:    formers{byName: map[string]former{}},
 	}

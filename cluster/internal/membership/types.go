@@ -106,9 +106,10 @@ type Config struct {
 	ProbeWait   time.Duration // how long a holder of the name may take to answer
 	Settle      time.Duration // how long others may take to object to a claim
 
-	MaxMembers    int // others
-	MaxCandidates int // names that were used but have not answered
-	MaxFormers    int // names of former members whose newest incarnation is remembered
+	MaxAhead      uint64 // incarnations that far ahead of this one are not believed
+	MaxMembers    int    // others
+	MaxCandidates int    // names that were used but have not answered
+	MaxFormers    int    // names of former members whose newest incarnation is remembered
 }
 
 // Defaults are the figures that follow from the two that users set.
@@ -119,6 +120,7 @@ func Defaults(heartbeat, deadAfter time.Duration) Config {
 		LateTick: heartbeat/2 + heartbeat/4, LateEcho: heartbeat / 2, LinkTimeout: 2 * time.Second,
 		Again: 4 * time.Millisecond, Patience: time.Second,
 		ProbeWait: time.Second, Settle: 50 * time.Millisecond,
+		MaxAhead:   uint64(24*time.Hour/time.Millisecond) << 20,
 		MaxMembers: 10_000, MaxCandidates: 1024, MaxFormers: 4096,
 	}
 }
