@@ -27,14 +27,12 @@ type File interface {
 	io.Seeker
 }
 
-// SendfileOption changes how SockSendfile works.
-type SendfileOption func(*sendfileOptions)
+// SendfileOption changes how SockSendfile and transportactors.Sendfile work.
+type SendfileOption = sendfile.Option
 
-type sendfileOptions struct{ noFallback bool }
-
-// WithoutFallback makes SockSendfile fail with ErrSendfileNotAvailable where it
+// WithoutFallback makes them fail with ErrSendfileNotAvailable where it
 // would read and send. asyncio: fallback=False.
-func WithoutFallback() SendfileOption { return func(o *sendfileOptions) { o.noFallback = true } }
+func WithoutFallback() SendfileOption { return sendfile.WithoutFallback }
 
 // SockSendfile sends count bytes of file (ToEnd: all there are) from offset on,
 // whatever the file's position, to a connected stream socket, and returns how
@@ -49,12 +47,6 @@ func WithoutFallback() SendfileOption { return func(o *sendfileOptions) { o.noFa
 // directory or pipe, a socket that is no stream), ErrSendfileNotAvailable, the
 // file's. asyncio: loop.sock_sendfile.
 func SockSendfile(ctx context.Context, fd int, file File, offset, count int64, opts ...SendfileOption) (int64, error) {
-	var o sendfileOptions
-	for _, opt := range opts {
-		if opt != nil {
-			opt(&o)
-		}
-	}
 	job, err := sendfile.New(file, offset, count)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrInvalidArgument, err)
@@ -67,7 +59,7 @@ func SockSendfile(ctx context.Context, fd int, file File, offset, count int64, o
 		defer op.release()
 		err = op.sendNative(ctx, job)
 		if errors.Is(err, sendfile.ErrNotAvailable) {
-			if o.noFallback {
+			if sendfile.Without(opts) {
 				err = fmt.Errorf("%w: %w", ErrSendfileNotAvailable, err)
 			} else {
 				err = op.sendRead(ctx, job)

@@ -72,7 +72,7 @@ func (l *Loop) usable(s side) error {
 	case s.fd < 0:
 		return invalid("descriptor %d is negative", s.fd)
 	}
-	ok, err := sock.NonBlocking(s.fd)
+	ok, err := sock.IsNonblocking(s.fd)
 	switch {
 	case errors.Is(err, syscall.EBADF):
 		return fmt.Errorf("descriptor %d is not open: %w", s.fd, err)

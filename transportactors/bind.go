@@ -19,7 +19,9 @@ func (s *Server) occupy(ctx context.Context, network, address string, o options)
 		if err := adopt(s.loop, o.socket); err != nil {
 			return err
 		}
-		s.listeners = append(s.listeners, newListener(s, o.socket))
+		ln := newListener(s, o.socket)
+		ln.file = o.file.ofSocket(ln.addr)
+		s.listeners = append(s.listeners, ln)
 		return nil
 	}
 	var at []net.Addr
@@ -70,7 +72,7 @@ func (s *Server) listenerAt(a net.Addr, o options) (*listener, error) {
 	if path, ok := a.(*net.UnixAddr); ok {
 		return s.bindUnix(path, o)
 	}
-	fd, err := sock.Bind(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
+	fd, err := sock.OpenListener(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
 	if err != nil {
 		return nil, err
 	}

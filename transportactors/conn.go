@@ -1,6 +1,9 @@
 package transportactors
 
 import (
+	"crypto/tls"
+	"fmt"
+	"math"
 	"net"
 
 	"github.com/loopmesh/loopmesh/internal/sock"
@@ -34,13 +37,14 @@ type conn struct {
 func newConn(l *loopnode.Loop, fd int, p any, b bounds) (*conn, error) {
 	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
+	warnMisspelt(l, p)
 	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first
 	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
 	}
 	c.local, c.peer = sock.LocalAddr(fd), sock.PeerAddr(fd)
 	if _, ok := c.local.(*net.TCPAddr); ok {
-		sock.NoDelay(fd)
+		_ = sock.SetNoDelay(fd, true)
 	}
 	return c, nil
 }
@@ -82,5 +86,42 @@ func (c *conn) interest() {
 	}
 }
 
+func (c *conn) LocalAddr() net.Addr                   { return c.local }
+func (c *conn) RemoteAddr() net.Addr                  { return c.peer }
+func (c *conn) TLS() (s tls.ConnectionState, ok bool) { return s, false }
+
 // String names the connection.
 func (c *conn) String() string { return c.describe("Transport") }
+
+// carry makes t, the TLS transport over c, what Refs and the server see.
+func (c *conn) carry(t *tlsTransport) bool {
+	c.top = t
+	t.hard, c.hard = c.hard, math.MaxInt // Why: t counts a whole write, c would count its parts
+	t.first.limit = c.first.limit
+	c.door.move(&c.door, t)
+	return c.paused
+}
+
+// startable is why TLS cannot be put upon c now; nil when it can.
+func (c *conn) startable() error {
+	switch {
+	case c.socket.pipe != nil:
+		return invalid("StartTLS needs the transport of a stream socket, not that of a pipe")
+	case c.top != nil:
+		return errStarted
+	case c.eof:
+		return fmt.Errorf("%w: the peer of %v has ended its output", ErrClosed, c)
+	}
+	if err := notFed(c); err != nil {
+		return err
+	}
+	return c.writable("StartTLS")
+}
+
+// face is what users see of the connection.
+func (c *conn) face() Transport {
+	if c.top != nil {
+		return c.top
+	}
+	return c
+}

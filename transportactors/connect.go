@@ -20,13 +20,16 @@ import (
 // every address together when they differ, *net.DNSError,
 // loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop, the *loopnode.Panic of
 // factory. asyncio: loop.create_connection.
-func CreateConnection[P Protocol](ctx context.Context, factory func() P, network, address string, opts ...Option) (Transport, P, error) {
+func CreateConnection[P Protocol](ctx context.Context, factory func() P, network, address string, opts ...ConnectOption) (Transport, P, error) {
 	var p P
 	if factory == nil {
 		return nil, p, invalid("CreateConnection needs a factory, not nil")
 	}
 	o, err := collect(opts)
 	if err != nil {
+		return nil, p, err
+	}
+	if err := o.fits(network); err != nil {
 		return nil, p, err
 	}
 	secure, err := o.tls.client(hostOf(network, address))
@@ -37,6 +40,9 @@ func CreateConnection[P Protocol](ctx context.Context, factory func() P, network
 	if err != nil {
 		return nil, p, err
 	}
+	if o.keepAlive {
+		_ = sock.SetKeepAlive(fd) // a socket without it works, too
+	}
 	t, err := announce(ctx, fd, secure, o.bounds, func() Protocol { p = factory(); return p })
 	return t, p, err
 }
@@ -46,7 +52,7 @@ func CreateConnection[P Protocol](ctx context.Context, factory func() P, network
 // — except with loopnode.ErrInvalidArgument and loopnode.ErrWrongGoroutine,
 // when it stays the caller's. It returns after ConnectionMade ran; call it in a
 // task. With WithTLS it is the server of the handshake. asyncio: loop.connect_accepted_socket.
-func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd int, opts ...Option) (Transport, P, error) {
+func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd int, opts ...ConnOption) (Transport, P, error) {
 	var p P
 	if factory == nil {
 		return nil, p, invalid("ConnectAcceptedSocket needs a factory, not nil")
@@ -65,6 +71,9 @@ func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd
 	}
 	if err := adopt(l, fd); err != nil {
 		return nil, p, err
+	}
+	if o.keepAlive {
+		_ = sock.SetKeepAlive(fd) // a socket without it works, too
 	}
 	t, err := announce(ctx, fd, secure, o.bounds, func() Protocol { p = factory(); return p })
 	return t, p, err
@@ -114,13 +123,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, b bounds, factory f
 
 // announced waits until ConnectionMade ran.
 func (c *conn) announced(ctx context.Context) (Transport, error) {
-	made := loopnode.NewFuture[struct{}](c.loop)
-	c.start(func() {
-		if !made.Done() {
-			_ = made.SetResult(struct{}{})
-		}
-	})
-	if _, err := made.Await(ctx); err != nil {
+	if err := base.Announce(ctx, c.loop, c.start); err != nil {
 		c.Abort()
 		return nil, err
 	}

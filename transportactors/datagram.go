@@ -2,6 +2,7 @@ package transportactors
 
 import (
 	"fmt"
+	"net"
 
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
@@ -147,6 +148,16 @@ func (d *datagram) ending() error {
 		return ErrClosed
 	}
 	return nil
+}
+
+func (d *datagram) LocalAddr() Addr { return addrOf[Addr](d.local) }
+
+func (d *datagram) RemoteAddr() Addr { return Addr{d.remote} }
+
+// addrOf is a as A; nothing when it is none.
+func addrOf[A net.Addr](a net.Addr) A {
+	out, _ := a.(A)
+	return out
 }
 
 // String names the endpoint.

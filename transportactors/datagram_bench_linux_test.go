@@ -84,7 +84,7 @@ func BenchmarkReceive(b *testing.B) {
 			fd, err := sock.OpenDatagram(sock.IPv4)
 			must(b, err)
 			defer sock.Close(fd)
-			must(b, sock.BindDatagram(fd, sock.Name{AddrPort: loopback(0)}))
+			must(b, sock.Bind(fd, sock.Name{AddrPort: loopback(0)}))
 			peer := listenLoopback(b)
 			defer peer.Close()
 			to, message, buf := sock.LocalName(fd).AddrPort, make([]byte, 512), make([]byte, 1<<16)

@@ -30,13 +30,16 @@ import (
 // WithSocket takes a datagram socket instead, and then neither addresses nor
 // WithReusePort nor WithBroadcast; network is empty or that of the socket.
 // SO_REUSEADDR is never set: it would let others share the port.
-func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory func() P, network, local, remote string, opts ...Option) (DatagramTransport, P, error) {
+func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory func() P, network, local, remote string, opts ...DatagramOption) (DatagramTransport, P, error) {
 	var p P
 	if factory == nil {
 		return nil, p, invalid("CreateDatagramEndpoint needs a factory, not nil")
 	}
 	o, err := collect(opts)
 	if err != nil {
+		return nil, p, err
+	}
+	if err := o.fits(network); err != nil {
 		return nil, p, err
 	}
 	l, err := base.Home(ctx)
@@ -57,7 +60,9 @@ func CreateDatagramEndpoint[P DatagramProtocol](ctx context.Context, factory fun
 
 // WithBroadcast lets a datagram endpoint send to broadcast addresses. Its remote
 // address is then only remembered, not connected. asyncio: allow_broadcast.
-func WithBroadcast(on bool) Option { return func(o *options) { o.broadcast = on } }
+func WithBroadcast(on bool) DatagramOption {
+	return option(func(o *options) { o.broadcast = on })
+}
 
 // datagramSocket is what a datagram endpoint is made of.
 type datagramSocket struct {
@@ -82,13 +87,7 @@ func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol,
 	}
 	d.hard = writeLimit
 	d.Bear(s.loop, ctx)
-	made := loopnode.NewFuture[struct{}](s.loop)
-	d.start(func() {
-		if !made.Done() {
-			_ = made.SetResult(struct{}{})
-		}
-	})
-	if _, err := made.Await(ctx); err != nil {
+	if err := base.Announce(ctx, s.loop, d.start); err != nil {
 		d.Abort()
 		return nil, err
 	}
@@ -227,7 +226,7 @@ func (s *datagramSocket) set(local sock.Name, o options) error {
 
 func (s *datagramSocket) bind(local sock.Name, o options) (err error) {
 	if s.family != sock.Unix {
-		return sock.BindDatagram(s.fd, local)
+		return sock.Bind(s.fd, local)
 	}
 	s.file, err = bindPath(s.loop, local.Path, o.file, func() error {
 		if o.file.mode != nil {
@@ -235,7 +234,7 @@ func (s *datagramSocket) bind(local sock.Name, o options) (err error) {
 				return err
 			}
 		}
-		return sock.BindDatagram(s.fd, local)
+		return sock.Bind(s.fd, local)
 	})
 	return err
 }

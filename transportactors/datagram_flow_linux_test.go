@@ -22,7 +22,7 @@ func clogged(ctx context.Context, t *testing.T) (d *datagram, c *catcher, peer i
 	must(t, err)
 	t.Cleanup(func() { _ = sock.Close(peer) })
 	path := place(t, "peer")
-	must(t, sock.BindDatagram(peer, sock.Name{Path: path}))
+	must(t, sock.Bind(peer, sock.Name{Path: path}))
 	if d, c, err = at(ctx, "unixgram", "", path); err != nil {
 		return
 	}
@@ -81,7 +81,7 @@ func TestDatagramQueue(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if low, high := d.WriteBufferLimits(); low != 16<<10 || high != 64<<10 {
+			if high, low := d.WriteBufferLimits(); low != 16<<10 || high != 64<<10 {
 				t.Errorf("the marks are %d and %d", low, high)
 			}
 			if err := d.SetWriteBufferLimits(1, 2); !errors.Is(err, loopnode.ErrInvalidArgument) {
@@ -287,12 +287,12 @@ func TestDatagramOptions(t *testing.T) {
 			must(t, err)
 			for _, c := range []struct {
 				network, local, remote string
-				opts                   []Option
+				opts                   []DatagramOption
 				names                  []string
 			}{
 				{"", "127.0.0.1:0", "", nil, []string{"local"}},
 				{"", "", "127.0.0.1:1", nil, []string{"remote"}},
-				{"", "127.0.0.1:0", "127.0.0.1:1", []Option{WithReusePort(true), WithBroadcast(true)}, []string{"local", "remote", "WithReusePort", "WithBroadcast"}},
+				{"", "127.0.0.1:0", "127.0.0.1:1", []DatagramOption{WithReusePort(true), WithBroadcast(true)}, []string{"local", "remote", "WithReusePort", "WithBroadcast"}},
 				{"udp6", "", "", nil, []string{"udp6"}},
 				{"unixgram", "", "", nil, []string{"unixgram"}},
 			} {
@@ -408,12 +408,12 @@ func TestDatagramOptions(t *testing.T) {
 	t.Run("UDP-06 only what was asked for is set, and a dead socket file is removed", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			for _, c := range []struct {
-				opts []Option
+				opts []DatagramOption
 				want [3]bool
 			}{
 				{nil, [3]bool{}},
-				{[]Option{WithReusePort(true)}, [3]bool{false, true, false}},
-				{[]Option{WithBroadcast(true), WithReuseAddress(true)}, [3]bool{false, false, true}},
+				{[]DatagramOption{WithReusePort(true)}, [3]bool{false, true, false}},
+				{[]DatagramOption{WithBroadcast(true)}, [3]bool{false, false, true}},
 			} {
 				d, p, err := at(ctx, "udp4", "127.0.0.1:0", "", c.opts...)
 				if err != nil {

@@ -299,7 +299,7 @@ func TestDatagramsReceived(t *testing.T) {
 			must(t, err)
 			stranger, from := plain(t)
 			friend, to := plain(t)
-			must(t, sock.BindDatagram(fd, sock.Name{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}))
+			must(t, sock.Bind(fd, sock.Name{AddrPort: netip.MustParseAddrPort("127.0.0.1:0")}))
 			own := net.UDPAddrFromAddrPort(sock.LocalName(fd).AddrPort)
 			_, err = stranger.WriteToUDP([]byte("early"), own)
 			must(t, err)

@@ -115,7 +115,7 @@ func (c *catcher) wants(ctx context.Context, log ...string) error {
 }
 
 // at makes an endpoint with a catcher.
-func at(ctx context.Context, network, local, remote string, opts ...Option) (*datagram, *catcher, error) {
+func at(ctx context.Context, network, local, remote string, opts ...DatagramOption) (*datagram, *catcher, error) {
 	t, c, err := CreateDatagramEndpoint(ctx, func() *catcher { return newCatcher(ctx) }, network, local, remote, opts...)
 	if err != nil {
 		return nil, nil, err

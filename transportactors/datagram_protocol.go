@@ -1,6 +1,10 @@
 package transportactors
 
-import "github.com/loopmesh/loopmesh/loopnode"
+import (
+	"context"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
 
 // DatagramProtocol is what a datagram endpoint tells. All methods run on the
 // loop's goroutine and must not block. A method that panics is reported to the
@@ -24,8 +28,10 @@ type DatagramProtocol interface {
 }
 
 // DatagramTransport is one datagram socket. Its methods belong to the loop's
-// goroutine and never wait. asyncio.DatagramTransport.
+// goroutine and never wait. The interface is sealed, as Transport is.
+// asyncio.DatagramTransport.
 type DatagramTransport interface {
+	sealed()
 	// SendTo sends data as one datagram, at once when the kernel takes it;
 	// otherwise a copy waits and is sent in order. data stays the caller's and may
 	// be empty. The zero Addr is the remote address of the endpoint; with a remote
@@ -46,7 +52,7 @@ type DatagramTransport interface {
 	// SetWriteBufferLimits is Transport.SetWriteBufferLimits. Every waiting
 	// datagram counts 8 bytes more than its data.
 	SetWriteBufferLimits(high, low int) error
-	WriteBufferLimits() (low, high int)
+	WriteBufferLimits() (high, low int)
 	// WriteBufferSize is how much waits, counted that way.
 	WriteBufferSize() int
 	// SetProtocol makes p the receiver of everything that follows. p is a
@@ -57,6 +63,13 @@ type DatagramTransport interface {
 	// ExtraInfo knows "sockname" and "peername" (Addr) and "socket" (*Socket),
 	// also after the end; nil for anything else.
 	ExtraInfo(name string) any
+	// LocalAddr is the endpoint's address, RemoteAddr the only one it talks to; the
+	// zero Addr when there is none. Both also after the end.
+	LocalAddr() Addr
+	RemoteAddr() Addr
+	// Socket and Context are as Transport's.
+	Socket() *Socket
+	Context() context.Context
 	// Loop is where the endpoint lives.
 	Loop() *loopnode.Loop
 	// Ref is the endpoint for other goroutines and nodes; see Lookup.

@@ -175,6 +175,6 @@ func (d *datagram) SetWriteBufferLimits(high, low int) error {
 	return err
 }
 
-func (d *datagram) WriteBufferLimits() (low, high int) { return d.low, d.high }
+func (d *datagram) WriteBufferLimits() (high, low int) { return d.high, d.low }
 
 func (d *datagram) WriteBufferSize() int { return d.queue.size }

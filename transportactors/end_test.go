@@ -161,7 +161,7 @@ func TestCancelledConnect(t *testing.T) {
 // fullListener is a listening socket that answers nobody any more: its backlog
 // is full. All descriptors are the caller's.
 func fullListener() (at net.Addr, fds []int, err error) {
-	ln, err := sock.Bind(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, sock.ListenOptions{})
+	ln, err := sock.OpenListener(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, sock.ListenOptions{})
 	if err != nil {
 		return nil, nil, err
 	}

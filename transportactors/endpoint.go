@@ -97,6 +97,8 @@ func (e *endpoint) Protocol() any        { return e.proto.value }
 func (e *endpoint) Receiver() any        { return e.proto.value }
 func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
 func (e *endpoint) IsClosing() bool      { return e.closing }
+func (e *endpoint) Socket() *Socket      { return e.socket }
+func (*endpoint) sealed()                {}
 
 // stray refuses what another goroutine than the loop's does; debug mode only.
 func (e *endpoint) stray(method string) error { return stray(e.loop, method) }

@@ -113,7 +113,7 @@ func TestSlowReader(t *testing.T) {
 			if err := until(ctx, func() bool { return came == sent && sent >= total }); err != nil {
 				return fmt.Errorf("%d of %d: %w", came, sent, err)
 			}
-			if _, high := here.t.WriteBufferLimits(); most > high+1<<20 {
+			if high, _ := here.t.WriteBufferLimits(); most > high+1<<20 {
 				return fmt.Errorf("it held %d bytes", most)
 			}
 			return nil

@@ -19,7 +19,7 @@ import (
 // bound is a stream socket on loopback that does not listen yet.
 func bound(t *testing.T) int {
 	t.Helper()
-	fd, err := sock.Bind(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, sock.ListenOptions{})
+	fd, err := sock.OpenListener(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, sock.ListenOptions{})
 	must(t, err)
 	return fd
 }
@@ -48,12 +48,12 @@ func TestGivenSocket(t *testing.T) {
 			defer unix.Close(fd)
 			for _, c := range []struct {
 				network, address string
-				opts             []Option
+				opts             []ConnectOption
 			}{
-				{"tcp", "127.0.0.1:1", []Option{WithSocket(fd)}},
+				{"tcp", "127.0.0.1:1", []ConnectOption{WithSocket(fd)}},
 				{"", "", nil},
 				{"tcp", "", nil},
-				{"", "", []Option{WithSocket(fd), WithLocalAddress("127.0.0.1:0")}},
+				{"", "", []ConnectOption{WithSocket(fd), WithLocalAddress("127.0.0.1:0")}},
 			} {
 				if _, err := OpenConnection(ctx, c.network, c.address, c.opts...); !errors.Is(err, loopnode.ErrInvalidArgument) {
 					return fmt.Errorf("%q %q gave %v", c.network, c.address, err)
@@ -104,13 +104,13 @@ func TestGivenSocket(t *testing.T) {
 			defer unix.Close(fd)
 			for _, c := range []struct {
 				network, address string
-				opts             []Option
+				opts             []ServerOption
 			}{
-				{"tcp", "127.0.0.1:0", []Option{WithSocket(fd)}},
-				{"", "", []Option{WithSocket(fd), WithAddresses("127.0.0.1:0")}},
-				{"", "", []Option{WithSocket(packetSocket(t))}},
+				{"tcp", "127.0.0.1:0", []ServerOption{WithSocket(fd)}},
+				{"", "", []ServerOption{WithSocket(fd), WithAddresses("127.0.0.1:0")}},
+				{"", "", []ServerOption{WithSocket(packetSocket(t))}},
 				{"", "", nil},
-				{"tcp", "127.0.0.1:0", []Option{WithBacklog(-1)}},
+				{"tcp", "127.0.0.1:0", []ServerOption{WithBacklog(-1)}},
 			} {
 				if _, err := CreateServer(ctx, func() Protocol { return nil }, c.network, c.address, c.opts...); !errors.Is(err, loopnode.ErrInvalidArgument) {
 					return fmt.Errorf("%q %q gave %v", c.network, c.address, err)
@@ -239,7 +239,7 @@ func TestListenOptions(t *testing.T) {
 	})
 	t.Run("SRV-06 address reuse is on by default, port reuse and keep-alive on request, on inet sockets only", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			flags := func(network, address string, opts ...Option) ([3]bool, error) {
+			flags := func(network, address string, opts ...ServerOption) ([3]bool, error) {
 				s, err := CreateServer(ctx, func() Protocol { return nil }, network, address, opts...)
 				if err != nil {
 					return [3]bool{}, err
@@ -250,14 +250,14 @@ func TestListenOptions(t *testing.T) {
 					flag(at, unix.SOL_SOCKET, unix.SO_REUSEADDR), flag(at, unix.SOL_SOCKET, unix.SO_REUSEPORT), flag(at, unix.SOL_SOCKET, unix.SO_KEEPALIVE),
 				}, nil
 			}
-			all := []Option{WithReusePort(true), WithKeepAlive(true)}
+			all := []ServerOption{WithReusePort(true), WithKeepAlive(true)}
 			for _, c := range []struct {
 				network, address string
-				opts             []Option
+				opts             []ServerOption
 				want             [3]bool
 			}{
 				{"tcp", "127.0.0.1:0", nil, [3]bool{true, false, false}},
-				{"tcp", "127.0.0.1:0", []Option{WithReuseAddress(false)}, [3]bool{}},
+				{"tcp", "127.0.0.1:0", []ServerOption{WithReuseAddress(false)}, [3]bool{}},
 				{"tcp", "127.0.0.1:0", all, [3]bool{true, true, true}},
 				{"unix", t.TempDir() + "/s", all, [3]bool{}},
 			} {
@@ -290,7 +290,7 @@ func TestListenOptions(t *testing.T) {
 				return nil
 			})
 		}
-		if o, err := collect(nil); err != nil || o.backlog != 100 {
+		if o, err := collect[ServerOption](nil); err != nil || o.backlog != 100 {
 			t.Fatalf("the default backlog is %d, %v", o.backlog, err)
 		}
 	})

@@ -32,17 +32,20 @@ func exits(method string, p *probe) {
 
 func TestMethodExits(t *testing.T) {
 	w := theTLSWorld()
-	secure := map[string][2][]Option{"TCP": {}, "TLS": {{WithTLS(w.serverConfig())}, {WithTLS(w.clientConfig()), WithServerHostname("localhost")}}}
+	secure := map[string]struct {
+		server []ServerOption
+		client []ConnectOption
+	}{"TCP": {}, "TLS": {[]ServerOption{WithTLS(w.serverConfig())}, []ConnectOption{WithTLS(w.clientConfig()), WithServerHostname("localhost")}}}
 	for kind, opts := range secure {
 		for _, method := range []string{"ConnectionMade", "DataReceived", "EOFReceived", "PauseWriting", "ResumeWriting", "ConnectionLost"} {
 			t.Run(kind+": "+method+" that calls runtime.Goexit ends its own connection", func(t *testing.T) {
-				methodExits(t, method, opts[0], opts[1])
+				methodExits(t, method, opts.server, opts.client)
 			})
 		}
 	}
 }
 
-func methodExits(t *testing.T, method string, server, client []Option) {
+func methodExits(t *testing.T, method string, server []ServerOption, client []ConnectOption) {
 	inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
 		p := newProbe(ctx)
 		exits(method, p)

@@ -27,7 +27,7 @@ func TestContract(t *testing.T) {
 
 // connected makes a client here and a server's connection there; the server is
 // gone again when it returns.
-func connected(ctx context.Context, network, address string, here, there transportactors.Protocol, opts ...transportactors.Option) error {
+func connected(ctx context.Context, network, address string, here, there transportactors.Protocol, opts ...transportactors.ServerOption) error {
 	l, err := loopnode.Running(ctx)
 	if err != nil {
 		return err

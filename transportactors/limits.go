@@ -31,17 +31,26 @@ func (b bounds) check() error {
 //
 // A protocol that heeds PauseWriting, and a Stream, stay far below it.
 // asyncio has no such limit.
-func WithWriteLimit(bytes int) Option { return func(o *options) { o.bounds.writeLimit = bytes } }
+func WithWriteLimit(bytes int) interface {
+	ConnOption
+	DatagramOption
+} {
+	return option(func(o *options) { o.bounds.writeLimit = bytes })
+}
 
 // WithIdleTimeout ends a connection when nothing was received and nothing was
 // taken by the peer for d, or up to a quarter more. The reason of ConnectionLost is
 // loopnode.ErrTimeout. A connection whose reading is paused gets nothing, so it is
 // idle unless it sends. It finds peers that are gone without a word, and clients
 // that connect and keep silent. Connections and servers; default: no limit.
-func WithIdleTimeout(d time.Duration) Option { return func(o *options) { o.bounds.idle = d } }
+func WithIdleTimeout(d time.Duration) ConnOption {
+	return option(func(o *options) { o.bounds.idle = d })
+}
 
 // WithFirstByteTimeout ends a connection when its peer has sent nothing within d
 // after ConnectionMade; under TLS only what is sent behind the handshake counts,
 // which has a limit of its own (WithHandshakeTimeout). The reason is
 // loopnode.ErrTimeout. Connections and servers; default: no limit.
-func WithFirstByteTimeout(d time.Duration) Option { return func(o *options) { o.bounds.first = d } }
+func WithFirstByteTimeout(d time.Duration) ConnOption {
+	return option(func(o *options) { o.bounds.first = d })
+}

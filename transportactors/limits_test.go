@@ -16,14 +16,14 @@ import (
 )
 
 // deaf is a connection whose other end does not read: here writes.
-func deaf(t *testing.T, opts []Option, fn func(ctx context.Context, here, there *probe, told *[]loopnode.ExceptionContext) error) {
+func deaf(t *testing.T, opts []ConnOption, fn func(ctx context.Context, here, there *probe, told *[]loopnode.ExceptionContext) error) {
 	t.Helper()
 	inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
 		here, there := newProbe(ctx), newProbe(ctx)
-		server := slices.DeleteFunc(slices.Clone(opts), func(o Option) bool { return o == nil })
+		server := slices.DeleteFunc(slices.Clone(opts), func(o ConnOption) bool { return o == nil })
 		s, err := serve(ctx, there, serverTLS(server)...)
 		must(t, err)
-		_, _, err = CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String(), opts...)
+		_, _, err = CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String(), asClient(opts)...)
 		must(t, err)
 		must(t, eventually(ctx, func() bool { return there.t != nil }))
 		must(t, there.t.PauseReading())
@@ -36,26 +36,26 @@ func deaf(t *testing.T, opts []Option, fn func(ctx context.Context, here, there 
 }
 
 // serverTLS turns a client's options for TLS into a server's.
-func serverTLS(opts []Option) []Option {
+func serverTLS(opts []ConnOption) []ServerOption {
 	o, err := collect(opts)
 	if err != nil {
 		panic(err)
 	}
 	if o.tls.wanted {
-		return []Option{WithTLS(theTLSWorld().serverConfig())}
+		return []ServerOption{WithTLS(theTLSWorld().serverConfig())}
 	}
 	return nil
 }
 
 // bothKinds runs a test over TCP and over TLS.
-func bothKinds(t *testing.T, fn func(t *testing.T, opts []Option)) {
+func bothKinds(t *testing.T, fn func(t *testing.T, opts []ConnOption)) {
 	t.Run("tcp", func(t *testing.T) { fn(t, nil) })
-	t.Run("tls", func(t *testing.T) { fn(t, []Option{WithTLS(theTLSWorld().clientConfig())}) })
+	t.Run("tls", func(t *testing.T) { fn(t, []ConnOption{WithTLS(theTLSWorld().clientConfig())}) })
 }
 
 func TestWriteLimit(t *testing.T) {
 	t.Run("a protocol that heeds no pause loses its connection at the limit, with the reason", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, append(opts, WithWriteLimit(1<<20)), func(ctx context.Context, here, _ *probe, told *[]loopnode.ExceptionContext) error {
 				watched := loopnode.NewFuture[error](mustLoop(ctx))
 				here.t.Loop().Actors().Watch(here.t.Ref().Actor(), func(e actors.Terminated) {
@@ -82,7 +82,7 @@ func TestWriteLimit(t *testing.T) {
 		})
 	})
 	t.Run("the default is some MiB above the high mark", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, opts, func(_ context.Context, here, _ *probe, _ *[]loopnode.ExceptionContext) (err error) {
 				most := 0
 				for err == nil && most < 64<<20 {
@@ -97,7 +97,7 @@ func TestWriteLimit(t *testing.T) {
 		})
 	})
 	t.Run("one write into an empty queue may be larger", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, append(opts, WithWriteLimit(100<<10)), func(ctx context.Context, here, there *probe, _ *[]loopnode.ExceptionContext) error {
 				must(t, here.t.Write(make([]byte, 24<<20)))
 				must(t, there.t.ResumeReading())
@@ -119,7 +119,7 @@ func TestWriteLimit(t *testing.T) {
 	})
 	t.Run("what makes no sense is refused", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			for _, o := range []Option{WithWriteLimit(-1), WithIdleTimeout(-1), WithFirstByteTimeout(-1)} {
+			for _, o := range []ConnOption{WithWriteLimit(-1), WithIdleTimeout(-1), WithFirstByteTimeout(-1)} {
 				if _, err := serve(ctx, newProbe(ctx), o); !errors.Is(err, loopnode.ErrInvalidArgument) {
 					return fmt.Errorf("got %v", err)
 				}
@@ -131,7 +131,7 @@ func TestWriteLimit(t *testing.T) {
 
 func TestRefWrites(t *testing.T) {
 	t.Run("a writer elsewhere gets ErrBusy while the peer is slow, and nothing is lost", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, append(opts, WithWriteLimit(1<<20)), func(ctx context.Context, here, there *probe, told *[]loopnode.ExceptionContext) error {
 				ref := here.t.Ref()
 				sent, err := aside(ctx, func() (sent int, err error) {
@@ -163,7 +163,7 @@ func TestRefWrites(t *testing.T) {
 		})
 	})
 	t.Run("flooding a slow peer from many goroutines never ends the connection; closing comes behind what was taken", func(t *testing.T) {
-		deaf(t, []Option{WithWriteLimit(256 << 10)}, func(ctx context.Context, here, there *probe, told *[]loopnode.ExceptionContext) error {
+		deaf(t, []ConnOption{WithWriteLimit(256 << 10)}, func(ctx context.Context, here, there *probe, told *[]loopnode.ExceptionContext) error {
 			ref := here.t.Ref()
 			must(t, here.t.Write(make([]byte, 16<<20))) // paused from here on
 			base := 16 << 20
@@ -275,7 +275,7 @@ func TestRefWrites(t *testing.T) {
 			must(t, here.t.SetWriteBufferLimits(0, 0))
 			return nil
 		})
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, opts, func(ctx context.Context, here, _ *probe, _ *[]loopnode.ExceptionContext) error {
 				early := here.t.Ref()
 				must(t, here.t.Write(make([]byte, 16<<20)))
@@ -292,7 +292,7 @@ func TestRefWrites(t *testing.T) {
 
 func TestWriteRequests(t *testing.T) {
 	t.Run("an answer comes when the peer has taken enough; beyond the limit it is ErrBusy", func(t *testing.T) {
-		deaf(t, []Option{WithWriteLimit(1 << 20)}, func(ctx context.Context, here, there *probe, _ *[]loopnode.ExceptionContext) error {
+		deaf(t, []ConnOption{WithWriteLimit(1 << 20)}, func(ctx context.Context, here, there *probe, _ *[]loopnode.ExceptionContext) error {
 			sys, actor := here.t.Loop().Actors(), here.t.Ref().Actor()
 			must(t, here.t.Write(make([]byte, 16<<20)))
 			ask := func(n int) *loopnode.Future[any] {
@@ -315,7 +315,7 @@ func TestWriteRequests(t *testing.T) {
 		})
 	})
 	t.Run("messages without an answer end the connection at the limit", func(t *testing.T) {
-		deaf(t, []Option{WithWriteLimit(1 << 20)}, func(ctx context.Context, here, _ *probe, _ *[]loopnode.ExceptionContext) error {
+		deaf(t, []ConnOption{WithWriteLimit(1 << 20)}, func(ctx context.Context, here, _ *probe, _ *[]loopnode.ExceptionContext) error {
 			sys, actor := here.t.Loop().Actors(), here.t.Ref().Actor()
 			for range 1000 {
 				if err := sys.Send(actor, WriteRequest{make([]byte, 64<<10)}); err != nil {
@@ -339,12 +339,12 @@ func TestTimeouts(t *testing.T) {
 		return nil
 	}
 	t.Run("a connection on which nothing moves ends; one that moves does not", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
 				here, there := newProbe(ctx), newProbe(ctx)
 				s, err := serve(ctx, there, append(serverTLS(opts), WithIdleTimeout(200*time.Millisecond))...)
 				must(t, err)
-				_, _, err = CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String(), opts...)
+				_, _, err = CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String(), asClient(opts)...)
 				must(t, err)
 				start := s.loop.Time()
 				for s.loop.Time() < start+loopnode.Instant(700*time.Millisecond) {
@@ -360,7 +360,7 @@ func TestTimeouts(t *testing.T) {
 		})
 	})
 	t.Run("a deaf peer is idle, also when the connection is closing", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, append(opts, WithIdleTimeout(100*time.Millisecond)), func(ctx context.Context, here, _ *probe, _ *[]loopnode.ExceptionContext) error {
 				must(t, here.t.Write(make([]byte, 16<<20)))
 				here.t.Close()
@@ -369,7 +369,7 @@ func TestTimeouts(t *testing.T) {
 		})
 	})
 	t.Run("a client that says nothing ends, one that said something stays", func(t *testing.T) {
-		bothKinds(t, func(t *testing.T, opts []Option) {
+		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			for _, said := range []bool{false, true} {
 				inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 					here, there := newProbe(ctx), newProbe(ctx)
@@ -378,7 +378,7 @@ func TestTimeouts(t *testing.T) {
 					if said {
 						here.onMade = func(tr Transport) { _ = tr.Write([]byte("hi")) }
 					}
-					_, _, err = CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String(), opts...)
+					_, _, err = CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String(), asClient(opts)...)
 					must(t, err)
 					if !said {
 						s.Close()
@@ -396,4 +396,11 @@ func TestTimeouts(t *testing.T) {
 			}
 		})
 	})
+}
+
+func asClient(opts []ConnOption) (out []ConnectOption) {
+	for _, o := range opts {
+		out = append(out, o)
+	}
+	return out
 }

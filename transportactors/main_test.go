@@ -131,7 +131,7 @@ func (p *probe) wait(ctx context.Context) error {
 }
 
 // serve starts a server on loopback with one probe for every connection.
-func serve(ctx context.Context, p *probe, opts ...Option) (*Server, error) {
+func serve(ctx context.Context, p *probe, opts ...ServerOption) (*Server, error) {
 	return CreateServer(ctx, func() Protocol { return p }, "tcp", "127.0.0.1:0", opts...)
 }
 

@@ -18,8 +18,11 @@ func marked(ctx context.Context, mark string) context.Context {
 
 // markOf is the mark of a transport's ctx, which must belong to its loop and to
 // no task.
-func markOf(t *testing.T, tr interface{ Loop() *loopnode.Loop }) any {
-	ctx := ContextOf(tr)
+func markOf(t *testing.T, tr interface {
+	Loop() *loopnode.Loop
+	Context() context.Context
+}) any {
+	ctx := tr.Context()
 	if l, err := loopnode.Running(ctx); err != nil && !tr.Loop().IsClosed() || err == nil && l != tr.Loop() {
 		t.Errorf("the ctx of a transport is of %v, %v", l, err)
 	}
@@ -83,7 +86,7 @@ func TestContexts(t *testing.T) {
 			if len(counts) != 2 || counts["server"] < 3 || counts["client"] < 3 {
 				t.Errorf("seen %v; client %v, server %v", counts, client.log, server.log)
 			}
-			if ContextOf(tr).Value(markKey{}) != "client" {
+			if tr.Context().Value(markKey{}) != "client" {
 				t.Error("the ctx is gone with the connection")
 			}
 			s.Close()

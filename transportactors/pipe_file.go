@@ -1,58 +1,8 @@
 package transportactors
 
 import (
-	"os"
-
 	"github.com/loopmesh/loopmesh/internal/sock"
 )
-
-// pipeFile is what the descriptor of a pipe has more than a socket: one
-// direction, write(2) in place of sendmsg(2), and a file to close with it.
-type pipeFile struct {
-	file     *os.File // nil: the descriptor is all there is
-	number   int      // of file
-	standard bool     // number is one of the standard ones and is not to be closed
-	restore  bool     // the non-blocking flag was set for others, too
-	writes   bool
-	blind    bool // writes: the reader cannot be watched any more
-	shape    sock.Shape
-}
-
-func (s *Socket) write(p []byte) (int, error) {
-	if s.pipe != nil {
-		return sock.WritePlain(s.fd, p)
-	}
-	return sock.Write(s.fd, p)
-}
-
-func (s *Socket) writev(pieces [][]byte) (int, error) {
-	if s.pipe != nil {
-		return sock.WritevPlain(s.fd, pieces)
-	}
-	return sock.Writev(s.fd, pieces)
-}
-
-// letGo closes the descriptor; a file around it stays open.
-func (s *Socket) letGo() {
-	fd := s.fd
-	s.fd = -1
-	if s.pipe != nil && s.pipe.restore {
-		sock.Blocking(fd)
-	}
-	_ = sock.Close(fd) // the kernel has the number back either way
-}
-
-// close is letGo, with the file.
-func (s *Socket) close() {
-	s.letGo()
-	switch {
-	case s.pipe == nil || s.pipe.file == nil:
-	case s.pipe.standard:
-		_ = sock.Blank(s.pipe.number) // without a null device the standard file stays open
-	default:
-		_ = s.pipe.file.Close() // what it wrote was written by the transport
-	}
-}
 
 // readOnly: the transport is the reading end of a pipe.
 func (c *conn) readOnly() bool { return c.socket.pipe != nil && !c.socket.pipe.writes }

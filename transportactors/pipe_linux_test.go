@@ -334,7 +334,7 @@ func TestWritePipe(t *testing.T) {
 			r, w := ends(t)
 			tr, p, err := writePipe(ctx, w)
 			must(t, err)
-			if low, high := tr.WriteBufferLimits(); low != 16<<10 || high != 64<<10 {
+			if high, low := tr.WriteBufferLimits(); low != 16<<10 || high != 64<<10 {
 				t.Error(low, high)
 			}
 			must(t, tr.Write([]byte("now")))

@@ -13,6 +13,13 @@ type Protocol interface {
 	ConnectionLost(reason error)
 }
 
+// Optional methods. A protocol has them when it has the methods below; nothing
+// else says so, so let the compiler check the spelling:
+//
+//	var _ transportactors.EOFReceiver = (*MyProtocol)(nil)
+//
+// In debug mode a method whose name or form is almost one of these is logged.
+
 // EOFReceiver is a Protocol that wants to know that the peer writes no more.
 // Returning true keeps the connection open for writing. Without this method,
 // and for false, the transport closes. asyncio: eof_received.

@@ -103,3 +103,11 @@ func (c *conn) inputEnded() {
 		c.Close()
 	}
 }
+
+// input reads once; a UNIX connection whose protocol takes files reads those, too.
+func (c *conn) input(buf []byte) (int, error) {
+	if c.proto.files == nil || !c.isUnix() {
+		return c.socket.read(buf)
+	}
+	return c.inputWithFiles(buf)
+}

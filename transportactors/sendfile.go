@@ -10,10 +10,6 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
-// WithFallback(false) makes Sendfile fail with loopnode.ErrSendfileNotAvailable
-// where it would read and write. asyncio: fallback.
-func WithFallback(on bool) Option { return func(o *options) { o.noFallback = !on } }
-
 // Sendfile sends count bytes of file (loopnode.ToEnd: all there are) from offset
 // on behind what t has queued, and returns how many went, also beside an error.
 // Afterwards the file's position is behind them; with none it stays.
@@ -32,11 +28,7 @@ func WithFallback(on bool) Option { return func(o *options) { o.noFallback = !on
 // at a time), ErrWriteEOF, loopnode.ErrSendfileNotAvailable,
 // loopnode.ErrInvalidArgument (as loopnode.SockSendfile; pipes and transports of
 // other packages), loopnode.ErrWrongLoop. asyncio: loop.sendfile.
-func Sendfile(ctx context.Context, t Transport, file loopnode.File, offset, count int64, opts ...Option) (int64, error) {
-	o, err := collect(opts)
-	if err != nil {
-		return 0, err
-	}
+func Sendfile(ctx context.Context, t Transport, file loopnode.File, offset, count int64, opts ...loopnode.SendfileOption) (int64, error) {
 	if err := fileMayGo(ctx, t); err != nil {
 		return 0, err
 	}
@@ -49,7 +41,7 @@ func Sendfile(ctx context.Context, t Transport, file loopnode.File, offset, coun
 		err = c.sendfile(ctx, job)
 	}
 	if errors.Is(err, sendfile.ErrNotAvailable) {
-		if o.noFallback {
+		if sendfile.Without(opts) {
 			err = fmt.Errorf("%w for %s: %w", loopnode.ErrSendfileNotAvailable, t, err)
 		} else {
 			err = feed(ctx, t.(feedable), job)

@@ -431,7 +431,7 @@ func TestSendfileRefuses(t *testing.T) {
 				p := newProbe(ctx)
 				tr, c, err := s.connect(ctx, p)
 				must(t, err)
-				n, err := Sendfile(ctx, tr, s.source(t, []byte("text")), 0, loopnode.ToEnd, WithFallback(false))
+				n, err := Sendfile(ctx, tr, s.source(t, []byte("text")), 0, loopnode.ToEnd, loopnode.WithoutFallback())
 				if native := s.name == "the kernel"; native != (err == nil) || native != (n == 4) {
 					t.Error(s.name, n, err)
 				} else if !native && !errors.Is(err, loopnode.ErrSendfileNotAvailable) {

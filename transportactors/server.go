@@ -38,7 +38,7 @@ type Server struct {
 // and address are empty. Errors: the kernel's (EADDRINUSE, …), *net.DNSError,
 // loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop. A factory that panics
 // costs its connection only. asyncio: loop.create_server.
-func CreateServer(ctx context.Context, factory func() Protocol, network, address string, opts ...Option) (*Server, error) {
+func CreateServer[P Protocol](ctx context.Context, factory func() P, network, address string, opts ...ServerOption) (*Server, error) {
 	if factory == nil {
 		return nil, invalid("CreateServer needs a factory, not nil")
 	}
@@ -46,6 +46,13 @@ func CreateServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
+	if err := o.fits(network); err != nil {
+		return nil, err
+	}
+	return createServer(ctx, func() Protocol { return factory() }, network, address, o)
+}
+
+func createServer(ctx context.Context, factory func() Protocol, network, address string, o options) (*Server, error) {
 	secure, err := o.tls.server()
 	if err != nil {
 		return nil, err
@@ -85,6 +92,9 @@ func (s *Server) begin(ctx context.Context, o options) error {
 
 // StartServing lets clients in; repeating it does nothing. ErrClosed after Close.
 func (s *Server) StartServing() error {
+	if err := s.stray("StartServing"); err != nil {
+		return err
+	}
 	switch {
 	case s.closed:
 		return fmt.Errorf("%w: the server", ErrClosed)
@@ -128,6 +138,17 @@ func (s *Server) Addrs() []net.Addr {
 // Close refuses new clients from here on and leaves the connections alone. A
 // running ServeForever ends. Repeating it does nothing.
 func (s *Server) Close() {
+	if s.stray("Close") == nil {
+		s.end()
+	}
+}
+
+// stray refuses, in debug mode, a call from another goroutine than the loop's.
+func (s *Server) stray(method string) error {
+	return base.CheckGoroutine(s.loop, "Server."+method, "Loop.Ref().CallSoonThreadsafe")
+}
+
+func (s *Server) end() {
 	if s.closed {
 		return
 	}
@@ -148,7 +169,7 @@ func (s *Server) closeListeners() {
 }
 
 func (s *Server) loopClosed() {
-	s.Close()
+	s.end()
 	for _, b := range s.branches {
 		b.part() // nobody counts any more
 	}
@@ -156,6 +177,9 @@ func (s *Server) loopClosed() {
 
 // CloseClients closes every connection of this server; see Transport.Close.
 func (s *Server) CloseClients() {
+	if s.stray("CloseClients") != nil {
+		return
+	}
 	for _, b := range s.branches {
 		b.each(Transport.Close)
 	}
@@ -163,6 +187,9 @@ func (s *Server) CloseClients() {
 
 // AbortClients aborts every connection of this server; see Transport.Abort.
 func (s *Server) AbortClients() {
+	if s.stray("AbortClients") != nil {
+		return
+	}
 	for _, b := range s.branches {
 		b.each(Transport.Abort)
 	}

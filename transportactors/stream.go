@@ -23,12 +23,12 @@ type Stream struct {
 
 // OpenConnection is CreateConnection for a Stream of the calling task; same
 // options (and WithLimit) and errors. asyncio.open_connection.
-func OpenConnection(ctx context.Context, network, address string, opts ...Option) (*Stream, error) {
+func OpenConnection(ctx context.Context, network, address string, opts ...ConnectOption) (*Stream, error) {
 	o, err := collect(opts)
 	if err != nil {
 		return nil, err
 	}
-	_, p, err := CreateConnection(ctx, func() *streamProtocol { return &streamProtocol{limit: o.limit} }, network, address, opts...)
+	_, p, err := CreateConnection(ctx, func() *streamProtocol { return &streamProtocol{limit: o.limit} }, network, address, forStream(opts)...)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func OpenConnection(ctx context.Context, network, address string, opts ...Option
 // handle. When handle returns, the connection closes behind what is queued; an
 // error or a panic of handle aborts it and is told to the loop's exception
 // handler, except loopnode.ErrCancelled. asyncio.start_server.
-func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream) error, network, address string, opts ...Option) (*Server, error) {
+func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream) error, network, address string, opts ...ServerOption) (*Server, error) {
 	if handle == nil {
 		return nil, invalid("StartServer needs a handler, not nil")
 	}
@@ -52,7 +52,7 @@ func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream
 			// Why: connections outlive the task that starts the server.
 			p.run(p.loop.Context(context.WithoutCancel(ctx)), handle)
 		}}
-	}, network, address, opts...)
+	}, network, address, forStream(opts)...)
 }
 
 // With is the same stream for the task of ctx, which may be another task, or the

@@ -3,21 +3,25 @@ package transportactors
 import "context"
 
 // StreamProtocol is the protocol under a Stream, for a transport that another
-// call makes: a pipe, standard input, an accepted socket.
+// call makes: a pipe, standard input, an accepted socket. Its zero value is ready.
 //
-//	_, p, err := ConnectReadPipe(ctx, func() *StreamProtocol { return NewStreamProtocol(0) }, os.Stdin)
+//	_, p, err := ConnectReadPipe(ctx, func() *StreamProtocol { return &StreamProtocol{} }, os.Stdin)
 //	lines := bufio.NewScanner(p.Stream(ctx))
 //
 // asyncio.StreamReaderProtocol.
-type StreamProtocol struct{ streamProtocol }
+type StreamProtocol struct {
+	// Limit is what WithLimit says: how many unread bytes the Stream holds before
+	// it stops reading; 0 is 64 KiB. Set it before the transport is made.
+	Limit int
+	streamProtocol
+}
 
-// NewStreamProtocol makes one whose Stream holds limit unread bytes before it
-// stops reading, as WithLimit says; 0 is 64 KiB.
-func NewStreamProtocol(limit int) *StreamProtocol {
-	if limit <= 0 {
-		limit = defaultStreamLimit
+// ConnectionMade is called by the transport.
+func (p *StreamProtocol) ConnectionMade(t Transport) {
+	if p.limit = p.Limit; p.limit <= 0 {
+		p.limit = defaultStreamLimit
 	}
-	return &StreamProtocol{streamProtocol{limit: limit}}
+	p.streamProtocol.ConnectionMade(t)
 }
 
 // defaultStreamLimit is asyncio's.

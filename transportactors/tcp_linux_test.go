@@ -506,7 +506,7 @@ func TestWrites(t *testing.T) {
 	t.Run("WRT-09 the marks are 64 KiB and a quarter of that unless somebody says otherwise", func(t *testing.T) {
 		onPair(t, func(_ context.Context, p *probe, _ int) error {
 			for range 2 {
-				if low, high := p.t.WriteBufferLimits(); low != 16<<10 || high != 64<<10 {
+				if high, low := p.t.WriteBufferLimits(); low != 16<<10 || high != 64<<10 {
 					return fmt.Errorf("low %d, high %d", low, high)
 				}
 				if err := errors.Join(p.t.SetWriteBufferLimits(9, 1), p.t.SetWriteBufferLimits(-1, -1)); err != nil {

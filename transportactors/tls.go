@@ -81,6 +81,7 @@ type tlsLower interface {
 func newTLS(l *loopnode.Loop, setup *tlsSetup, p any) *tlsTransport {
 	t := &tlsTransport{loop: l, setup: setup, proto: receiverOf(p), reading: true, shaking: &shaking{}}
 	t.Calls = base.CallsOf(t)
+	warnMisspelt(l, p)
 	_ = t.limit(tlsHigh, tlsHigh/lowShare)
 	return t
 }
@@ -101,14 +102,6 @@ func (t *tlsTransport) putOn(lower tlsLower) {
 		t.conn = tls.Server((*wire)(t), t.setup.config)
 	}
 	t.timer = t.loop.CallLater(t.setup.shake, t.shakeTimeout)
-}
-
-func (c *conn) carry(t *tlsTransport) bool {
-	c.top = t
-	t.hard, c.hard = c.hard, math.MaxInt // Why: t counts a whole write, c would count its parts
-	t.first.limit = c.first.limit
-	c.door.move(&c.door, t)
-	return c.paused
 }
 
 func (t *tlsTransport) carry(upon *tlsTransport) bool {
@@ -189,12 +182,4 @@ func (s *tlsSetup) dress(l *loopnode.Loop, p Protocol) any {
 		return p
 	}
 	return newTLS(l, s, p)
-}
-
-// face is what users see of the connection.
-func (c *conn) face() Transport {
-	if c.top != nil {
-		return c.top
-	}
-	return c
 }

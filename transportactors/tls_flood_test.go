@@ -22,7 +22,7 @@ func TestTLSFlood(t *testing.T) {
 		inRecords(t, func(ctx context.Context, w *recordWorld, _ *[]loopnode.ExceptionContext) error {
 			w.lower.stuck = true
 			const much = 16 << 20
-			_, high := w.client.WriteBufferLimits()
+			high, _ := w.client.WriteBufferLimits()
 			fed, sent := 0, 0
 			flood := func() error {
 				for fed < much && !w.lower.rests {

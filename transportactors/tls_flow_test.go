@@ -74,7 +74,7 @@ func TestTLSFlow(t *testing.T) {
 			here := newProbe(ctx)
 			tr, _, err := CreateConnection(ctx, func() *probe { return here }, "tcp", s.Addrs()[0].String())
 			must(t, err)
-			setup, err := startSetup(client, false, []Option{WithServerHostname("localhost")})
+			setup, err := startSetup(client, false, []StartTLSOption{WithServerHostname("localhost")})
 			must(t, err)
 			early = newTLS(l, setup, here)
 			tr.SetProtocol(early)
@@ -122,7 +122,7 @@ func TestTLSFlow(t *testing.T) {
 				{-1, -1, 512 << 10, 128 << 10}, {4000, -1, 4000, 1000}, {-1, 1000, 4000, 1000}, {10, 10, 10, 10}, {0, 0, 0, 0},
 			} {
 				err := here.t.SetWriteBufferLimits(c.high, c.low)
-				if low, high := here.t.WriteBufferLimits(); err != nil || low != c.wantLow || high != c.wantHigh {
+				if high, low := here.t.WriteBufferLimits(); err != nil || low != c.wantLow || high != c.wantHigh {
 					return fmt.Errorf("%d and %d became %d and %d, %w", c.high, c.low, high, low, err)
 				}
 			}

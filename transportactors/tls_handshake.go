@@ -160,15 +160,12 @@ func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
 	if err := t.shake(ctx); err != nil {
 		return nil, err
 	}
-	made := loopnode.NewFuture[struct{}](t.loop)
-	t.loop.Soon(t.made)
-	t.loop.Soon(t.resumed)
-	t.loop.Soon(func() {
-		if !made.Done() {
-			_ = made.SetResult(struct{}{})
-		}
+	err := base.Announce(ctx, t.loop, func(made func()) {
+		t.loop.Soon(t.made)
+		t.loop.Soon(t.resumed)
+		t.loop.Soon(made)
 	})
-	if _, err := made.Await(ctx); err != nil {
+	if err != nil {
 		t.Abort()
 		return nil, err
 	}

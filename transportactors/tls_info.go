@@ -1,6 +1,9 @@
 package transportactors
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+	"net"
+)
 
 // Cipher is what protects a TLS connection: ExtraInfo("cipher").
 type Cipher struct {
@@ -28,6 +31,39 @@ func (t *tlsTransport) ExtraInfo(name string) any {
 	}
 	return t.lower.ExtraInfo(name)
 }
+
+// TLS is the state of the connection once the handshake is complete.
+func (t *tlsTransport) TLS() (state tls.ConnectionState, ok bool) {
+	if t.shaking != nil || t.conn == nil {
+		return state, false // Why not ask: conn holds its locks while it shakes hands
+	}
+	state = t.conn.ConnectionState()
+	return state, state.HandshakeComplete
+}
+
+func (t *tlsTransport) LocalAddr() net.Addr {
+	if t.lower == nil {
+		return nil
+	}
+	return t.lower.LocalAddr()
+}
+
+func (t *tlsTransport) RemoteAddr() net.Addr {
+	if t.lower == nil {
+		return nil
+	}
+	return t.lower.RemoteAddr()
+}
+
+// Socket is that of the lower transport.
+func (t *tlsTransport) Socket() *Socket {
+	if t.lower == nil {
+		return &Socket{fd: -1}
+	}
+	return t.lower.Socket()
+}
+
+func (*tlsTransport) sealed() {}
 
 func (t *tlsTransport) secured(name string) any {
 	cs := t.conn.ConnectionState()

@@ -27,29 +27,49 @@ const (
 // a copy of config. TLS 1.2 is the oldest version whatever config says. A
 // client verifies the server against &tls.Config{} and the name it connects to;
 // a server needs a certificate in config. asyncio: ssl.
-func WithTLS(config *tls.Config) Option {
-	return func(o *options) { o.tls.config, o.tls.wanted = config, true }
+func WithTLS(config *tls.Config) ConnOption {
+	return option(func(o *options) { o.tls.config, o.tls.wanted = config, true })
 }
 
 // WithServerHostname is the name a TLS client asks for and finds in the
 // certificate, instead of the one it connects to. An empty name asks for none
 // and accepts any name in a certificate that is otherwise good. asyncio:
 // server_hostname.
-func WithServerHostname(name string) Option { return func(o *options) { o.tls.hostname = &name } }
+func WithServerHostname(name string) interface {
+	ConnectOption
+	StartTLSOption
+} {
+	return option(func(o *options) { o.tls.hostname = &name })
+}
 
 // WithHandshakeTimeout is how long a TLS handshake may take, 60 s unless said.
 // asyncio: ssl_handshake_timeout.
-func WithHandshakeTimeout(d time.Duration) Option { return func(o *options) { o.tls.shake = &d } }
+func WithHandshakeTimeout(d time.Duration) interface {
+	ConnOption
+	StartTLSOption
+} {
+	return option(func(o *options) { o.tls.shake = &d })
+}
 
 // WithShutdownTimeout is how long a TLS connection that closes waits for the
 // peer to take the rest and to say goodbye, 30 s unless said. asyncio:
 // ssl_shutdown_timeout.
-func WithShutdownTimeout(d time.Duration) Option { return func(o *options) { o.tls.shutdown = &d } }
+func WithShutdownTimeout(d time.Duration) interface {
+	ConnOption
+	StartTLSOption
+} {
+	return option(func(o *options) { o.tls.shutdown = &d })
+}
 
 // WithRaggedEOF takes the bare end of a TLS peer's stream for an orderly one
 // instead of ErrTruncated: for protocols that tell a whole message from half of
 // one, with peers that do not say goodbye. asyncio always does.
-func WithRaggedEOF() Option { return func(o *options) { o.tls.ragged = true } }
+func WithRaggedEOF() interface {
+	ConnOption
+	StartTLSOption
+} {
+	return option(func(o *options) { o.tls.ragged = true })
+}
 
 // tlsSetup is TLS as one connection or server does it. It does not change.
 type tlsSetup struct {

@@ -75,7 +75,7 @@ func overSinkWith(t testing.TB, ctx context.Context, lower *sink, p *probe, serv
 	t.Helper()
 	near, far := net.Pipe()
 	lower.wire = near
-	setup, err := startSetup(theTLSWorld().clientConfig(), false, []Option{WithServerHostname("localhost")})
+	setup, err := startSetup(theTLSWorld().clientConfig(), false, []StartTLSOption{WithServerHostname("localhost")})
 	must(t, err)
 	client = newTLS(lower.loop, setup, p)
 	lower.up = client

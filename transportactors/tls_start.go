@@ -20,7 +20,7 @@ import (
 // as it was: loopnode.ErrInvalidArgument (no stream transport, a configuration
 // that cannot work, bytes that a Stream has read ahead and that are no TLS),
 // ErrClosed, ErrWriteEOF, ErrSendfile. asyncio: loop.start_tls.
-func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, serverSide bool, opts ...Option) (Transport, error) {
+func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, serverSide bool, opts ...StartTLSOption) (Transport, error) {
 	l, err := base.Home(ctx)
 	if err != nil {
 		return nil, err
@@ -50,8 +50,8 @@ func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, 
 	return upgrade(ctx, lower, p, setup, early)
 }
 
-func startSetup(config *tls.Config, serverSide bool, opts []Option) (*tlsSetup, error) {
-	o, err := collect(append([]Option{WithTLS(config)}, opts...))
+func startSetup(config *tls.Config, serverSide bool, opts []StartTLSOption) (*tlsSetup, error) {
+	o, err := collect(append([]StartTLSOption{option(func(o *options) { o.tls.config, o.tls.wanted = config, true })}, opts...))
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func upgrade(ctx context.Context, lower tlsLower, p Protocol, setup *tlsSetup, e
 // StartTLS makes the stream speak TLS from here on; see the function StartTLS.
 // It waits until the peer has taken what was written. asyncio:
 // StreamWriter.start_tls.
-func (s *Stream) StartTLS(config *tls.Config, serverSide bool, opts ...Option) error {
+func (s *Stream) StartTLS(config *tls.Config, serverSide bool, opts ...StartTLSOption) error {
 	if err := s.Drain(); err != nil {
 		return err
 	}
@@ -105,21 +105,6 @@ func (s *Stream) StartTLS(config *tls.Config, serverSide bool, opts ...Option) e
 		s.t = t
 	}
 	return err
-}
-
-func (c *conn) startable() error {
-	switch {
-	case c.socket.pipe != nil:
-		return invalid("StartTLS needs the transport of a stream socket, not that of a pipe")
-	case c.top != nil:
-		return errStarted
-	case c.eof:
-		return fmt.Errorf("%w: the peer of %v has ended its output", ErrClosed, c)
-	}
-	if err := notFed(c); err != nil {
-		return err
-	}
-	return c.writable("StartTLS")
 }
 
 func (t *tlsTransport) startable() error {

@@ -17,7 +17,7 @@ import (
 
 // serveUpgrade is a plain server whose protocol answers the first bytes with
 // "go" and then speaks TLS.
-func serveUpgrade(ctx context.Context, there *probe, p Protocol, opts ...Option) (*Server, *loopnode.Future[Transport], error) {
+func serveUpgrade(ctx context.Context, there *probe, p Protocol, opts ...StartTLSOption) (*Server, *loopnode.Future[Transport], error) {
 	upgraded := loopnode.NewFuture[Transport](there.lost.Loop())
 	there.onData = func(b []byte) {
 		there.onData, there.data = nil, nil

@@ -37,7 +37,7 @@ func TestTLSHandshake(t *testing.T) {
 			must(t, err)
 			defer s.Close()
 			at := s.Addrs()[0].String()
-			for _, bad := range []Option{WithTLS(&tls.Config{}), WithServerHostname("other.test")} {
+			for _, bad := range []ConnectOption{WithTLS(&tls.Config{}), WithServerHostname("other.test")} {
 				p := newProbe(ctx)
 				if tr, err := dialTLS(ctx, p, at, bad); err == nil || tr != nil {
 					return fmt.Errorf("connected: %v, %w", tr, err)
@@ -399,7 +399,7 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 }
 
 func TestTLSArguments(t *testing.T) {
-	refused := func(t *testing.T, ctx context.Context, network, address string, opts ...Option) {
+	refused := func(t *testing.T, ctx context.Context, network, address string, opts ...ConnectOption) {
 		t.Helper()
 		p := newProbe(ctx)
 		if _, _, err := CreateConnection(ctx, func() *probe { return p }, network, address, opts...); !errors.Is(err, loopnode.ErrInvalidArgument) {
@@ -424,7 +424,7 @@ func TestTLSArguments(t *testing.T) {
 					return err
 				})
 				_, port, _ := net.SplitHostPort(address)
-				opts := []Option{withTLS}
+				opts := []ConnectOption{withTLS}
 				switch given {
 				case "host":
 					address = net.JoinHostPort("localhost", port)
@@ -448,7 +448,10 @@ func TestTLSArguments(t *testing.T) {
 	})
 	t.Run("CON-18 times without TLS, and times that are none, are refused", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-			for _, opt := range []func(time.Duration) Option{WithHandshakeTimeout, WithShutdownTimeout} {
+			for _, opt := range []func(time.Duration) ConnOption{
+				func(d time.Duration) ConnOption { return WithHandshakeTimeout(d) },
+				func(d time.Duration) ConnOption { return WithShutdownTimeout(d) },
+			} {
 				refused(t, ctx, "tcp", "127.0.0.1:1", opt(time.Second))
 				refused(t, ctx, "tcp", "127.0.0.1:1", withTLS, opt(0))
 				refused(t, ctx, "tcp", "127.0.0.1:1", withTLS, opt(-time.Second))

@@ -71,13 +71,8 @@ func (t *tlsTransport) flush() error {
 // What follows crypto/tls calls in passing; the timers are the transport's.
 
 func (w *wire) Close() error                     { return nil }
-func (w *wire) LocalAddr() net.Addr              { return addrOf(w.lower, "sockname") }
-func (w *wire) RemoteAddr() net.Addr             { return addrOf(w.lower, "peername") }
+func (w *wire) LocalAddr() net.Addr              { return w.lower.LocalAddr() }
+func (w *wire) RemoteAddr() net.Addr             { return w.lower.RemoteAddr() }
 func (w *wire) SetDeadline(time.Time) error      { return nil }
 func (w *wire) SetReadDeadline(time.Time) error  { return nil }
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
-
-func addrOf(t Transport, name string) net.Addr {
-	a, _ := t.ExtraInfo(name).(net.Addr)
-	return a
-}

@@ -13,8 +13,8 @@ import (
 )
 
 // serveTLS is serve with TLS.
-func serveTLS(ctx context.Context, p *probe, opts ...Option) (*Server, error) {
-	return serve(ctx, p, append([]Option{WithTLS(theTLSWorld().serverConfig())}, opts...)...)
+func serveTLS(ctx context.Context, p *probe, opts ...ServerOption) (*Server, error) {
+	return serve(ctx, p, append([]ServerOption{WithTLS(theTLSWorld().serverConfig())}, opts...)...)
 }
 
 // tlsPeer is a client made with packages net and crypto/tls, over held.
@@ -87,7 +87,7 @@ func script(ctx context.Context, s *Server, fn func(c *tls.Conn) error) error {
 }
 
 // withScript is a TLS server of ours with p, and a client that runs fn.
-func withScript(t *testing.T, prepare func(ctx context.Context, p *probe), fn func(c *tls.Conn) error, check func(ctx context.Context, p *probe, told []loopnode.ExceptionContext) error, opts ...Option) {
+func withScript(t *testing.T, prepare func(ctx context.Context, p *probe), fn func(c *tls.Conn) error, check func(ctx context.Context, p *probe, told []loopnode.ExceptionContext) error, opts ...ServerOption) {
 	t.Helper()
 	inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
 		p := newProbe(ctx)
@@ -138,9 +138,9 @@ func listenTLS(t *testing.T, cfg *tls.Config, handle func(c *tls.Conn) error) (a
 }
 
 // dialTLS connects p to address, with the test's authority known.
-func dialTLS(ctx context.Context, p *probe, address string, opts ...Option) (Transport, error) {
+func dialTLS(ctx context.Context, p *probe, address string, opts ...ConnectOption) (Transport, error) {
 	t, _, err := CreateConnection(ctx, func() *probe { return p }, "tcp", address,
-		append([]Option{WithTLS(theTLSWorld().clientConfig())}, opts...)...)
+		append([]ConnectOption{WithTLS(theTLSWorld().clientConfig())}, opts...)...)
 	return t, err
 }
 

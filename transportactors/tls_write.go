@@ -136,7 +136,7 @@ func (t *tlsTransport) limitLower() {
 	_ = t.lower.SetWriteBufferLimits(high, min(high, low))
 }
 
-func (t *tlsTransport) WriteBufferLimits() (low, high int) { return t.low, t.high }
+func (t *tlsTransport) WriteBufferLimits() (high, low int) { return t.high, t.low }
 
 // WriteBufferSize counts plain text that waits for the handshake and cipher
 // text that the kernel has not taken.

@@ -1,12 +1,20 @@
 package transportactors
 
 import (
+	"context"
+	"crypto/tls"
+	"net"
+
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Transport is one connection. Its methods belong to the loop's goroutine and
-// never wait; Ref is for everybody else. asyncio.Transport.
+// Transport is one connection: a stream socket, a pipe, or TLS over another
+// transport. Its methods belong to the loop's goroutine and never wait; Ref is
+// for other goroutines. The interface is sealed: only this package makes
+// transports, because StartTLS, Sendfile and SendFiles need to know them; it may
+// grow methods. asyncio.Transport.
 type Transport interface {
+	sealed()
 	// Write sends p, at once as far as the kernel takes it; a copy of the rest
 	// is queued. p stays the caller's. Bytes leave in the order of the calls.
 	// Errors: ErrClosed (after Close, Abort or a loss), ErrWriteEOF.
@@ -37,7 +45,8 @@ type Transport interface {
 	// 16 KiB. loopnode.ErrInvalidArgument unless high >= low. A size above the
 	// new high mark pauses at once.
 	SetWriteBufferLimits(high, low int) error
-	WriteBufferLimits() (low, high int)
+	// WriteBufferLimits is what SetWriteBufferLimits takes, in its order.
+	WriteBufferLimits() (high, low int)
 	// WriteBufferSize is how many bytes the kernel has not taken yet.
 	WriteBufferSize() int
 	// SetProtocol makes p the receiver of everything that follows,
@@ -53,18 +62,23 @@ type Transport interface {
 	// handshake, also after the end, "ssl_object" (tls.ConnectionState),
 	// "peercert" (*x509.Certificate, nil unless verified) and "cipher" (Cipher).
 	ExtraInfo(name string) any
+	// LocalAddr and RemoteAddr are the addresses of the two ends, also after the
+	// end of the connection; nil for a pipe.
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+	// TLS is the state of the TLS connection, ok once its handshake is complete.
+	TLS() (state tls.ConnectionState, ok bool)
+	// Socket is the descriptor, to be looked at and for socket options.
+	Socket() *Socket
+	// Context is the ctx the transport was made with: that of the call that made
+	// it, or of CreateServer for an accepted connection. It has the values of that
+	// ctx and the transport's loop, but neither its task nor its end, and stays
+	// the same for the whole life of the transport, whoever pauses, resumes or
+	// closes it. It is for tasks that a protocol starts, also from ConnectionLost.
+	// Any goroutine. asyncio: the context that protocol callbacks run in.
+	Context() context.Context
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop
 	// Ref is the transport for other goroutines; see Lookup.
 	Ref() Ref
 }
-
-// Socket is the descriptor of a transport, to be looked at: the transport reads,
-// writes and closes it.
-type Socket struct {
-	fd   int
-	pipe *pipeFile // nil: a socket
-}
-
-// FD is the descriptor's number, -1 once it is closed. Loop goroutine.
-func (s *Socket) FD() int { return s.fd }

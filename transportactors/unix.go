@@ -16,7 +16,7 @@ import (
 // UNIX stream socket, path is empty. While the server's backlog is full it waits.
 // Errors besides those of CreateConnection: syscall.ENOENT (no such path),
 // syscall.ECONNREFUSED (nobody listens). asyncio: loop.create_unix_connection.
-func CreateUnixConnection[P Protocol](ctx context.Context, factory func() P, path string, opts ...Option) (Transport, P, error) {
+func CreateUnixConnection[P Protocol](ctx context.Context, factory func() P, path string, opts ...ConnectOption) (Transport, P, error) {
 	network, err := unixNetwork(path, opts)
 	if err != nil {
 		var p P
@@ -30,9 +30,9 @@ func CreateUnixConnection[P Protocol](ctx context.Context, factory func() P, pat
 // there is syscall.EADDRINUSE: another kind of file always, a living socket
 // unless WithTakeOver. Close removes the file while it is still this server's,
 // unless WithCleanupSocket(false). WithMode sets its permissions. With
-// WithSocket, a bound UNIX stream socket, path is empty and the file stays.
-// asyncio: loop.create_unix_server.
-func CreateUnixServer(ctx context.Context, factory func() Protocol, path string, opts ...Option) (*Server, error) {
+// WithSocket, a bound UNIX stream socket, path is empty; Close removes its file,
+// too, while it is still that socket's. asyncio: loop.create_unix_server.
+func CreateUnixServer[P Protocol](ctx context.Context, factory func() P, path string, opts ...ServerOption) (*Server, error) {
 	network, err := unixNetwork(path, opts)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func CreateUnixServer(ctx context.Context, factory func() Protocol, path string,
 
 // OpenUnixConnection is CreateUnixConnection for a Stream of the calling task.
 // asyncio.open_unix_connection.
-func OpenUnixConnection(ctx context.Context, path string, opts ...Option) (*Stream, error) {
+func OpenUnixConnection(ctx context.Context, path string, opts ...ConnectOption) (*Stream, error) {
 	network, err := unixNetwork(path, opts)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func OpenUnixConnection(ctx context.Context, path string, opts ...Option) (*Stre
 
 // StartUnixServer is CreateUnixServer with a task for each connection, as
 // StartServer has. asyncio.start_unix_server.
-func StartUnixServer(ctx context.Context, handle func(ctx context.Context, s *Stream) error, path string, opts ...Option) (*Server, error) {
+func StartUnixServer(ctx context.Context, handle func(ctx context.Context, s *Stream) error, path string, opts ...ServerOption) (*Server, error) {
 	network, err := unixNetwork(path, opts)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func StartUnixServer(ctx context.Context, handle func(ctx context.Context, s *St
 }
 
 // unixNetwork is the network to ask for: none with a socket that was given.
-func unixNetwork(path string, opts []Option) (string, error) {
+func unixNetwork[O setter](path string, opts []O) (string, error) {
 	o, err := collect(opts)
 	switch {
 	case err != nil:
@@ -82,7 +82,7 @@ func unixNetwork(path string, opts []Option) (string, error) {
 func (s *Server) bindUnix(a *net.UnixAddr, o options) (*listener, error) {
 	fd := -1
 	file, err := bindPath(s.loop, a.Name, o.file, func() (err error) {
-		fd, err = sock.Bind(a, sock.ListenOptions{Mode: o.file.mode})
+		fd, err = sock.OpenListener(a, sock.ListenOptions{Mode: o.file.mode})
 		return err
 	})
 	if err != nil {

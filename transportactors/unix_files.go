@@ -21,8 +21,8 @@ type FilesReceiver interface {
 	FilesReceived(files []*os.File)
 }
 
-// MaxFiles is how many files one SendFiles takes (SCM_MAX_FD).
-const MaxFiles = 253
+// maxFiles is how many files one SendFiles takes (SCM_MAX_FD).
+const maxFiles = 253
 
 // SendFiles sends data, at least one byte, and with its first byte copies of
 // files, which stay the caller's. It is for a UNIX stream connection without
@@ -39,8 +39,8 @@ func SendFiles(t Transport, data []byte, files ...*os.File) error {
 	switch {
 	case len(data) == 0:
 		return invalid("files need at least one byte to travel with")
-	case len(files) > MaxFiles:
-		return invalid("%d files at once; the limit is %d", len(files), MaxFiles)
+	case len(files) > maxFiles:
+		return invalid("%d files at once; the limit is %d", len(files), maxFiles)
 	}
 	if err := c.writable("SendFiles"); err != nil {
 		return err
@@ -90,15 +90,12 @@ func (c *conn) isUnix() bool {
 	return ok
 }
 
-// input reads once, and hands on the files that come with the bytes.
-func (c *conn) input(buf []byte) (int, error) {
-	if c.proto.files == nil || !c.isUnix() {
-		return sock.Read(c.socket.fd, buf)
-	}
+// inputWithFiles reads once, and hands on the files that come with the bytes.
+func (c *conn) inputWithFiles(buf []byte) (int, error) {
 	if c.control == nil {
-		c.control = make([]byte, sock.ControlSpace(MaxFiles))
+		c.control = make([]byte, sock.ControlSpace(maxFiles))
 	}
-	n, fds, err := sock.ReadFiles(c.socket.fd, buf, c.control)
+	n, fds, err := c.socket.readFiles(buf, c.control)
 	if len(fds) == 0 || err != nil {
 		return n, err
 	}

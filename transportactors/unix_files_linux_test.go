@@ -136,7 +136,7 @@ func TestFiles(t *testing.T) {
 			}{
 				{nil, []*os.File{os.Stdin}, loopnode.ErrInvalidArgument},
 				{[]byte("x"), []*os.File{nil}, loopnode.ErrInvalidArgument},
-				{[]byte("x"), make([]*os.File, MaxFiles+1), loopnode.ErrInvalidArgument},
+				{[]byte("x"), make([]*os.File, maxFiles+1), loopnode.ErrInvalidArgument},
 				{[]byte("x"), []*os.File{os.Stdin, closed}, os.ErrClosed},
 			} {
 				if err := SendFiles(from, c.data, c.files...); !errors.Is(err, c.want) {

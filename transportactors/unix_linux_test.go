@@ -20,13 +20,13 @@ import (
 )
 
 // unixServer starts a server with one probe for every connection.
-func unixServer(ctx context.Context, path string, opts ...Option) (*Server, *probe, error) {
+func unixServer(ctx context.Context, path string, opts ...ServerOption) (*Server, *probe, error) {
 	p := newProbe(ctx)
 	s, err := CreateUnixServer(ctx, func() Protocol { return p }, path, opts...)
 	return s, p, err
 }
 
-func unixClient(ctx context.Context, path string, opts ...Option) (Transport, *probe, error) {
+func unixClient(ctx context.Context, path string, opts ...ConnectOption) (Transport, *probe, error) {
 	return CreateUnixConnection(ctx, func() *probe { return newProbe(ctx) }, path, opts...)
 }
 
@@ -96,16 +96,20 @@ func TestUnixStreams(t *testing.T) {
 			must(t, err)
 			defer unix.Close(gram)
 			for _, c := range []struct {
-				path string
-				opts []Option
+				path   string
+				socket int
 			}{
-				{"", nil}, {"/tmp/x", []Option{WithSocket(ours)}}, {"", []Option{WithSocket(inet)}}, {"", []Option{WithSocket(gram)}},
-				{strings.Repeat("x", 108), nil}, {"a\x00b", nil},
+				{"", -1}, {"/tmp/x", ours}, {"", inet}, {"", gram}, {strings.Repeat("x", 108), -1}, {"a\x00b", -1},
 			} {
-				_, _, err := unixClient(ctx, c.path, c.opts...)
-				_, _, err2 := unixServer(ctx, c.path, c.opts...)
-				_, err3 := OpenUnixConnection(ctx, c.path, c.opts...)
-				_, err4 := StartUnixServer(ctx, func(context.Context, *Stream) error { return nil }, c.path, c.opts...)
+				var client []ConnectOption
+				var server []ServerOption
+				if c.socket >= 0 {
+					client, server = append(client, WithSocket(c.socket)), append(server, WithSocket(c.socket))
+				}
+				_, _, err := unixClient(ctx, c.path, client...)
+				_, _, err2 := unixServer(ctx, c.path, server...)
+				_, err3 := OpenUnixConnection(ctx, c.path, client...)
+				_, err4 := StartUnixServer(ctx, func(context.Context, *Stream) error { return nil }, c.path, server...)
 				for i, err := range []error{err, err2, err3, err4} {
 					if !errors.Is(err, loopnode.ErrInvalidArgument) {
 						t.Errorf("path %q, call %d: %v", c.path, i, err)
@@ -200,7 +204,7 @@ func TestUnixStreams(t *testing.T) {
 	t.Run("a server whose backlog is full is waited for", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 			path := place(t, "s")
-			fd, err := sock.Bind(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
+			fd, err := sock.OpenListener(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
 			must(t, err)
 			defer unix.Close(fd)
 			must(t, sock.Listen(fd, 0))
@@ -245,7 +249,7 @@ func TestUnixStreams(t *testing.T) {
 // orphan leaves the file of a dead socket at path.
 func orphan(t *testing.T, path string) {
 	t.Helper()
-	fd, err := sock.Bind(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
+	fd, err := sock.OpenListener(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
 	must(t, err)
 	must(t, sock.Close(fd))
 }
@@ -276,7 +280,7 @@ func TestUnixPath(t *testing.T) {
 				return err
 			}
 			must(t, os.WriteFile(path, []byte("precious"), 0o600))
-			for _, opts := range [][]Option{nil, {WithTakeOver(true)}} {
+			for _, opts := range [][]ServerOption{nil, {WithTakeOver(true)}} {
 				count := descriptors()
 				if _, _, err := unixServer(ctx, path, opts...); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), path) {
 					t.Errorf("%v", err)
@@ -350,12 +354,12 @@ func TestUnixPath(t *testing.T) {
 			there := func() bool { _, err := os.Lstat(path); return err == nil }
 			for _, c := range []struct {
 				name   string
-				opts   []Option
+				opts   []ServerOption
 				meddle func()
 				stays  bool
 			}{
 				{"closed", nil, func() {}, false},
-				{"kept", []Option{WithCleanupSocket(false)}, func() {}, true},
+				{"kept", []ServerOption{WithCleanupSocket(false)}, func() {}, true},
 				{"gone already", nil, func() { must(t, os.Remove(path)) }, false},
 				{"replaced", nil, func() { must(t, os.Remove(path)); must(t, os.WriteFile(path, nil, 0o600)) }, true},
 			} {
@@ -370,7 +374,7 @@ func TestUnixPath(t *testing.T) {
 				}
 				_ = os.Remove(path)
 			}
-			fd, err := sock.Bind(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
+			fd, err := sock.OpenListener(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
 			must(t, err)
 			s, _, err := unixServer(ctx, "", WithSocket(fd))
 			if err != nil {

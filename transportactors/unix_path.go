@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -26,18 +27,36 @@ type fileOptions struct {
 	mode     *fs.FileMode // nil: as the umask says
 }
 
+// given reports whether anything was asked for.
+func (f fileOptions) given() bool { return f.takeOver || !f.cleanup || f.mode != nil }
+
 // WithTakeOver lets a UNIX socket have a path that a living socket holds: the
 // other one keeps its connections and hears of no new ones. Without it that is
 // EADDRINUSE.
-func WithTakeOver(on bool) Option { return func(o *options) { o.file.takeOver = on } }
+func WithTakeOver(on bool) interface {
+	ServerOption
+	DatagramOption
+} {
+	return option(func(o *options) { o.file.takeOver = on })
+}
 
 // WithCleanupSocket(false) leaves the file of a UNIX socket when the server or
 // datagram endpoint that made it closes. asyncio: cleanup_socket.
-func WithCleanupSocket(on bool) Option { return func(o *options) { o.file.cleanup = on } }
+func WithCleanupSocket(on bool) interface {
+	ServerOption
+	DatagramOption
+} {
+	return option(func(o *options) { o.file.cleanup = on })
+}
 
 // WithMode sets the permissions of the file of a UNIX socket; there is no moment
 // with wider ones. Without it the process's umask decides.
-func WithMode(mode fs.FileMode) Option { return func(o *options) { o.file.mode = &mode } }
+func WithMode(mode fs.FileMode) interface {
+	ServerOption
+	DatagramOption
+} {
+	return option(func(o *options) { o.file.mode = &mode })
+}
 
 // isAbstract reports whether path names no file.
 func isAbstract(path string) bool { return strings.HasPrefix(path, "@") }
@@ -91,6 +110,23 @@ func bindPath(l *loopnode.Loop, path string, o fileOptions, bind func() error) (
 		return nil, nil // gone or not to be removed: nothing to look after
 	}
 	return &socketFile{path, info}, nil
+}
+
+// ofSocket is the file of a bound socket that somebody else made; nil when at
+// has none, or it is to stay.
+//
+// As CPython does, the socket file at the address is taken for this socket's: a
+// socket does not tell which file it has.
+func (o fileOptions) ofSocket(at net.Addr) *socketFile {
+	a, ok := at.(*net.UnixAddr)
+	if !ok || !o.cleanup || a.Name == "" || isAbstract(a.Name) {
+		return nil
+	}
+	info, err := os.Lstat(a.Name)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return nil
+	}
+	return &socketFile{a.Name, info}
 }
 
 // remove removes the file if it is still the same one. Call it while the socket

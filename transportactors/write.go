@@ -81,10 +81,10 @@ func (c *conn) writable(method string) error {
 		return err
 	}
 	switch {
-	case c.writeEOF:
-		return ErrWriteEOF
 	case c.losing, c.closing && !c.resuming:
 		return fmt.Errorf("%w: %s", ErrClosed, c)
+	case c.writeEOF:
+		return ErrWriteEOF
 	case c.readOnly():
 		return fmt.Errorf("%w: %s only reads", loopnode.ErrInvalidState, c)
 	case c.file != nil:
@@ -206,6 +206,6 @@ func (c *conn) SetWriteBufferLimits(high, low int) error {
 	return err
 }
 
-func (c *conn) WriteBufferLimits() (low, high int) { return c.low, c.high }
+func (c *conn) WriteBufferLimits() (high, low int) { return c.high, c.low }
 
 func (c *conn) WriteBufferSize() int { return c.queue.size }

@@ -45,7 +45,7 @@ func run(ctx context.Context, c config, out io.Writer) error {
 		return err
 	}
 	defer root.Close()
-	opts := []transportactors.Option{transportactors.WithBacklog(1024)}
+	opts := []transportactors.ServerOption{transportactors.WithBacklog(1024)}
 	scheme := "http"
 	if c.cert != "" || c.key != "" {
 		pair, err := tls.LoadX509KeyPair(c.cert, c.key)

@@ -154,3 +154,23 @@ func (j *Job) Finish() error {
 	_, err := j.file.Seek(j.offset, io.SeekStart)
 	return err
 }
+
+// Options is what a caller says about sending a file.
+type Options struct{ noFallback bool }
+
+// Option changes how a file is sent.
+type Option func(*Options)
+
+// WithoutFallback forbids reading and writing where the kernel cannot send.
+func WithoutFallback(o *Options) { o.noFallback = true }
+
+// Without reports whether opts forbid the fallback.
+func Without(opts []Option) bool {
+	var o Options
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	return o.noFallback
+}

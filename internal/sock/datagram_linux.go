@@ -58,8 +58,8 @@ func expect(fd, kind int) error {
 	return err
 }
 
-// BindDatagram gives fd the address n.
-func BindDatagram(fd int, n Name) error {
+// Bind gives fd the address n.
+func Bind(fd int, n Name) error {
 	var s Sender
 	return unix.Bind(fd, s.sockaddr(n))
 }

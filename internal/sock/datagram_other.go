@@ -8,8 +8,8 @@ func OpenDatagram(Family) (int, error) { return -1, ErrUnsupported }
 // AdoptDatagram answers ErrUnsupported.
 func AdoptDatagram(int) (Family, bool, error) { return 0, false, ErrUnsupported }
 
-// BindDatagram answers ErrUnsupported.
-func BindDatagram(int, Name) error { return ErrUnsupported }
+// Bind answers ErrUnsupported.
+func Bind(int, Name) error { return ErrUnsupported }
 
 // ConnectDatagram answers ErrUnsupported.
 func ConnectDatagram(int, Name) error { return ErrUnsupported }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NonBlocking reports whether calls on fd answer at once.
-func NonBlocking(fd int) (bool, error) {
+// IsNonblocking reports whether calls on fd answer at once.
+func IsNonblocking(fd int) (bool, error) {
 	if fd > math.MaxInt32 { // Why: the kernel would take the lower half for the number
 		return false, unix.EBADF
 	}
@@ -44,7 +44,7 @@ func Describe(fd int) (family, kind, proto int, err error) {
 
 // Type is the type of a socket alone.
 func Type(fd int) (int, error) {
-	if fd > math.MaxInt32 { // Why: as in NonBlocking
+	if fd > math.MaxInt32 { // Why: as in IsNonblocking
 		return 0, unix.EBADF
 	}
 	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)

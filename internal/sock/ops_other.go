@@ -4,8 +4,8 @@ package sock
 
 import "net"
 
-// NonBlocking answers ErrUnsupported.
-func NonBlocking(int) (bool, error) { return false, ErrUnsupported }
+// IsNonblocking answers ErrUnsupported.
+func IsNonblocking(int) (bool, error) { return false, ErrUnsupported }
 
 // Duplicate answers ErrUnsupported.
 func Duplicate(int) (int, error) { return -1, ErrUnsupported }

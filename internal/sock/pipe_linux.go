@@ -35,7 +35,7 @@ func Look(fd int) (Shape, error) {
 
 // Own makes a non-blocking descriptor of the same pipe, terminal, device or
 // socket, which the caller closes. restore: the flag had to be set on a
-// description that others may share; give it back with Blocking.
+// description that others may share; give it back with SetBlocking.
 //
 // Why a second description: the flag belongs to the description, which a
 // terminal or an inherited pipe shares with other processes, and with this
@@ -84,8 +84,8 @@ func terminal(fd int) bool {
 	return err == nil
 }
 
-// Blocking takes the non-blocking flag off.
-func Blocking(fd int) { _ = unix.SetNonblock(fd, false) }
+// SetBlocking takes the non-blocking flag off.
+func SetBlocking(fd int) { _ = unix.SetNonblock(fd, false) }
 
 // Blank puts the null device in the place of fd, so that its number cannot
 // become another file's.
@@ -107,16 +107,8 @@ func Pipe() (r, w int, err error) {
 	return p[0], p[1], nil
 }
 
-// Nonblocking sets the flag.
-func Nonblocking(fd int) error { return unix.SetNonblock(fd, true) }
-
-// WritePlain is Write for what need not be a socket.
-func WritePlain(fd int, p []byte) (int, error) { return unix.Write(fd, p) }
-
-// WritevPlain is Writev for what need not be a socket.
-func WritevPlain(fd int, pieces [][]byte) (int, error) {
-	return unix.Writev(fd, pieces[:min(len(pieces), MaxPieces)])
-}
+// SetNonblocking sets the non-blocking flag.
+func SetNonblocking(fd int) error { return unix.SetNonblock(fd, true) }
 
 // ReaderGone reports whether nobody can read any more what is written to fd.
 func ReaderGone(fd int, kind Kind) bool {

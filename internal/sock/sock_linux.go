@@ -62,8 +62,8 @@ func Failure(fd int) error {
 	return nil
 }
 
-// Bind makes a stream socket that has the address a and does not listen yet.
-func Bind(a net.Addr, o ListenOptions) (int, error) {
+// OpenListener makes a stream socket that has the address a and does not listen yet.
+func OpenListener(a net.Addr, o ListenOptions) (int, error) {
 	family, at, err := sockaddr(a)
 	if err != nil {
 		return -1, err
@@ -128,9 +128,6 @@ func Adopt(fd int) error {
 	}
 	return unix.SetNonblock(fd, true)
 }
-
-// NoDelay sends small writes at once; it does nothing on a UNIX socket.
-func NoDelay(fd int) { _ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) }
 
 // Unread is how many bytes wait to be read; 0 when the kernel does not tell.
 func Unread(fd int) int {

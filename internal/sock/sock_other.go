@@ -10,8 +10,8 @@ func Dial(net.Addr, net.Addr) (int, bool, error) { return -1, false, ErrUnsuppor
 // Failure answers ErrUnsupported.
 func Failure(int) error { return ErrUnsupported }
 
-// Bind answers ErrUnsupported.
-func Bind(net.Addr, ListenOptions) (int, error) { return -1, ErrUnsupported }
+// OpenListener answers ErrUnsupported.
+func OpenListener(net.Addr, ListenOptions) (int, error) { return -1, ErrUnsupported }
 
 // Listen answers ErrUnsupported.
 func Listen(int, int) error { return ErrUnsupported }
@@ -21,9 +21,6 @@ func Accept(int) (int, error) { return -1, ErrUnsupported }
 
 // Adopt answers ErrUnsupported.
 func Adopt(int) error { return ErrUnsupported }
-
-// NoDelay does nothing.
-func NoDelay(int) {}
 
 // Unread is 0.
 func Unread(int) int { return 0 }

@@ -21,7 +21,7 @@ func Orphaned(path string) bool {
 	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
 }
 
-// SetMode gives the file that Bind will make at most these permissions.
+// SetMode gives the file that OpenListener or Bind will make at most these permissions.
 func SetMode(fd int, mode fs.FileMode) error { return unix.Fchmod(fd, uint32(mode.Perm())) }
 
 // IsUnix reports whether fd is a UNIX stream socket.

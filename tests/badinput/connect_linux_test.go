@@ -98,7 +98,7 @@ func TestConnectionsAndServersThatCannotBe(t *testing.T) {
 				return err
 			}},
 		{name: "no factory for a server", is: loopnode.ErrInvalidArgument, says: []string{"factory"},
-			do: func(e *env) error { return second(ta.CreateServer(e.ctx, nil, "tcp", "127.0.0.1:0")) }},
+			do: func(e *env) error { return second(ta.CreateServer[ta.Protocol](e.ctx, nil, "tcp", "127.0.0.1:0")) }},
 		{name: "no handler for StartServer", is: loopnode.ErrInvalidArgument, says: []string{"StartServer"},
 			do: func(e *env) error { return second(ta.StartServer(e.ctx, nil, "tcp", "127.0.0.1:0")) }},
 		{name: "no loop in ctx", is: loopnode.ErrNoRunningLoop,

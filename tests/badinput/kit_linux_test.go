@@ -49,7 +49,7 @@ func (p *proto) over(e *env) error {
 
 // serve is a server on loopback whose connections do what set says, and what
 // ends it with them.
-func serve(e *env, set func(p *proto), opts ...ta.Option) (address string, done func()) {
+func serve(e *env, set func(p *proto), opts ...ta.ServerOption) (address string, done func()) {
 	s, err := ta.CreateServer(e.ctx, func() ta.Protocol {
 		p := newProto(e)
 		if set != nil {
@@ -70,7 +70,7 @@ func serve(e *env, set func(p *proto), opts ...ta.Option) (address string, done 
 }
 
 // connected runs do with both ends of a connection over loopback.
-func connected(e *env, do func(near ta.Transport, p *proto) error, opts ...ta.Option) error {
+func connected(e *env, do func(near ta.Transport, p *proto) error, opts ...ta.ConnectOption) error {
 	address, done := serve(e, nil)
 	defer done()
 	t, p, err := ta.CreateConnection(e.ctx, func() *proto { return newProto(e) }, "tcp", address, opts...)
@@ -86,7 +86,7 @@ func connected(e *env, do func(near ta.Transport, p *proto) error, opts ...ta.Op
 }
 
 // connect is CreateConnection that has to fail.
-func connect(network, address string, opts ...ta.Option) func(e *env) error {
+func connect(network, address string, opts ...ta.ConnectOption) func(e *env) error {
 	return func(e *env) error {
 		t, p, err := ta.CreateConnection(e.ctx, func() *proto { return newProto(e) }, network, address, opts...)
 		if err == nil {
@@ -102,7 +102,7 @@ func connect(network, address string, opts ...ta.Option) func(e *env) error {
 }
 
 // listen is CreateServer that has to fail.
-func listen(network, address string, opts ...ta.Option) func(e *env) error {
+func listen(network, address string, opts ...ta.ServerOption) func(e *env) error {
 	return func(e *env) error {
 		s, err := ta.CreateServer(e.ctx, func() ta.Protocol { return newProto(e) }, network, address, opts...)
 		if err == nil {
@@ -161,7 +161,7 @@ func (p *packets) ErrorReceived(err error)           { p.errs = append(p.errs, e
 func (*packets) ConnectionLost(error)                {}
 
 // datagrams is CreateDatagramEndpoint that has to fail.
-func datagrams(network, local, remote string, opts ...ta.Option) func(e *env) error {
+func datagrams(network, local, remote string, opts ...ta.DatagramOption) func(e *env) error {
 	return func(e *env) error {
 		t, _, err := ta.CreateDatagramEndpoint(e.ctx, func() *packets { return &packets{} }, network, local, remote, opts...)
 		if err == nil {

@@ -30,7 +30,7 @@ func fill(here *side) (sent int) {
 	for before := here.count("pause_writing"); here.count("pause_writing") == before; sent += len(piece) {
 		_ = here.t.Write(piece)
 	}
-	_, high := here.t.WriteBufferLimits()
+	high, _ := here.t.WriteBufferLimits()
 	here.say("the write returns, above the mark:", pythonBool(here.t.WriteBufferSize() > high))
 	_ = here.t.Write(piece)
 	return sent + len(piece)
@@ -41,7 +41,7 @@ func water(ctx context.Context, say func(...any)) error {
 	if err := pair(ctx, there, here); err != nil {
 		return err
 	}
-	low, high := here.t.WriteBufferLimits()
+	high, low := here.t.WriteBufferLimits()
 	here.say("marks:", low, high)
 	err := there.t.PauseReading()
 	sent := fill(here)
@@ -68,7 +68,7 @@ func marksOf(ctx context.Context, say func(...any)) error {
 		if errors.Is(here.t.SetWriteBufferLimits(limits[0], limits[1]), loopnode.ErrInvalidArgument) {
 			word = "refused, marks:"
 		}
-		low, high := here.t.WriteBufferLimits()
+		high, low := here.t.WriteBufferLimits()
 		here.say(word, low, high)
 	}
 	here.t.Close()

@@ -109,7 +109,7 @@ func (w *secure) untrusted(ctx context.Context, say func(...any)) error {
 
 func (w *secure) startTLS(ctx context.Context, say func(...any)) error {
 	there, here := ends()
-	upgrade := func(ctx context.Context, s *side, config *tls.Config, server bool, opts ...transportactors.Option) error {
+	upgrade := func(ctx context.Context, s *side, config *tls.Config, server bool, opts ...transportactors.StartTLSOption) error {
 		t, err := transportactors.StartTLS(ctx, s.t, s, config, server, opts...)
 		if err == nil {
 			s.t = t
@@ -123,7 +123,7 @@ func (w *secure) startTLS(ctx context.Context, say func(...any)) error {
 			return
 		}
 		_ = s.t.Write([]byte("go"))
-		loopnode.CreateTask(transportactors.ContextOf(s.t), "", noResult(func(ctx context.Context) error {
+		loopnode.CreateTask(s.t.Context(), "", noResult(func(ctx context.Context) error {
 			return upgrade(ctx, s, w.server, true)
 		}))
 	}

@@ -29,7 +29,7 @@ func output(ctx context.Context, input string, name string, args ...string) (str
 // TestForeignHalfClose: the other end ends its output, and hears the answer.
 func TestForeignHalfClose(t *testing.T) {
 	folder, _, trusting := certificates(t)
-	serve := func(t *testing.T, client func(ctx context.Context, address string) (string, error), opts ...transportactors.Option) {
+	serve := func(t *testing.T, client func(ctx context.Context, address string) (string, error), opts ...transportactors.ServerOption) {
 		inTask(t, func(ctx context.Context, _ *loopnode.Loop) error {
 			s, err := transportactors.StartServer(ctx, func(_ context.Context, s *transportactors.Stream) error {
 				all, err := io.ReadAll(s)
@@ -61,7 +61,7 @@ func TestForeignHalfClose(t *testing.T) {
 		})
 	})
 	for _, tls := range []bool{false, true} {
-		name, args, opts := "a server of asyncio", []string{"-c", halfServer}, []transportactors.Option(nil)
+		name, args, opts := "a server of asyncio", []string{"-c", halfServer}, []transportactors.ConnectOption(nil)
 		if tls {
 			name, args = "a server of asyncio over TLS", append(args, folder)
 			opts = append(opts, transportactors.WithTLS(trusting), transportactors.WithServerHostname("localhost"))
@@ -71,7 +71,7 @@ func TestForeignHalfClose(t *testing.T) {
 }
 
 // halfAgainst talks to a server of Python's that prints its address.
-func halfAgainst(t *testing.T, eof bool, opts []transportactors.Option, args ...string) {
+func halfAgainst(t *testing.T, eof bool, opts []transportactors.ConnectOption, args ...string) {
 	cmd := exec.CommandContext(t.Context(), "python3", args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

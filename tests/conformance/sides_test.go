@@ -143,7 +143,7 @@ func ends() (server, client *side) {
 	return &side{party: &party{name: "server"}}, &side{party: &party{name: "client"}}
 }
 
-func listen(ctx context.Context, p transportactors.Protocol, opts ...transportactors.Option) (*transportactors.Server, string, error) {
+func listen(ctx context.Context, p transportactors.Protocol, opts ...transportactors.ServerOption) (*transportactors.Server, string, error) {
 	s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return p }, "tcp", "127.0.0.1:0", opts...)
 	if err != nil {
 		return nil, "", err
@@ -151,13 +151,13 @@ func listen(ctx context.Context, p transportactors.Protocol, opts ...transportac
 	return s, s.Addrs()[0].String(), nil
 }
 
-func dial(ctx context.Context, client *side, address string, opts ...transportactors.Option) error {
+func dial(ctx context.Context, client *side, address string, opts ...transportactors.ConnectOption) error {
 	_, _, err := transportactors.CreateConnection(ctx, func() *side { return client }, "tcp", address, opts...)
 	return err
 }
 
 // pair connects two sides.
-func pair(ctx context.Context, server, client *side, opts ...transportactors.Option) error {
+func pair(ctx context.Context, server, client *side, opts ...transportactors.ServerOption) error {
 	s, address, err := listen(ctx, server, opts...)
 	if err != nil {
 		return err

@@ -44,6 +44,7 @@ type options struct {
 	executable string
 	stdio      [3]Stdio
 	env        []string
+	envGiven   bool // WithEnv was used
 	dir        string
 	files      []*os.File
 	attr       proc.Attributes
@@ -51,6 +52,7 @@ type options struct {
 	slow       bool
 	limit      int
 	most       int
+	pipeSize   int
 }
 
 const (
@@ -72,7 +74,28 @@ func collect(args []string, opts []Option) (*options, error) {
 	if o.group && !o.attr.Session { // a session's leader leads its group, too
 		o.attr.Lead = true
 	}
-	return o, o.check()
+	if err := o.check(); err != nil {
+		return o, err
+	}
+	o.env = lastOfEach(o.env)
+	return o, nil
+}
+
+// lastOfEach leaves out an entry whose key comes again. Why: a child's getenv
+// takes the first of two, and our look-up of PATH the last; they must agree.
+func lastOfEach(env []string) []string {
+	last := map[string]int{}
+	for i, e := range env {
+		key, _, _ := strings.Cut(e, "=")
+		last[key] = i
+	}
+	out := make([]string, 0, len(last))
+	for i, e := range env {
+		if key, _, _ := strings.Cut(e, "="); last[key] == i {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // check refuses what could only fail later, and less clearly.
@@ -85,6 +108,11 @@ func (o *options) check() error {
 			if strings.ContainsRune(s, 0) {
 				return invalid("%s %d contains a NUL byte: %q", what, i, s)
 			}
+		}
+	}
+	for i, e := range o.env {
+		if o.envGiven && strings.Index(e, "=") <= 0 {
+			return invalid("WithEnv: entry %d, %q, is not of the form KEY=value", i, e)
 		}
 	}
 	for i, s := range o.stdio {
@@ -107,6 +135,8 @@ func (o *options) check() error {
 		return invalid("process group %d is negative", o.attr.Group)
 	case o.attr.Session && (o.attr.Lead || o.attr.Group != 0):
 		return invalid("a child with a session of its own leads its process group already: leave the group out")
+	case o.pipeSize < 0:
+		return invalid("a pipe of %d bytes", o.pipeSize)
 	case o.limit <= 0 || o.most <= 0:
 		return invalid("the limits of streams and output must be positive")
 	}
@@ -130,10 +160,15 @@ func WithStdout(s Stdio) Option { return func(o *options) { o.stdio[1] = s } }
 func WithStderr(s Stdio) Option { return func(o *options) { o.stdio[2] = s } }
 
 // WithEnv makes env ("KEY=value") the child's whole environment; without entries
-// it is empty. Without this option it is this process's. asyncio: env.
+// it is empty. Of two entries with one key the last counts, as in os/exec.
+// Without this option the environment is this process's. asyncio: env.
 func WithEnv(env ...string) Option {
-	return func(o *options) { o.env = append([]string{}, env...) }
+	return func(o *options) { o.env, o.envGiven = append([]string{}, env...), true }
 }
+
+// WithPipeSize is how many bytes each pipe to the child holds; the kernel rounds
+// up. Default: the system's, 64 KiB. asyncio: pipesize.
+func WithPipeSize(bytes int) Option { return func(o *options) { o.pipeSize = bytes } }
 
 // WithDir is the folder the child starts in; a relative program is looked for
 // from there. asyncio: cwd.

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/loopnode"
-	"github.com/loopmesh/loopmesh/transportactors"
 	"github.com/loopmesh/loopmesh/transportactors/internal/testkit"
 )
 
@@ -61,8 +60,11 @@ func marked(ctx context.Context, mark string) context.Context {
 
 // markOf is the mark of a transport's ctx, which must belong to its loop and to
 // no task.
-func markOf(t *testing.T, tr interface{ Loop() *loopnode.Loop }) any {
-	ctx := transportactors.ContextOf(tr)
+func markOf(t *testing.T, tr interface {
+	Loop() *loopnode.Loop
+	Context() context.Context
+}) any {
+	ctx := tr.Context()
 	if l, err := loopnode.Running(ctx); err != nil || l != tr.Loop() {
 		t.Errorf("the ctx of a transport is of %v, %v", l, err)
 	}

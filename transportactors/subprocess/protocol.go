@@ -85,6 +85,10 @@ type Transport interface {
 	// actors.ErrStopped for code 0), stop it to
 	// close the transport. Its address works from other nodes, too.
 	Actor() actors.Ref
+	// Context is the ctx the child was started with, as transportactors.Transport has it.
+	Context() context.Context
+	// ExtraInfo knows "subprocess" (Info); nil for anything else.
+	ExtraInfo(name string) any
 	// Loop is where the transport lives.
 	Loop() *loopnode.Loop
 }

@@ -26,7 +26,7 @@ func start(ctx context.Context, o *options, factory func() Protocol) (*subproces
 		e.closeAll()
 		return nil, err
 	}
-	s := &subprocess{loop: l, child: child, pid: child.PID(), name: o.args[0], group: o.group}
+	s := &subprocess{loop: l, child: child, pid: child.PID(), name: o.args[0], info: Info{child.PID(), o.args, o.dir}, group: o.group}
 	s.Calls = base.CallsOf(s)
 	s.Bear(l, ctx)
 	base.Enter(s)
@@ -52,6 +52,8 @@ type childEnds struct {
 	gift
 	ours  [3]int
 	piped [3]bool // ours is open
+	// pipeSize is how many bytes a pipe holds; 0: the system's default.
+	pipeSize int
 }
 
 // gift is what the child gets.
@@ -68,6 +70,7 @@ func (e *childEnds) take() gift {
 }
 
 func (e *childEnds) open(o *options) error {
+	e.pipeSize = o.pipeSize
 	e.files = []int{proc.None, proc.None, proc.None}
 	for i, s := range o.stdio {
 		if err := e.stdio(i, s); err != nil {
@@ -103,7 +106,7 @@ func (e *childEnds) stdio(i int, s Stdio) error {
 	}
 	_, err := e.give(i, s.(stdioFile).file)
 	if err == nil {
-		sock.Blocking(e.files[i])
+		sock.SetBlocking(e.files[i])
 	}
 	return err
 }
@@ -154,7 +157,12 @@ func (e *childEnds) pipe(i int) error {
 	}
 	e.ours[i], e.piped[i], e.files[i] = ours, true, theirs
 	e.theirs = append(e.theirs, theirs)
-	return sock.Nonblocking(ours)
+	if e.pipeSize > 0 {
+		if err := sock.SetPipeSize(ours, e.pipeSize); err != nil {
+			return fmt.Errorf("a pipe of %d bytes (WithPipeSize): %w", e.pipeSize, err)
+		}
+	}
+	return sock.SetNonblocking(ours)
 }
 
 func (g *gift) close() {

@@ -170,7 +170,7 @@ type processProtocol struct {
 func (p *processProtocol) ConnectionMade(t Transport) {
 	for i := range p.streams {
 		if c := t.PipeTransport(i); c != nil {
-			p.streams[i] = transportactors.NewStreamProtocol(p.limit)
+			p.streams[i] = &transportactors.StreamProtocol{Limit: p.limit}
 			p.streams[i].ConnectionMade(c)
 		}
 	}

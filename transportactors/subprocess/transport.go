@@ -21,6 +21,7 @@ type subprocess struct {
 	loop  *loopnode.Loop
 	child *proc.Child // Invariant: reaped exactly when exited
 	pid   int
+	info  Info
 	name  string
 	group bool // the rest of its process group ends with it
 	proto Protocol
@@ -50,7 +51,7 @@ func (s *subprocess) attach(e *childEnds) error {
 			continue
 		}
 		e.piped[i] = false // OpenPipe owns it
-		c, err := base.OpenPipe(s.loop, s.Born(), e.ours[i], i == 0, &childPipe{s, i})
+		c, err := base.OpenPipe(s.loop, s.Context(), e.ours[i], i == 0, &childPipe{s, i})
 		if err != nil {
 			return err
 		}
@@ -308,7 +309,29 @@ func (s *subprocess) PipeTransport(fd int) transportactors.Transport {
 	return s.pipes[fd].(transportactors.Transport)
 }
 
+// Info is what was started: ExtraInfo("subprocess"). asyncio gives the Popen.
+type Info struct {
+	PID  int
+	Args []string
+	Dir  string // "" is this process's
+}
+
+func (s *subprocess) ExtraInfo(name string) any {
+	if name != "subprocess" {
+		return nil
+	}
+	return s.info
+}
+
+// stray refuses, in debug mode, a call from another goroutine than the loop's.
+func (s *subprocess) stray(method string) error {
+	return base.CheckGoroutine(s.loop, "subprocess."+method, "Transport.Actor")
+}
+
 func (s *subprocess) SendSignal(sig syscall.Signal) error {
+	if err := s.stray("SendSignal"); err != nil {
+		return err
+	}
 	if err := validSignal(sig); err != nil {
 		return err
 	}
@@ -322,7 +345,7 @@ func (s *subprocess) SendSignal(sig syscall.Signal) error {
 }
 
 func (s *subprocess) Close() {
-	if s.closing {
+	if s.closing || s.stray("Close") != nil {
 		return
 	}
 	s.closing = true

@@ -87,7 +87,7 @@ func flowControl(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	low, high := here.t.WriteBufferLimits()
+	high, low := here.t.WriteBufferLimits()
 	const step = 16 << 10
 	sent, most := 0, 0
 	pump := func() {
@@ -130,7 +130,7 @@ func marks(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	low, high := here.t.WriteBufferLimits()
+	high, low := here.t.WriteBufferLimits()
 	if high < 16<<10 || low != high/4 {
 		return fmt.Errorf("at first low is %d and high %d", low, high)
 	}
@@ -140,7 +140,7 @@ func marks(ctx context.Context, e *env) error {
 		if err := here.t.SetWriteBufferLimits(c.high, c.low); err != nil {
 			return err
 		}
-		if low, high := here.t.WriteBufferLimits(); low != c.wantLow || high != c.wantHigh {
+		if high, low := here.t.WriteBufferLimits(); low != c.wantLow || high != c.wantHigh {
 			return fmt.Errorf("%v gave low %d and high %d", c, low, high)
 		}
 	}

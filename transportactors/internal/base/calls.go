@@ -11,7 +11,7 @@ import (
 // Subject is a transport whose protocol is called.
 type Subject interface {
 	Loop() *loopnode.Loop
-	Born() context.Context
+	Context() context.Context
 	// Receiver is the protocol, as reports show it.
 	Receiver() any
 	// Fail ends the transport at once, with reason for ConnectionLost.
@@ -55,7 +55,7 @@ func (c Calls) Tell(method string, fn func()) *guard.Panic {
 // Report tells the loop's exception handler.
 func (c Calls) Report(message string, err error) {
 	c.of.Loop().CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: c.of, Protocol: c.of.Receiver(), Context: c.of.Born(),
+		Message: message, Exception: err, Transport: c.of, Protocol: c.of.Receiver(), Context: c.of.Context(),
 	})
 }
 
