@@ -79,7 +79,7 @@ func TestTypedAccessors(t *testing.T) {
 
 func TestMulticast(t *testing.T) {
 	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
-		d, _, err := CreateDatagramEndpoint(ctx, func() *catcher { return &catcher{} }, "udp4", "127.0.0.1:0", "")
+		d, _, err := CreateDatagramEndpoint(ctx, func() *catcher { return newCatcher(ctx) }, "udp4", "127.0.0.1:0", "")
 		must(t, err)
 		lo, err := net.InterfaceByName("lo")
 		must(t, err)

@@ -6,6 +6,9 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
+	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -80,7 +83,7 @@ var _ = ta.ErrClosed
 	if err != nil {
 		t.Fatal(err)
 	}
-	pkg, err := (&types.Config{Importer: importer.ForCompiler(fset, "source", nil)}).Check("p", fset, []*ast.File{file}, nil)
+	pkg, err := (&types.Config{Importer: importer.ForCompiler(fset, "gc", exports(t))}).Check("p", fset, []*ast.File{file}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,4 +91,19 @@ var _ = ta.ErrClosed
 		_, err := types.Eval(fset, pkg, file.End(), expr)
 		return err
 	}
+}
+
+// exports finds what the compiler has written about this package and those under it.
+func exports(t *testing.T) importer.Lookup {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		files[path] = file
+	}
+	return func(path string) (io.ReadCloser, error) { return os.Open(files[path]) }
 }

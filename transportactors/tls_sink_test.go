@@ -33,11 +33,12 @@ func (s *sink) Write(p []byte) error {
 	_, err := s.wire.Write(p)
 	return err
 }
-func (s *sink) PauseReading() error  { s.rests = true; return nil }
-func (s *sink) ResumeReading() error { s.rests = false; return nil }
-func (s *sink) WriteBufferSize() int { return s.size }
-func (s *sink) IsClosing() bool      { return false }
-func (s *sink) ExtraInfo(string) any { return nil }
+func (s *sink) Context() context.Context { return nil }
+func (s *sink) PauseReading() error      { s.rests = true; return nil }
+func (s *sink) ResumeReading() error     { s.rests = false; return nil }
+func (s *sink) WriteBufferSize() int     { return s.size }
+func (s *sink) IsClosing() bool          { return false }
+func (s *sink) ExtraInfo(string) any     { return nil }
 func (s *sink) SetWriteBufferLimits(high, low int) error {
 	err := s.flow.limit(high, low)
 	if s.flow.pause(s.size) {

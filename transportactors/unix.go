@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -37,7 +38,7 @@ func CreateUnixServer[P Protocol](ctx context.Context, factory func() P, path st
 	if err != nil {
 		return nil, err
 	}
-	return CreateServer(ctx, factory, network, path, opts...)
+	return CreateServer(ctx, factory, network, path, adoptFile(opts)...)
 }
 
 // OpenUnixConnection is CreateUnixConnection for a Stream of the calling task.
@@ -57,7 +58,12 @@ func StartUnixServer(ctx context.Context, handle func(ctx context.Context, s *St
 	if err != nil {
 		return nil, err
 	}
-	return StartServer(ctx, handle, network, path, opts...)
+	return StartServer(ctx, handle, network, path, adoptFile(opts)...)
+}
+
+// adoptFile makes the server remove the file of a socket that it was given, too.
+func adoptFile(opts []ServerOption) []ServerOption {
+	return append(slices.Clone(opts), option(func(o *options) { o.file.adopt = true }))
 }
 
 // unixNetwork is the network to ask for: none with a socket that was given.

@@ -381,8 +381,16 @@ func TestUnixPath(t *testing.T) {
 				return err
 			}
 			s.Close()
+			if there() {
+				t.Error("the file of a socket given to CreateUnixServer stays")
+			}
+			fd, err = sock.OpenListener(&net.UnixAddr{Name: path, Net: "unix"}, sock.ListenOptions{})
+			must(t, err)
+			s, err = CreateServer(ctx, func() *probe { return newProbe(ctx) }, "", "", WithSocket(fd))
+			must(t, err)
+			s.Close()
 			if !there() {
-				t.Error("the file of a given socket was removed")
+				t.Error("the file of a socket given to CreateServer was removed")
 			}
 			if len(*told) > 0 {
 				t.Errorf("%v", *told)

@@ -25,6 +25,7 @@ type fileOptions struct {
 	takeOver bool
 	cleanup  bool
 	mode     *fs.FileMode // nil: as the umask says
+	adopt    bool         // the file of a given socket is removed, too
 }
 
 // given reports whether anything was asked for.
@@ -112,14 +113,14 @@ func bindPath(l *loopnode.Loop, path string, o fileOptions, bind func() error) (
 	return &socketFile{path, info}, nil
 }
 
-// ofSocket is the file of a bound socket that somebody else made; nil when at
-// has none, or it is to stay.
+// ofSocket is the file of a bound socket that somebody else made, to be removed
+// at Close; nil when at has none, or it is to stay, as it does for CreateServer.
 //
 // As CPython does, the socket file at the address is taken for this socket's: a
 // socket does not tell which file it has.
 func (o fileOptions) ofSocket(at net.Addr) *socketFile {
 	a, ok := at.(*net.UnixAddr)
-	if !ok || !o.cleanup || a.Name == "" || isAbstract(a.Name) {
+	if !ok || !o.cleanup || !o.adopt || a.Name == "" || isAbstract(a.Name) {
 		return nil
 	}
 	info, err := os.Lstat(a.Name)

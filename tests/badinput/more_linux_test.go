@@ -192,7 +192,6 @@ func TestTLSOptions(t *testing.T) {
 		{name: "a negative shutdown timeout", do: connect("tcp", "127.0.0.1:1", secure, ta.WithShutdownTimeout(-1)), is: loopnode.ErrInvalidArgument, says: []string{"shutdown timeout", "positive"}},
 		{name: "an old version", do: connect("tcp", "127.0.0.1:1", ta.WithTLS(&tls.Config{MaxVersion: tls.VersionTLS10})), is: loopnode.ErrInvalidArgument, says: []string{"TLS 1.0", "TLS 1.2"}},
 		{name: "a server without a certificate", do: listen("tcp", "127.0.0.1:0", secure), is: loopnode.ErrInvalidArgument, says: []string{"certificate", "GetCertificate"}},
-		{name: "a server with a server's name", do: listen("tcp", "127.0.0.1:0", secure, ta.WithServerHostname("x")), is: loopnode.ErrInvalidArgument, says: []string{"for clients"}},
 		{name: "a port that speaks no TLS", says: []string{"tls", "HTTP"}, is: errPlain, do: func(e *env) error {
 			address, done := serve(e, func(p *proto) {
 				p.data = func([]byte) {}

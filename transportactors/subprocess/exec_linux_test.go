@@ -432,3 +432,52 @@ func ends(t *testing.T) (r, w *os.File) {
 	t.Cleanup(func() { _ = r.Close(); _ = w.Close() })
 	return r, w
 }
+
+func TestEnvironmentOfAChild(t *testing.T) {
+	t.Run("SUB-09 the last of two entries counts, also for the look-up of the program; entries that are none are refused", func(t *testing.T) {
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			_, p, err := execProbe(ctx, testkit.Program("tell", "env"), WithEnv("A=1", "B=2", "A=3"))
+			testkit.Must(t, err)
+			testkit.Must(t, p.wait(ctx))
+			if string(p.out[1]) != "B=2 A=3\n" {
+				t.Errorf("%q", p.out[1])
+			}
+			for _, bad := range []string{"A", "=1", ""} {
+				if _, _, err := execProbe(ctx, testkit.Program("exit", "0"), WithEnv(bad)); !errors.Is(err, loopnode.ErrInvalidArgument) {
+					t.Errorf("%q: %v", bad, err)
+				}
+			}
+			return nil
+		})
+	})
+	t.Run("a pipe has the size that was asked for, and the transport tells what was started", func(t *testing.T) {
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, testkit.Program("exit", "0"), WithPipeSize(128<<10))
+			testkit.Must(t, err)
+			raw, err := tr.PipeTransport(1).Socket().SyscallConn()
+			testkit.Must(t, err)
+			var size int
+			testkit.Must(t, raw.Control(func(fd uintptr) { size, err = unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0) }))
+			if size != 128<<10 || err != nil {
+				t.Error(size, err)
+			}
+			if info, ok := tr.ExtraInfo("subprocess").(Info); !ok || info.PID != tr.PID() || len(info.Args) < 3 {
+				t.Errorf("%+v", info)
+			}
+			return p.wait(ctx)
+		})
+	})
+	t.Run("debug mode refuses another goroutine", func(t *testing.T) {
+		testkit.InLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
+			tr, p, err := execProbe(ctx, testkit.Program("cat"))
+			testkit.Must(t, err)
+			tr.Loop().SetDebug(true)
+			_, err = testkit.Aside(ctx, func() (int, error) { tr.Close(); return 0, tr.Kill() })
+			if !errors.Is(err, loopnode.ErrWrongGoroutine) || tr.IsClosing() {
+				t.Error(err, tr.IsClosing())
+			}
+			tr.Close()
+			return p.wait(ctx)
+		})
+	})
+}
