@@ -14,7 +14,7 @@ import (
 )
 
 // Patience is how long a test may take.
-const Patience = 20 * time.Second
+const Patience = time.Minute
 
 // Must ends the test when there is an error.
 func Must(t testing.TB, err error) {
