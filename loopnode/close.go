@@ -1,7 +1,6 @@
 package loopnode
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 )
@@ -23,14 +22,9 @@ func (l *Loop) CloseWith(why error) error {
 	}
 	l.closing.Lock()
 	defer l.closing.Unlock()
-	if l.running.Load() {
-		return errors.Join(ErrLoopRunning, errors.New("stop it before closing it"))
+	if first, err := l.beginClose(why); !first {
+		return err
 	}
-	if l.closed.Load() {
-		return nil
-	}
-	l.why = why
-	l.closed.Store(true)
 	l.strict = true
 	close(l.gone)
 	running.add(l) // what hooks and unwinding tasks do, they do on l and on no other loop
@@ -50,6 +44,21 @@ func (l *Loop) CloseWith(why error) error {
 	l.left.release()
 	l.watches, l.readBuf = nil, nil
 	return l.backend.Close()
+}
+
+// beginClose makes the loop closed, unless it runs or is closed already.
+func (l *Loop) beginClose(why error) (first bool, err error) {
+	l.phase.Lock()
+	defer l.phase.Unlock()
+	switch {
+	case l.running.Load():
+		return false, fmt.Errorf("%w: %s: stop it before closing it", ErrLoopRunning, l.name)
+	case l.closed.Load():
+		return false, nil
+	}
+	l.why = why
+	l.closed.Store(true)
+	return true, nil
 }
 
 // CloseFailure is what CloseWith was given; nil on a loop that is open, or was

@@ -59,6 +59,9 @@ type Loop struct {
 	tracing atomic.Bool          // debug, for other goroutines
 	shown   *task                // what current is; loop goroutine
 	current atomic.Pointer[task] // the task whose step runs
+	// running and closed change under phase, so that a run that begins and a close
+	// exclude each other. Invariant: not both are set; closed is never reset.
+	phase   sync.Mutex
 	running atomic.Bool
 	closed  atomic.Bool
 	gone    chan struct{} // closed by Close: releases goroutines that wait

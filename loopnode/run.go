@@ -41,15 +41,23 @@ func (l *Loop) runWith(once bool, limit time.Duration) error {
 
 // enter makes this goroutine the loop's.
 func (l *Loop) enter() error {
-	if err := l.runnable(); err != nil {
+	if err := l.beginRun(); err != nil {
 		return err
-	}
-	if !l.running.CompareAndSwap(false, true) {
-		return fmt.Errorf("%w: %s", ErrLoopRunning, l.name)
 	}
 	l.fatal = nil
 	running.add(l)
 	l.beat.start(l)
+	return nil
+}
+
+// beginRun makes the loop running, unless it runs or is closed.
+func (l *Loop) beginRun() error {
+	l.phase.Lock()
+	defer l.phase.Unlock()
+	if err := l.runnable(); err != nil {
+		return err
+	}
+	l.running.Store(true)
 	return nil
 }
 

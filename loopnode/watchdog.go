@@ -1,6 +1,7 @@
 package loopnode
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"strings"
@@ -10,15 +11,30 @@ import (
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 )
 
-// watchdog looks at a running loop from outside and names the frame of a
+// watchdog looks at a running loop from its own goroutine and names the frame of a
 // callback that does not return, while it is stuck: the loop itself cannot.
+//
+// The loop shows what it does in count: an odd number, another one for each batch,
+// while callbacks run, an even one while it sleeps. The goroutine looks at count
+// every half limit; the same odd number for at least the limit means a callback
+// that is stuck. When it finds an even number it stops its ticker and waits for
+// wake, so that a loop without work causes no wake-ups at all. The batch after
+// that wakes it: once per half limit at most, since the goroutine looks again only
+// then.
+//
+// Invariant: resting is set only while the goroutine waits for wake or is about to
+// look at count once more. The loop stores count before it loads resting, the
+// goroutine stores resting before it loads count; so one of the two sees the other,
+// and no batch runs unwatched.
 type watchdog struct {
-	limit time.Duration
-	turn  uint64        // loop goroutine: what count shows
-	count atomic.Uint64 // odd while batches run, another number for each
-	quit  chan struct{}
-	over  chan struct{}
-	task  *task // whose step the running callback is; loop goroutine, debug mode
+	limit   time.Duration
+	turn    uint64        // loop goroutine: what count shows
+	count   atomic.Uint64 // odd while batches run, another number for each
+	resting atomic.Bool   // the goroutine waits for wake
+	wake    chan struct{} // room for one
+	quit    chan struct{}
+	over    chan struct{}
+	task    *task // whose step the running callback is; loop goroutine, debug mode
 	// supervisor is told at limit, 2×limit, 4×limit … while a callback is stuck, and
 	// when it has returned; nil without one. Set before the run.
 	supervisor loopaccess.Supervisor
@@ -43,9 +59,13 @@ func (e *StuckError) Unwrap() error { return ErrStuck }
 
 // enter tells that another batch runs.
 func (w *watchdog) enter() {
-	if w.limit > 0 {
-		w.turn = (w.turn + 2) | 1
-		w.count.Store(w.turn)
+	if w.limit <= 0 {
+		return
+	}
+	w.turn = (w.turn + 2) | 1
+	w.count.Store(w.turn)
+	if w.resting.Load() && w.resting.CompareAndSwap(true, false) {
+		w.wake <- struct{}{} // does not block: resting is set by who receives
 	}
 }
 
@@ -61,7 +81,8 @@ func (w *watchdog) start(l *Loop) {
 	if w.limit <= 0 {
 		return
 	}
-	w.quit, w.over = make(chan struct{}), make(chan struct{})
+	w.wake, w.quit, w.over = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	w.resting.Store(false)
 	// goroutine: owner: the run of the loop; ends when the run ends (stop waits).
 	go w.watch(l)
 }
@@ -75,32 +96,62 @@ func (w *watchdog) stop() {
 	w.quit = nil
 }
 
-// watch reports each stuck batch: one that looks, half the limit apart, found
-// unchanged for at least the limit.
+// watch rests while the loop sleeps and looks at it while it works.
 func (w *watchdog) watch(l *Loop) {
 	defer close(w.over)
 	tick := time.NewTicker(max(w.limit/2, time.Millisecond))
 	defer tick.Stop()
-	var last uint64
-	var since time.Time
-	next := w.limit // when to speak again
+	for {
+		if !w.rest() {
+			return
+		}
+		tick.Reset(max(w.limit/2, time.Millisecond))
+		if !w.look(l, tick) {
+			return
+		}
+		tick.Stop()
+	}
+}
+
+// rest waits for the next batch; false: the run is over.
+func (w *watchdog) rest() bool {
+	w.resting.Store(true)
+	if w.count.Load()&1 == 1 && w.resting.CompareAndSwap(true, false) {
+		return true // a batch began meanwhile and saw nobody resting
+	}
+	select {
+	case <-w.quit:
+		return false
+	case <-w.wake:
+		return true
+	}
+}
+
+// look reports each batch that is stuck, until the loop is found asleep; false:
+// the run is over.
+func (w *watchdog) look(l *Loop, tick *time.Ticker) bool {
+	last, since := w.count.Load(), time.Now()
+	next := w.limit // when to report again
 	for {
 		select {
 		case <-w.quit:
-			return
+			return false
 		case now := <-tick.C:
 			n := w.count.Load()
-			if n != last || n&1 == 0 {
-				if next > w.limit && w.supervisor != nil {
-					w.supervisor.Moves()
+			if n == last && n&1 == 1 {
+				if took := now.Sub(since); took >= next {
+					w.stuck(l, took, next == w.limit)
+					next *= 2
 				}
-				last, since, next = n, now, w.limit
 				continue
 			}
-			if took := now.Sub(since); took >= next {
-				w.stuck(l, took, next == w.limit)
-				next *= 2
+			if next > w.limit && w.supervisor != nil {
+				w.supervisor.Moves()
 			}
+			if n&1 == 0 {
+				return true
+			}
+			last, since, next = n, now, w.limit
 		}
 	}
 }
@@ -125,15 +176,32 @@ func (l *Loop) stuckAt() (frame, stack string) {
 	if t := l.current.Load(); t != nil {
 		id = t.gid.Load()
 	}
-	buf := make([]byte, 1<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	prefix := fmt.Sprintf("goroutine %d ", id)
-	for block := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.HasPrefix(block, prefix) {
-			return userFrame(block), block
+	_, block, found := bytes.Cut(allStacks(), fmt.Appendf(nil, "\n\ngoroutine %d ", id))
+	if !found {
+		return "unknown", ""
+	}
+	block, _, _ = bytes.Cut(block, []byte("\n\n"))
+	stack = fmt.Sprintf("goroutine %d %s", id, block)
+	return userFrame(stack), stack
+}
+
+// Room for the stacks of all goroutines: a guess for each, and the least and the
+// most that is taken for one look.
+const (
+	stackRoom    = 2 << 10
+	fewestStacks = 1 << 20
+	mostStacks   = 256 << 20
+)
+
+// allStacks is a dump of all goroutines. Why with room that grows: a dump that
+// does not fit is cut off, and the goroutine looked for may be in what is missing.
+func allStacks() []byte {
+	for room := max(fewestStacks, runtime.NumGoroutine()*stackRoom); ; room *= 2 {
+		buf := make([]byte, min(room, mostStacks))
+		if n := runtime.Stack(buf, true); n < len(buf) || len(buf) == mostStacks {
+			return buf[:n]
 		}
 	}
-	return "unknown", ""
 }
 
 // userFrame is the innermost frame that is not the runtime's, with its place.

@@ -93,6 +93,7 @@ func (c *Core) Timeout(now int64) time.Duration {
 // Digest moves the timers that are due behind what is ready and returns the
 // size of the batch.
 func (c *Core) Digest(now int64) int {
+	c.Timers.tidy() // here too: a loop that is never idle does not ask for Timeout
 	limit := now + c.Resolution
 	if limit < now {
 		limit = now

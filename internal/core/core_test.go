@@ -249,3 +249,23 @@ func (m *machine) turn() {
 		m.printf("stopped with %d ready", m.core.Ready.Len())
 	}
 }
+
+// TestCancelledTimersOfABusyCore: a loop that always has something ready does not
+// ask how long it may sleep, so cancelled timers must go without that.
+func TestCancelledTimersOfABusyCore(t *testing.T) {
+	var c Core
+	most := 0
+	for range 20_000 {
+		c.Ready.Push(Item{Run: func() {}})
+		var timer Timer
+		c.At(&timer, 1<<40)
+		c.CancelTimer(&timer)
+		for range c.Digest(0) {
+			c.Ready.Pop()
+		}
+		most = max(most, c.Timers.Len())
+	}
+	if most > 2*sweepAbove {
+		t.Errorf("%d cancelled timers are kept", most)
+	}
+}

@@ -2,7 +2,6 @@ package tasksync
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
@@ -45,7 +44,9 @@ func (c *Condition) Wait(ctx context.Context) error {
 		return fmt.Errorf("cannot wait: %w", err)
 	}
 	_, err = c.queue.wait(ctx, t)
-	err = errors.Join(err, c.reacquire(t))
+	if last := c.reacquire(t); last != nil {
+		err = last // of several cancellations the last one counts
+	}
 	if err != nil {
 		c.queue.take(1)
 	}
@@ -72,6 +73,12 @@ func (c *Condition) reacquire(t loopaccess.Task) (last error) {
 func (c *Condition) WaitUntil(ctx context.Context, predicate func() bool) error {
 	if predicate == nil {
 		return invalid("WaitUntil needs a predicate, not nil")
+	}
+	if _, err := currentTask(ctx); err != nil {
+		return err
+	}
+	if !c.lock.locked {
+		return fmt.Errorf("%w: cannot wait: the lock is not acquired", loopnode.ErrInvalidState)
 	}
 	for !predicate() {
 		if err := c.Wait(ctx); err != nil {
