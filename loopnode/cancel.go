@@ -50,7 +50,12 @@ func (k *Task[T]) Cancelling() int { return k.t.cancelling }
 // Uncancel withdraws one request and returns how many are left; at 0 a
 // cancellation not yet delivered is withdrawn and the ctx is usable again.
 // asyncio: uncancel.
-func (k *Task[T]) Uncancel() int { return k.t.uncancel() }
+func (k *Task[T]) Uncancel() int {
+	if k.checkGoroutine("Task.Uncancel") != nil {
+		return 0
+	}
+	return k.t.uncancel()
+}
 
 func (t *task) uncancel() int {
 	if t.cancelling > 0 && t.fut.state == pending {

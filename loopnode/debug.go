@@ -14,8 +14,9 @@ import (
 // Debug reports whether the loop is in debug mode. asyncio: loop.get_debug.
 func (l *Loop) Debug() bool { return l.debug }
 
-// SetDebug switches debug mode: calls from a wrong goroutine are refused, slow
-// callbacks are named, and callbacks, timers, futures and tasks remember where
+// SetDebug switches debug mode: calls that belong to the loop's goroutine and come
+// from another one are refused with ErrWrongGoroutine and logged (those without a
+// result do nothing), slow callbacks are named, and callbacks, timers, futures and tasks remember where
 // they were created. It also works on a closed loop. Loop goroutine.
 // asyncio: loop.set_debug.
 func (l *Loop) SetDebug(on bool) {
@@ -113,8 +114,12 @@ func (l *Loop) foreign() bool { return l.running.Load() && !l.here() }
 // CheckGoroutine refuses, in debug mode, a call that belongs to the loop's
 // goroutine and comes from another one: ErrWrongGoroutine, also logged; what
 // names the call. Otherwise nil. For transports and the like. Any goroutine.
+//
+// Why in the public methods and not where a callback is queued: what is refused
+// must change nothing. A future that took its result and then could not wake its
+// waiter would leave that one waiting for ever.
 func (l *Loop) CheckGoroutine(what string) error {
-	if !l.debug || !l.foreign() {
+	if !l.tracing.Load() || !l.foreign() {
 		return nil
 	}
 	err := fmt.Errorf("%w: %s", ErrWrongGoroutine, what)

@@ -31,7 +31,11 @@ type ExceptionHandler func(*Loop, ExceptionContext)
 
 // SetExceptionHandler replaces the handler; nil is the default one. Loop
 // goroutine. asyncio: loop.set_exception_handler.
-func (l *Loop) SetExceptionHandler(h ExceptionHandler) { l.handler = h }
+func (l *Loop) SetExceptionHandler(h ExceptionHandler) {
+	if l.CheckGoroutine("Loop.SetExceptionHandler") == nil {
+		l.handler = h
+	}
+}
 
 // ExceptionHandler is the custom handler, nil when it is the default one.
 // asyncio: loop.get_exception_handler.

@@ -146,6 +146,9 @@ func (l *Loop) SetDefaultExecutor(ex Executor) error {
 	if ex == nil {
 		return invalid("the default executor cannot be nil")
 	}
+	if err := l.CheckGoroutine("Loop.SetDefaultExecutor"); err != nil {
+		return err
+	}
 	if own := l.pools.own; own != nil {
 		l.pools.own = nil
 		own.stop() // what it was given still runs
@@ -197,15 +200,19 @@ const runShutdownLimit = 5 * time.Minute
 // future of its result. Cancelling the future before fn starts prevents it;
 // later only the future is cancelled. A panic or runtime.Goexit in fn fails the
 // future. The future fails with ErrShutdown when the executor refuses fn, and is
-// born failed without a loop in ctx. Loop goroutine. asyncio: loop.run_in_executor.
+// born failed, which is logged too, without a loop in ctx. Loop goroutine. asyncio: loop.run_in_executor.
 func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)) *Future[T] {
 	l := loopOf(ctx)
 	err := startable(l, false)
 	if fn == nil {
 		err = invalid("RunInExecutor needs a function, not nil")
 	}
+	if err == nil {
+		err = l.CheckGoroutine("RunInExecutor")
+	}
 	if err != nil {
-		return &Future[T]{future: future{state: failed, err: err}}
+		warnRefused(l, "function refused: it will not run on the executor", "RunInExecutor", err)
+		return refusedFuture[T](err)
 	}
 	f := NewFuture[T](l)
 	if ex == nil {

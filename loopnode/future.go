@@ -59,6 +59,9 @@ func NewFuture[T any](l *Loop) *Future[T] {
 	if l == nil {
 		return refusedFuture[T](invalid("NewFuture needs a loop, not nil"))
 	}
+	if err := l.CheckGoroutine("NewFuture; use NewSafeFuture"); err != nil {
+		return refusedFuture[T](err)
+	}
 	f := &Future[T]{future: future{loop: l}}
 	if l.debug {
 		f.source = creationFrames()
@@ -80,6 +83,9 @@ func (f *future) Cancelled() bool { return f.state == cancelled }
 // SetResult makes v the result. Done callbacks and waiting tasks are queued, in
 // the order they came, never run inside. ErrInvalidState when already done.
 func (f *Future[T]) SetResult(v T) error {
+	if err := f.checkGoroutine("Future.SetResult"); err != nil {
+		return err
+	}
 	if f.state != pending {
 		return f.doneAlready("SetResult")
 	}
@@ -91,6 +97,9 @@ func (f *Future[T]) SetResult(v T) error {
 // SetException makes err the outcome. ErrInvalidState when already done,
 // ErrInvalidArgument for nil. A failure nobody looks at is reported.
 func (f *future) SetException(err error) error {
+	if wrong := f.checkGoroutine("Future.SetException"); wrong != nil {
+		return wrong
+	}
 	switch {
 	case f.state != pending:
 		return f.doneAlready("SetException")
@@ -109,6 +118,9 @@ func (f *future) doneAlready(what string) error {
 // done. On a task it is a request: the task sees the error at its next wait,
 // and may refuse. msg is carried by the CancelledError. asyncio: cancel.
 func (f *future) Cancel(msg ...string) bool {
+	if f.checkGoroutine("Future.Cancel") != nil {
+		return false
+	}
 	if f.owner != nil {
 		return f.owner.cancel(msg...)
 	}
@@ -165,6 +177,9 @@ func (f *future) see() {
 // AddDoneCallback makes the loop call fn when the future is done; at once, that
 // is in the next turn, when it is done already. asyncio: add_done_callback.
 func (f *Future[T]) AddDoneCallback(fn func(*Future[T])) CallbackID {
+	if f.checkGoroutine("Future.AddDoneCallback") != nil {
+		return 0
+	}
 	return f.register(doneCall{fn: func() { fn(f) }, at: reflect.ValueOf(fn).Pointer()})
 }
 
@@ -172,6 +187,9 @@ func (f *Future[T]) AddDoneCallback(fn func(*Future[T])) CallbackID {
 // the exception handler sees; a function without one has the variables it
 // captured. asyncio: add_done_callback(context=…).
 func (f *Future[T]) AddDoneCallbackContext(ctx context.Context, fn func(context.Context, *Future[T])) CallbackID {
+	if f.checkGoroutine("Future.AddDoneCallbackContext") != nil {
+		return 0
+	}
 	if f.loop != nil {
 		ctx = f.loop.Context(ctx)
 	}
@@ -183,7 +201,21 @@ func (f *Future[T]) AddDoneCallbackContext(ctx context.Context, fn func(context.
 
 // RemoveDoneCallback takes a callback back and returns how many that were: 1,
 // or 0 once the future is done. asyncio: remove_done_callback.
-func (f *future) RemoveDoneCallback(id CallbackID) int { return f.forget(id) }
+func (f *future) RemoveDoneCallback(id CallbackID) int {
+	if f.checkGoroutine("Future.RemoveDoneCallback") != nil {
+		return 0
+	}
+	return f.forget(id)
+}
+
+// checkGoroutine is Loop.CheckGoroutine for the methods of a future, which belongs
+// to no loop when it was refused at birth.
+func (f *future) checkGoroutine(what string) error {
+	if f.loop == nil {
+		return nil
+	}
+	return f.loop.CheckGoroutine(what)
+}
 
 func (f *future) fail(err error) {
 	f.lost = trackUnretrieved(f, err)

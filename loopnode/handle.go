@@ -33,7 +33,7 @@ const (
 // Cancel prevents the callback if it has not started, also from an earlier
 // callback of the same batch. Repeating it is harmless. Loop goroutine.
 func (h *Handle) Cancel() {
-	if !h.cancelled && h.pos < firstRefusal {
+	if !h.cancelled && h.pos < firstRefusal && h.loop.CheckGoroutine("Handle.Cancel") == nil {
 		h.cancelled = h.loop.core.Ready.Cancel(h.pos)
 	}
 }
@@ -71,13 +71,22 @@ func refusal(l *Loop, pos uint64) error {
 // never inside CallSoon. It does not wait. Loop goroutine only; elsewhere use
 // Ref().CallSoonThreadsafe. A refused callback (loop closed, nil) is logged and
 // told by Handle.Err. asyncio: loop.call_soon.
-func (l *Loop) CallSoon(fn func()) *Handle { return &Handle{loop: l, pos: l.soon(fn)} }
+func (l *Loop) CallSoon(fn func()) *Handle {
+	h := &Handle{loop: l, pos: refusedGoroutine}
+	if l.CheckGoroutine("Loop.CallSoon; use Ref().CallSoonThreadsafe") == nil {
+		h.pos = l.soon(fn)
+	}
+	return h
+}
 
 // CallSoonContext is CallSoon with a context that fn gets and that the
 // exception handler sees. asyncio: loop.call_soon(context=…).
 func (l *Loop) CallSoonContext(ctx context.Context, fn func(context.Context)) *Handle {
 	ctx = l.Context(ctx)
-	h := &Handle{loop: l, ctx: ctx}
+	h := &Handle{loop: l, ctx: ctx, pos: refusedGoroutine}
+	if l.CheckGoroutine("Loop.CallSoonContext; use Ref().CallSoonThreadsafe") != nil {
+		return h
+	}
 	var call func()
 	if fn != nil {
 		call = func() { fn(ctx) }
@@ -145,8 +154,6 @@ func (l *Loop) refuse(fn func()) uint64 {
 		pos = refusedClosed
 	case fn == nil:
 		pos = refusedNil
-	case l.debug && l.foreign():
-		pos = refusedGoroutine
 	default:
 		return 0
 	}
@@ -183,6 +190,10 @@ func (l *Loop) CallLater(d time.Duration, fn func()) *TimerHandle {
 func (l *Loop) CallAt(when Instant, fn func()) *TimerHandle {
 	h := &TimerHandle{loop: l}
 	h.timer.When = int64(when)
+	if l.CheckGoroutine("Loop.CallAt; use Ref().CallSoonThreadsafe and set the timer there") != nil {
+		h.refused = refusedGoroutine
+		return h
+	}
 	if l.strict || fn == nil {
 		if h.refused = l.refuse(fn); h.refused != 0 {
 			return h
@@ -197,7 +208,11 @@ func (l *Loop) CallAt(when Instant, fn func()) *TimerHandle {
 }
 
 // Cancel prevents the timer if it has not run. Loop goroutine.
-func (h *TimerHandle) Cancel() { h.loop.core.CancelTimer(&h.timer) }
+func (h *TimerHandle) Cancel() {
+	if h.loop.CheckGoroutine("TimerHandle.Cancel") == nil {
+		h.loop.core.CancelTimer(&h.timer)
+	}
+}
 
 // Cancelled reports whether Cancel came in time, or the timer was refused.
 func (h *TimerHandle) Cancelled() bool { return h.timer.Cancelled() || h.refused != 0 }

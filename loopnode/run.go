@@ -22,9 +22,16 @@ func (l *Loop) RunOnce(limit time.Duration) error { return l.runWith(true, limit
 
 // Stop makes the current turn the last one: the whole batch still runs, what it
 // schedules stays queued for the next run. It never fails, also on a loop that
-// does not run or is closed. Loop goroutine; elsewhere Ref().Stop.
+// does not run or is closed. Loop goroutine; elsewhere Ref().Stop, which debug
+// mode does on its own: it logs the call and the loop still stops.
 // asyncio: loop.stop.
-func (l *Loop) Stop() { l.core.Stop() }
+func (l *Loop) Stop() {
+	if l.CheckGoroutine("Loop.Stop; use Ref().Stop") != nil {
+		_ = l.Ref().Stop() // closed meanwhile: it has stopped
+		return
+	}
+	l.core.Stop()
+}
 
 func (l *Loop) runWith(once bool, limit time.Duration) error {
 	if err := l.enter(); err != nil {

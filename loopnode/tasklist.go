@@ -47,7 +47,7 @@ type TaskRef struct{ t *task }
 func (r TaskRef) Name() string { return r.t.label() }
 
 // Cancel asks the task to end; see Future.Cancel.
-func (r TaskRef) Cancel(msg ...string) bool { return r.t.cancel(msg...) }
+func (r TaskRef) Cancel(msg ...string) bool { return r.t.fut.Cancel(msg...) }
 
 // Done reports whether the task has ended.
 func (r TaskRef) Done() bool { return r.t.fut.state != pending }
@@ -67,6 +67,9 @@ func CurrentTask(ctx context.Context) (TaskRef, bool) {
 // AllTasks are l's tasks that are not done, oldest first. Loop goroutine.
 // asyncio.all_tasks.
 func AllTasks(l *Loop) []TaskRef {
+	if l.CheckGoroutine("AllTasks") != nil {
+		return nil
+	}
 	l.inbox.Drain(l.admit) // tasks just created count
 	out := make([]TaskRef, 0, l.tasks.count)
 	for t := l.tasks.head; t != nil; t = t.next {

@@ -175,6 +175,9 @@ func (l *Loop) addFD(fd int, write bool, fn func(), of func(*fdWatch) *func()) e
 	case fn == nil:
 		return invalid("the callback for descriptor %d is nil", fd)
 	}
+	if err := l.CheckGoroutine("Loop.AddReader or AddWriter"); err != nil {
+		return err
+	}
 	if err := l.Watched(fd); err != nil {
 		return err
 	}
@@ -218,6 +221,9 @@ func (w *Watch) stale() bool {
 }
 
 func (l *Loop) removeFD(fd int, side func(*fdWatch) *func()) bool {
+	if l.CheckGoroutine("Loop.RemoveReader or RemoveWriter") != nil {
+		return false
+	}
 	e := l.watches[fd]
 	if e == nil || e.transport || *side(e) == nil {
 		return false
