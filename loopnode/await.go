@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/loopmesh/loopmesh/internal/coro"
 )
 
 // Await waits for the outcome and returns it. In a task it suspends the task; a
@@ -131,7 +133,7 @@ func contextError(ctx context.Context) error {
 // owned tells whether the calling goroutine is the one that runs t.
 func (t *task) owned() error {
 	switch {
-	case !onLoop():
+	case !coro.Marked(): // the quick look: current tells the rest
 		return fmt.Errorf("%w: the ctx of task %s was used on another goroutine; give that goroutine a ctx without a task", ErrWrongGoroutine, t.label())
 	case t.loop.closed.Load():
 		return t.refuseWait()
@@ -140,6 +142,8 @@ func (t *task) owned() error {
 			return fmt.Errorf("%w: task %s waits with the ctx of task %s; each task waits with the ctx that its own function gets", ErrWouldBlock, other.label(), t.label())
 		}
 		return fmt.Errorf("%w: the ctx of task %s was used outside of it", ErrWouldBlock, t.label())
+	case t.loop.debug && !t.loop.run.locked && threadLocked():
+		return fmt.Errorf("%w: task %s has locked its thread (runtime.LockOSThread), so a wait would end the process; unlock it first, or run this code on an Executor", ErrInvalidState, t.label())
 	}
 	return nil
 }

@@ -32,6 +32,13 @@ func (l *Loop) SlowCallback() time.Duration { return l.slowAt }
 // SetSlowCallback changes SlowCallback. Loop goroutine.
 func (l *Loop) SetSlowCallback(d time.Duration) { l.slowAt = d }
 
+// runUnlocked calls a plain callback and ends the thread locks it leaves behind,
+// also when it panics.
+func (l *Loop) runUnlocked(it core.Item) {
+	defer l.unlockThread(func() string { return "callback " + funcName(it.Run) })
+	it.Run()
+}
+
 // runTimed is one callback in debug mode.
 func (l *Loop) runTimed(it core.Item) {
 	start := l.backend.Now()
@@ -39,7 +46,7 @@ func (l *Loop) runTimed(it core.Item) {
 	if t, isStep := it.Meta.(*task); isStep {
 		t.step()
 	} else {
-		it.Run()
+		l.runUnlocked(it)
 	}
 	if took := l.backend.Now().Sub(start); took >= l.slowAt {
 		what := describe(it)
@@ -128,14 +135,44 @@ func (l *Loop) CheckGoroutine(what string) error {
 }
 
 // goroutineID reads the number from the first line of the stack trace, the only
-// place where Go shows it.
+// place where Go shows it. It costs some microseconds.
 func goroutineID() uint64 {
 	var buf [64]byte
-	line := buf[:runtime.Stack(buf[:], false)]
-	line = bytes.TrimPrefix(line, []byte("goroutine "))
+	line := bytes.TrimPrefix(firstLine(buf[:]), []byte("goroutine "))
 	if i := bytes.IndexByte(line, ' '); i > 0 {
 		id, _ := strconv.ParseUint(string(line[:i]), 10, 64)
 		return id
 	}
 	return 0
+}
+
+// threadLocked reports whether the calling goroutine has locked its thread with
+// runtime.LockOSThread. Debug mode only: it costs some microseconds.
+//
+// Why it matters: the runtime ends the process, beyond any recover, when a
+// coroutine is suspended under a lock that its resumer does not hold.
+func threadLocked() bool {
+	var buf [96]byte
+	return bytes.Contains(firstLine(buf[:]), []byte("locked to thread"))
+}
+
+// unlockThread ends thread locks that user code has left behind, and reports them.
+// Debug mode only; what names that code.
+func (l *Loop) unlockThread(what func() string) {
+	if !l.debug || l.run.locked || !threadLocked() {
+		return
+	}
+	for threadLocked() { // locks nest
+		runtime.UnlockOSThread()
+	}
+	l.CallExceptionHandler(ExceptionContext{
+		Message:   what() + " returned with its thread locked",
+		Exception: fmt.Errorf("%w: runtime.LockOSThread without UnlockOSThread; outside of debug mode the next switch to a task ends the process", ErrInvalidState),
+	})
+}
+
+// firstLine is the first line of the calling goroutine's stack trace, in buf.
+func firstLine(buf []byte) []byte {
+	line, _, _ := bytes.Cut(buf[:runtime.Stack(buf, false)], []byte{'\n'})
+	return line
 }

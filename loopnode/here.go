@@ -3,6 +3,8 @@ package loopnode
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/loopmesh/loopmesh/internal/coro"
 )
 
 // Go tells nobody on which goroutine code runs; coro.Marked only says "on some
@@ -46,7 +48,7 @@ func (r *roll) note() {
 // say no on a goroutine of l when several loops run: in a coroutine that is no
 // task.
 func (l *Loop) here() bool {
-	if !onLoop() {
+	if !coro.Marked() {
 		return false
 	}
 	if running.sole.Load() == l {

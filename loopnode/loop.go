@@ -79,6 +79,9 @@ type runState struct {
 	amid bool      // the turn's batch is fixed, and not over: after Goexit the rest of it still runs
 	once bool      // the run is one turn long
 	gid  atomic.Uint64
+	// locked: the goroutine of the run had locked its thread before, so its
+	// coroutines have too, which is well; known in debug mode only.
+	locked bool
 }
 
 // New makes a loop. It starts nothing and makes nothing current; two calls give
@@ -172,5 +175,6 @@ func (l *Loop) wake() {
 	}
 }
 
-// onLoop reports whether the calling goroutine runs a loop.
-func onLoop() bool { return coro.Marked() }
+// onLoop reports whether the calling goroutine runs a loop: a task or a callback
+// is below it.
+func onLoop() bool { return coro.Inside() }

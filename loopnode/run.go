@@ -8,7 +8,8 @@ import (
 )
 
 // RunForever runs the loop on the calling goroutine until Stop. It returns nil
-// then. Stop before RunForever makes it one turn long. Errors: ErrLoopClosed,
+// then. That goroutine must not have locked its thread (runtime.LockOSThread): the
+// runtime ends the process when a task is switched under a lock. Stop before RunForever makes it one turn long. Errors: ErrLoopClosed,
 // ErrLoopRunning, ErrNestedLoop (another loop runs on this goroutine), and a
 // *FatalError that a callback or task threw; after it the loop is usable and
 // the rest of its queue is intact. asyncio: loop.run_forever.

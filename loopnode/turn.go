@@ -204,6 +204,7 @@ func (l *Loop) reportAside(ec ExceptionContext) {
 // resumeDrive runs drive in a coroutine, and again in a new one after Goexit.
 func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 	l.run.once = once
+	l.run.locked = l.debug && threadLocked()
 	body := func() {
 		l.run.gid.Store(goroutineID())
 		l.label()

@@ -8,6 +8,8 @@ package coro
 
 import (
 	"iter"
+	"reflect"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
@@ -80,6 +82,31 @@ func (w *Worker) Close() {
 	<-done
 }
 
+// Inside is Marked without its error: a program may call debug.SetPanicOnFault
+// itself, so a marked goroutine must also have run among its calls. It costs some
+// microseconds on a marked goroutine; use Marked where that is too much and
+// something else tells a coroutine apart.
+func Inside() bool {
+	if !Marked() {
+		return false
+	}
+	pcs := make([]uintptr, 64)
+	for skip := 1; ; skip += len(pcs) { // the innermost calls first: run is the last but one
+		n := runtime.Callers(skip, pcs)
+		for _, pc := range pcs[:n] {
+			if f := runtime.FuncForPC(pc - 1); f != nil && f.Name() == runName {
+				return true
+			}
+		}
+		if n < len(pcs) {
+			return false
+		}
+	}
+}
+
+// runName is what the runtime calls the function at the bottom of each coroutine.
+var runName = runtime.FuncForPC(reflect.ValueOf((*Worker).run).Pointer()).Name()
+
 // run is the coroutine: it lives on a goroutine of its own, marked so that
 // code can tell that it runs under a loop (see Marked).
 func (w *Worker) run(yield func(Outcome) bool) {
@@ -119,7 +146,9 @@ func (w *Worker) Discard() {
 	go w.stop()
 }
 
-// Marked reports whether the calling goroutine is a coroutine of this package.
+// Marked reports whether the calling goroutine is a coroutine of this package. It
+// takes a few nanoseconds, and errs on a goroutine that set the mark itself; see
+// Inside.
 //
 // Why: Go has no goroutine identity, and a foreign goroutine that suspends a
 // task would corrupt it. The panic-on-fault setting is the one goroutine-local

@@ -109,10 +109,10 @@ func (b *Inbox[T]) keep(batch []T) {
 // Sleep announces that the consumer is about to wait and reports true: from
 // now on the next Put wakes. It reports false when something is pending; then
 // the consumer must not wait and the announcement is withdrawn.
+//
+// Why the announcement comes before the look, and there is no look before it: only
+// this order sees a Put that comes between the two; see Put.
 func (b *Inbox[T]) Sleep() bool {
-	if b.pending.Load() {
-		return false
-	}
 	b.state.Store(polling)
 	if b.pending.Load() {
 		b.state.Store(running)

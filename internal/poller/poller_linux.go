@@ -273,17 +273,47 @@ var one = [8]byte{1, 0, 0, 0, 0, 0, 0, 0}
 // the descriptor is closed but a duplicate of it lives, for instance in a child
 // process, the registration stays, keeps reporting, and can no longer be
 // deleted. Only leaving the set behind ends that.
+//
+// A new set takes descriptors and kernel memory, which may be used up at that
+// moment. Then the old set stays in use with all its registrations, and the next
+// event of the leftover tries again: until it succeeds the loop does not sleep,
+// but nothing is lost.
 func (p *Poller) rebuild() error {
 	old := p.sleeper
-	if err := p.open(); err != nil {
-		return err
+	if p.open() != nil {
+		return nil
+	}
+	gone, err := p.fill()
+	if err != nil {
+		_ = p.sleeper.close() // it was never used
+		p.sleeper = old
+		return nil
+	}
+	for _, i := range gone {
+		p.slab.slots[i].inKernel = false
 	}
 	p.orphans = false
-	errs := []error{p.watch(p.wakeFD, wakeSlot), p.alarm.rewatch(p)}
+	return old.close()
+}
+
+// fill registers in the new set what was in the old one. It returns the slots whose
+// descriptor is closed, and an error when the kernel has no room.
+func (p *Poller) fill() (gone []int, err error) {
+	if err := errors.Join(p.watch(p.wakeFD, wakeSlot), p.alarm.rewatch(p)); err != nil {
+		return nil, err
+	}
 	for i := range p.slab.slots {
-		if e := &p.slab.slots[i]; e.used && e.inKernel {
-			e.inKernel = p.ctl(unix.EPOLL_CTL_ADD, Token{int32(i), e.generation}, e.want) == nil
+		e := &p.slab.slots[i]
+		if !e.used || !e.inKernel {
+			continue
+		}
+		switch err := p.ctl(unix.EPOLL_CTL_ADD, Token{int32(i), e.generation}, e.want); err {
+		case nil:
+		case unix.ENOMEM, unix.ENOSPC:
+			return nil, err
+		default:
+			gone = append(gone, i)
 		}
 	}
-	return errors.Join(append(errs, old.close())...)
+	return gone, nil
 }

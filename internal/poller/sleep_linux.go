@@ -3,30 +3,39 @@ package poller
 import (
 	"errors"
 	"os"
+	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// sleeper is how the poller sleeps on its epoll set, in one of two ways.
+// sleeper is how the poller sleeps on its epoll set. There are two ways, because
+// neither is right for both an idle loop and a busy one.
 //
-// Parked: the epoll set is in another one, the gate, which is in Go's poller, and
-// the goroutine parks there. Nothing is held while it sleeps, so goroutines the loop has just woken
-// run at once on its processor, and an idle loop costs nothing.
+// Parked: the epoll set is registered in a second one, the gate, and the gate in
+// Go's own poller; the goroutine parks there as it would in a read of a
+// net.Conn. Nothing is held while it sleeps, so goroutines that the loop has just
+// woken run at once on its processor, and an idle loop costs nothing.
 //
-// Raw: the goroutine blocks in epoll_wait. That answers traffic sooner and
-// cheaper, but holds the processor (P) until the runtime's monitor takes it
-// away, and what waits in its run queue with it: a call from a goroutine takes
-// 45 µs instead of 2.
+// Raw: the goroutine blocks in epoll_wait. That answers traffic sooner and with
+// fewer system calls, but the goroutine keeps its processor (P) until the
+// runtime's monitor takes it away, and with it the goroutines in the processor's
+// run queue. A call from a goroutine to the loop takes 45 µs then instead of 2.
 //
-// The gate is empty in a raw sleep. Why: Go's poller has a thread waiting in it
-// as a rule, for a timer; with our set in it, that thread would wake for every
+// So the poller sleeps raw only after briskStreak short sleeps in a row that were
+// all ended by descriptors; one long sleep, or one wake-up by a goroutine, and it
+// parks again. Two rules bound what others wait meanwhile. Once per yieldEvery a
+// raw sleep gives up the processor first, so that what is ready runs and timers
+// of other goroutines fire. And where there is only one processor a raw sleep
+// lasts rawMost at most. Without them a sleep of 1 ms elsewhere ended up to 10 ms
+// late, which is when the monitor steps in.
+//
+// The gate is empty during a raw sleep. Why: Go's poller has a thread waiting in
+// it as a rule, for a timer; with our set in it, that thread would wake for every
 // event which the raw sleep takes anyway (with 64 connections a third more CPU).
 //
-// So raw is a habit that has to be earned: by many short sleeps in a row, all
-// ended by descriptors, not by goroutines. Figures: bench/blocking.
-// Owned by the loop goroutine.
+// Figures: bench/blocking. Owned by the loop goroutine.
 type sleeper struct {
 	epfd   int
 	file   *os.File // owns epfd
@@ -36,7 +45,9 @@ type sleeper struct {
 	conn   syscall.RawConn    // the gate's
 	look   func(uintptr) bool // bound once: a closure per sleep would allocate
 	parks  bool               // false when Go's poller refuses the gate
+	single bool               // there is one processor only
 	brisk  int                // short sleeps in a row, ended by descriptors
+	yield  time.Time          // when a raw sleep last gave up the processor
 	events []unix.EpollEvent
 	// n and err are what look found.
 	n   int
@@ -48,6 +59,12 @@ const (
 	briskStreak = 8
 	// short is below what an idle loop sleeps and above what traffic lets it.
 	short = time.Millisecond
+	// yieldEvery is how long raw sleeps may follow each other before one gives up
+	// the processor.
+	yieldEvery = 500 * time.Microsecond
+	// rawMost is how many milliseconds a raw sleep lasts where there is one
+	// processor.
+	rawMost = 1
 )
 
 // open makes a new epoll set, and leaves the former one to the caller.
@@ -70,6 +87,7 @@ func (s *sleeper) open() error {
 	}
 	s.epfd, s.file, s.gateFD, s.gate, s.gated, s.conn = epfd, file, gateFD, gate, false, conn
 	s.parks = gate.SetReadDeadline(time.Time{}) == nil
+	s.single = runtime.GOMAXPROCS(0) == 1
 	return nil
 }
 
@@ -94,10 +112,18 @@ func (s *sleeper) setGate(in bool) error {
 // poll looks, or sleeps raw for at most ms milliseconds (-1: for ever).
 func (s *sleeper) poll(ms int) (int, error) { return unix.EpollWait(s.epfd, s.events, ms) }
 
-// rest sleeps raw, as poll does; nobody else is woken for what comes.
-func (s *sleeper) rest(ms int) (int, error) {
+// raw sleeps in epoll_wait, for at most ms milliseconds (-1: for ever) but maybe
+// less; now is the time of the call.
+func (s *sleeper) raw(ms int, now time.Time) (int, error) {
 	if err := s.setGate(false); err != nil {
 		return 0, err
+	}
+	if now.Sub(s.yield) >= yieldEvery {
+		s.yield = now
+		runtime.Gosched()
+	}
+	if s.single && s.parks && (ms < 0 || ms > rawMost) {
+		ms = rawMost
 	}
 	return s.poll(ms)
 }
@@ -126,10 +152,8 @@ func (p *Poller) sleep(timeout time.Duration) (n int, err error) {
 	if p.parks && ms < 0 && p.brisk < briskStreak {
 		n, err = p.park()
 	} else {
-		n, err = p.rest(ms)
+		n, err = p.raw(ms, start)
 	}
-	// A raw sleep needs no bound: one long one ends the habit, and until then
-	// the runtime has taken the processor back once.
 	if p.brisk++; time.Since(start) >= short {
 		p.brisk = 0
 	}
