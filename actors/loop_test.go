@@ -219,9 +219,17 @@ func fixedClock(l *handLoop) Options {
 
 func quiet() Options { return Options{Logger: hclog.NewNullLogger()} }
 
+// system makes a system; opts are good.
+func system(t testing.TB, opts Options) *System {
+	t.Helper()
+	s, err := New(opts)
+	must(t, err)
+	return s
+}
+
 func onHand(t testing.TB) (*handLoop, *System) {
 	l := newHandLoop("hand")
-	return l, New(fixedClock(l))
+	return l, system(t, fixedClock(l))
 }
 
 func spawn(t testing.TB, s *System, l Loop, name string, f func() Actor, opts ...SpawnOption) Ref {

@@ -14,7 +14,7 @@ import (
 
 // link joins two systems by their routes, as package cluster does over a network.
 func link(t *testing.T) (a, b *System, la, lb *goLoop) {
-	a, b = New(quiet()), New(quiet())
+	a, b = system(t, quiet()), system(t, quiet())
 	a.Identify("a", 1)
 	b.Identify("b", 2)
 	join := func(from, to *System) Route {
@@ -63,8 +63,8 @@ func TestAskingAcrossNodes(t *testing.T) {
 	if _, err := a.Ask(context.Background(), RefOf(Address{Node: "b", Incarnation: 1, Path: "echo"}), "x"); !errors.Is(err, ErrNodeDown) {
 		t.Fatalf("another life of the node: %v", err)
 	}
-	if len(a.tagged) != 0 {
-		t.Fatalf("%d names of answered questions are kept", len(a.tagged))
+	if len(a.registered) != 0 {
+		t.Fatalf("%d names of answered questions are kept", len(a.registered))
 	}
 }
 
@@ -96,7 +96,7 @@ func TestAnAskOfAnotherNodeHearsAtOnceThatNoAnswerWillCome(t *testing.T) {
 func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
 	o := quiet()
 	o.RemoteLimit = 3
-	s, l := New(o), newHandLoop("l")
+	s, l := system(t, o), newHandLoop("l")
 	s.Identify("me", 1)
 	got := 0
 	r := spawn(t, s, l, "slow", func() Actor {
@@ -151,13 +151,13 @@ func TestWatchingAcrossNodes(t *testing.T) {
 			t.Fatal(e)
 		}
 	}
-	if len(a.tagged) != 0 {
-		t.Fatalf("%d names are kept", len(a.tagged))
+	if len(a.registered) != 0 {
+		t.Fatalf("%d names are kept", len(a.registered))
 	}
 }
 
 func TestANodesEndTellsItsWatchersOnce(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	s.RouteRemote(func(Address, any, Ref) error { return nil })
 	l := newHandLoop("l")
 	var b book
@@ -183,7 +183,7 @@ func TestStoppingAcrossNodes(t *testing.T) {
 }
 
 func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	dead := s.DeadLetters(4)
 	defer dead.Close()
 	far := RefOf(Address{Node: "b", Path: "x"})
@@ -210,7 +210,7 @@ func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
 }
 
 func TestWhatProtoactorItselfSendsElsewhereTakesTheSameRoute(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	got := make(chan string, 4)
 	s.RouteRemote(func(to Address, msg any, _ Ref) error {
 		got <- fmt.Sprintf("%s %v", to, msg)
