@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -132,9 +133,8 @@ func (t *replyAddress) registerLocked(self target) Address {
 }
 
 func (t *replyAddress) nameLocked() string {
-	if t.name == "" {
-		t.sys.replies++
-		t.name = replyPrefix + strconv.FormatUint(t.sys.replies, 10)
+	if t.name == "" { // a random number: who has not seen the Ask cannot answer it
+		t.name = replyPrefix + strconv.FormatUint(rand.Uint64(), 36)
 	}
 	return t.name
 }

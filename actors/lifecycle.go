@@ -231,7 +231,7 @@ func (c *cell) terminate(reason error) {
 	c.showLocal()
 	for _, q := range []*ring[envelope]{&local, &foreign} {
 		for env, ok := q.pop(); ok; env, ok = q.pop() {
-			_ = c.refuse(env, reason) // an asker is told by the refusal, others by the dead letters
+			_ = c.refuse(unwrap(env), reason) // an asker is told by the refusal, others by the dead letters
 		}
 	}
 	c.settleTaken(reason)

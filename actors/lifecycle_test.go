@@ -222,7 +222,7 @@ func TestAskOnALoopTimesOutByTheLoopsClock(t *testing.T) {
 	l.settle()
 	b.want(t, "unknown true")
 	l.advance(time.Second)
-	b.want(t, "unknown true", "<nil> context deadline exceeded")
+	b.want(t, "unknown true", "<nil> context deadline exceeded: /mute has not answered within 1s")
 }
 
 // exitTurn runs one turn whose goroutine may end in it.

@@ -76,10 +76,10 @@ func (c *cell) deliverBelow(env envelope, limit int) error {
 	case c.closed:
 		reason := c.endErr
 		c.mu.Unlock()
-		return c.refuse(env, reason)
+		return c.refuse(unwrapped(env), reason)
 	case limit > 0 && c.foreign.n+int(c.localShown.Load()) >= limit:
 		c.mu.Unlock()
-		return c.refuse(env, fullError(limit))
+		return c.refuse(unwrapped(env), fullError(limit))
 	}
 	return c.pushForeign(env)
 }
@@ -102,6 +102,9 @@ func (c *cell) pushForeign(env envelope) error {
 	}
 	if err := c.host.loop.Post(c.stepForeign); err != nil {
 		c.loseForeign()
+		if _, ok := env.msg.(*counted); ok {
+			return nil // it was accepted, and dropped with the others
+		}
 		return fmt.Errorf("%w: %s: %w", ErrLoopDied, c.path, err)
 	}
 	return nil
@@ -125,8 +128,33 @@ func (c *cell) loseForeign() {
 	c.foreign = ring[envelope]{}
 	c.mu.Unlock()
 	for env, ok := lost.pop(); ok; env, ok = lost.pop() {
-		_ = c.refuse(env, ErrLoopDied) // an asker is told by the refusal, others by the dead letters
+		_ = c.refuse(unwrap(env), ErrLoopDied) // an asker is told by the refusal, others by the dead letters
 	}
+}
+
+// counted is a message of another node whose sender has a credit to get back when
+// the message has left the mailbox. It exists only inside of foreign.
+type counted struct {
+	msg   any
+	taken func()
+}
+
+// unwrapped takes the message out and leaves the credit to the caller, who gets an
+// error.
+func unwrapped(env envelope) envelope {
+	if m, ok := env.msg.(*counted); ok {
+		env.msg = m.msg
+	}
+	return env
+}
+
+// unwrap takes the message out and gives the credit back.
+func unwrap(env envelope) envelope {
+	if m, ok := env.msg.(*counted); ok {
+		env.msg = m.msg
+		m.taken()
+	}
+	return env
 }
 
 // refuse makes a dead letter of a message and an error for its sender.
@@ -182,7 +210,7 @@ func (c *cell) runForeign() {
 	env, ok := c.foreign.pop()
 	c.mu.Unlock()
 	if ok {
-		c.receive(env)
+		c.receive(unwrap(env))
 	}
 }
 

@@ -83,40 +83,57 @@ func (s *System) isHere(a Address) bool {
 // An Ask of another node gets the error as its answer, too. A WatchRequest for
 // nobody is answered with Terminated, not with an error.
 //
+// taken, which may be nil, is called once when the message has left the mailbox,
+// handled or dropped, on any goroutine; for what does not go into a mailbox it is
+// called before Deliver returns, and not at all when Deliver returns an error. A
+// node grants its senders credit by it.
+//
 // What one actor holds for other nodes is bounded by Options.RemoteLimit, each on
 // its own: waiting messages, unanswered Asks, watchers, and requests that its loop
 // has not handled yet.
-func (s *System) Deliver(to Address, msg any, sender Ref) error {
+func (s *System) Deliver(to Address, msg any, sender Ref, taken func()) error {
+	queued, err := s.deliverFrom(to, msg, sender, taken)
+	if err == nil && !queued && taken != nil {
+		taken()
+	}
+	return err
+}
+
+// deliverFrom is Deliver; queued: the mailbox calls taken.
+func (s *System) deliverFrom(to Address, msg any, sender Ref, taken func()) (queued bool, err error) {
 	if !s.isHere(to) {
-		return fmt.Errorf("%w: %s is not of this node", ErrNoRoute, to)
+		return false, fmt.Errorf("%w: %s is not of this node", ErrNoRoute, to)
 	}
 	r := RefOf(Address{Path: to.Path})
 	c, _ := s.find(r)
 	switch m := msg.(type) {
 	case WatchRequest, UnwatchRequest, StopRequest, Terminated:
 		if c != nil && int(c.systemCount.Load()) >= s.opts.RemoteLimit {
-			return fmt.Errorf("%w: %s: %d requests wait for its loop", ErrMailboxFull, r, s.opts.RemoteLimit)
+			return false, fmt.Errorf("%w: %s: %d requests wait for its loop", ErrMailboxFull, r, s.opts.RemoteLimit)
 		}
-		return s.deliverControl(c, r, msg, sender)
+		return false, s.deliverControl(c, r, msg, sender)
 	case WithdrawRequest:
 		s.withdraw(sender)
-		return nil
+		return false, nil
 	case Refusal:
-		return s.send(r, envelope{m, sender})
+		return false, s.send(r, envelope{m, sender})
 	}
 	from, err := s.asker(sender, c)
 	if err != nil {
 		s.deadLetter(r, envelope{msg, from}, err)
-		return err
+		return false, err
 	}
 	if c == nil {
-		return s.send(r, envelope{msg, from}) // an answer to an Ask, or nobody
+		return false, s.send(r, envelope{msg, from}) // an answer to an Ask, or nobody
 	}
 	limit := s.opts.RemoteLimit
 	if c.limit > 0 {
 		limit = min(limit, c.limit)
 	}
-	return c.deliverBelow(envelope{msg, from}, limit)
+	if taken == nil {
+		return false, c.deliverBelow(envelope{msg, from}, limit)
+	}
+	return true, c.deliverBelow(envelope{&counted{msg, taken}, from}, limit)
 }
 
 // deliverControl takes the requests that actors do not see. c is nil for nobody.

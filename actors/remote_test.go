@@ -29,7 +29,7 @@ func link(t *testing.T) (a, b *System, la, lb *goLoop) {
 			if !sender.IsZero() {
 				back = RefOf(from.Export(sender))
 			}
-			return to.Deliver(addr, msg, back)
+			return to.Deliver(addr, msg, back, nil)
 		}
 	}
 	a.RouteRemote(join(a, b))
@@ -109,9 +109,9 @@ func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
 	l.settle()
 	here := s.Export(r)
 	for range 3 {
-		must(t, s.Deliver(here, "m", Ref{}))
+		must(t, s.Deliver(here, "m", Ref{}, nil))
 	}
-	if err := s.Deliver(here, "m", Ref{}); !errors.Is(err, ErrMailboxFull) {
+	if err := s.Deliver(here, "m", Ref{}, nil); !errors.Is(err, ErrMailboxFull) {
 		t.Fatal(err)
 	}
 	must(t, s.Send(r, "m")) // senders of this process are not counted out
@@ -119,7 +119,7 @@ func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
 	if got != 4 {
 		t.Fatalf("%d of 4 messages arrived", got)
 	}
-	must(t, s.Deliver(here, "m", Ref{}))
+	must(t, s.Deliver(here, "m", Ref{}, nil))
 	l.settle()
 }
 
@@ -193,7 +193,7 @@ func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
 	if d := <-dead.C(); d.To != far || d.Message != "m" || !errors.Is(d.Err, ErrNoRoute) {
 		t.Fatal(d)
 	}
-	if err := s.Deliver(Address{Node: "b", Path: "x"}, "m", Ref{}); !errors.Is(err, ErrNoRoute) {
+	if err := s.Deliver(Address{Node: "b", Path: "x"}, "m", Ref{}, nil); !errors.Is(err, ErrNoRoute) {
 		t.Fatal(err)
 	}
 	told := make(chan Terminated, 1)

@@ -64,7 +64,6 @@ type System struct {
 	cells      map[string]*cell // nil value: the name is reserved, the actor not started
 	hosts      map[Loop]*host
 	registered map[string]target  // Asks and watches that have an address
-	replies    uint64             // how many addresses were given to them
 	remoteAsks map[Ref]*remoteAsk // Asks of other nodes without an outcome, by sender
 	seq        uint64
 	live       int // names reserved and not released
