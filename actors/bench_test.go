@@ -43,7 +43,7 @@ func (p *pinger) Receive(ctx *Context) {
 
 func BenchmarkPingPongSameLoop(b *testing.B) {
 	l := &ringLoop{handLoop: handLoop{name: "ring"}}
-	s := New(quiet())
+	s := system(b, quiet())
 	to := spawn(b, s, l, "pong", func() Actor { return ponger{} })
 	ping := &pinger{to: to, left: b.N}
 	from := spawn(b, s, l, "ping", func() Actor { return ping })
@@ -58,7 +58,7 @@ func BenchmarkPingPongSameLoop(b *testing.B) {
 }
 
 func BenchmarkPingPongTwoGoroutines(b *testing.B) {
-	s := New(quiet())
+	s := system(b, quiet())
 	to := spawn(b, s, newGoLoop(b, "a"), "pong", func() Actor { return ponger{} })
 	done := make(chan struct{})
 	left := b.N
@@ -82,7 +82,7 @@ func BenchmarkPingPongTwoGoroutines(b *testing.B) {
 }
 
 func BenchmarkAskFromGoroutine(b *testing.B) {
-	s := New(quiet())
+	s := system(b, quiet())
 	to := spawn(b, s, newGoLoop(b, "a"), "pong", func() Actor { return ponger{} })
 	b.ReportAllocs()
 	for b.Loop() {
@@ -94,7 +94,7 @@ func BenchmarkAskFromGoroutine(b *testing.B) {
 
 func BenchmarkSendFromOutside(b *testing.B) {
 	l := newHandLoop("hand")
-	s := New(quiet())
+	s := system(b, quiet())
 	to := spawn(b, s, l, "sink", func() Actor { return Func(func(*Context) {}) })
 	l.settle()
 	b.ReportAllocs()
@@ -108,7 +108,7 @@ func BenchmarkSendFromOutside(b *testing.B) {
 
 func BenchmarkSpawnAndStop(b *testing.B) {
 	l := newHandLoop("hand")
-	s := New(quiet())
+	s := system(b, quiet())
 	sink := func() Actor { return Func(func(*Context) {}) }
 	b.ReportAllocs()
 	for b.Loop() {

@@ -2,31 +2,30 @@ package actors
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
 
-// Context is an actor's view of the world. Owned by the loop goroutine of its
+// Context is what an actor may do, and what it is called for. Owned by the loop goroutine of its
 // actor: every method belongs there, inside Receive or not. Message and Sender
 // mean something only inside Receive; the Context itself stays the same for all
 // lives of the actor.
 type Context struct {
-	c   *cell
-	now envelope
+	c       *cell
+	current envelope // the message that is handled, empty otherwise
 }
 
 // Message is what Receive is called for.
-func (x *Context) Message() any { return x.now.msg }
+func (x *Context) Message() any { return x.current.msg }
 
 // Sender is who sent the message: an actor, or an open Ask. It is zero for hooks,
 // for notices and for what was sent from outside.
-func (x *Context) Sender() Ref { return x.now.sender }
+func (x *Context) Sender() Ref { return x.current.sender }
 
 // Asked reports whether the sender waits for an answer: the message came by an
 // Ask that nobody has answered or refused yet.
 func (x *Context) Asked() bool {
-	q, ok := x.now.sender.at.(asked)
+	q, ok := x.current.sender.at.(asked)
 	return ok && !q.isSettled()
 }
 
@@ -67,19 +66,36 @@ func (x *Context) Send(to Ref, msg any) error {
 	return x.sendAs(to, envelope{msg, Ref{at: x.c}})
 }
 
-// Forward sends the current message on with its sender.
-func (x *Context) Forward(to Ref) error { return x.sendAs(to, x.now) }
+// Forward sends the current message on with its sender. From then on the receiver
+// owes the answer to an Ask, not this actor. Errors as Send.
+func (x *Context) Forward(to Ref) error {
+	if err := x.sendAs(to, x.current); err != nil {
+		return err
+	}
+	if q, ok := x.current.sender.at.(asked); ok {
+		q.releasedFrom(x.c)
+	}
+	return nil
+}
 
 // Reply answers the current message's sender. Error: ErrNoSender, or as Send.
 func (x *Context) Reply(msg any) error {
-	if x.now.sender.IsZero() {
-		return fmt.Errorf("%w: %T", ErrNoSender, x.now.msg)
+	if x.current.sender.IsZero() {
+		return fmt.Errorf("%w: %T", ErrNoSender, x.current.msg)
 	}
-	return x.Send(x.now.sender, msg)
+	return x.Send(x.current.sender, msg)
 }
 
-// ReplyError answers an Ask with an error. Errors as Reply.
-func (x *Context) ReplyError(why error) error { return x.Reply(Refusal{why}) }
+// ReplyError answers an Ask with an error. Errors as Reply. A nil error is a
+// mistake: who asked gets an error that says so, not an answer, and so does the
+// caller.
+func (x *Context) ReplyError(err error) error {
+	if err == nil {
+		_ = x.Reply(Refusal{errNoReason})
+		return fmt.Errorf("%w: ReplyError needs an error, not nil", errNoReason)
+	}
+	return x.Reply(Refusal{err})
+}
 
 // sendAs takes the short way to an actor on the same loop: no lock, no atomic
 // write.
@@ -105,14 +121,14 @@ func (x *Context) Unwatch(r Ref) { x.c.unwatch(r) }
 func (x *Context) Stop(r Ref) { x.c.sys.Stop(r) }
 
 // Exit ends this actor after the current message: with nil it ends normally
-// (a permanent one is restarted), with an error it fails.
-func (x *Context) Exit(why error) { x.c.leaving, x.c.leaveWhy, x.c.leaveForGood = true, why, false }
+// (a permanent one is restarted), with an error it fails, whichever error it is.
+func (x *Context) Exit(err error) { x.c.exiting, x.c.exitErr, x.c.exitForGood = true, err, false }
 
-// End ends this actor after the current message, whatever its lifetime; why,
-// ErrStopped when nil, is news for its watchers and no failure. It is for actors
-// that stand for something outside which has come to its end, a connection say.
-// OTP: exit with {shutdown, Reason}.
-func (x *Context) End(why error) { x.c.leaving, x.c.leaveWhy, x.c.leaveForGood = true, why, true }
+// End ends this actor after the current message, whatever its lifetime. The
+// reason, ErrStopped when nil, is for its watchers and no failure. It is for
+// actors that stand for something outside which has come to its end, a connection
+// say. OTP: exit with {shutdown, Reason}.
+func (x *Context) End(reason error) { x.c.exiting, x.c.exitErr, x.c.exitForGood = true, reason, true }
 
 // Spawn starts a child on the same loop. factory is called on the loop, for each
 // life, not by Spawn. An empty name is replaced by a fresh one. Children end
@@ -121,31 +137,7 @@ func (x *Context) End(why error) { x.c.leaving, x.c.leaveWhy, x.c.leaveForGood =
 func (x *Context) Spawn(name string, factory func() Actor, opts ...SpawnOption) (Ref, error) {
 	c := x.c
 	if c.phase != alive || c.inHook > hookStarted {
-		return Ref{}, fmt.Errorf("%w: %s cannot start a child any more", c.reason(), c.path)
+		return Ref{}, fmt.Errorf("%w: %s cannot start a child any more", c.endReason(), c.path)
 	}
 	return c.sys.spawn(c.host.loop, c, name, factory, opts)
-}
-
-// After calls fn in a turn of this actor after d, unless cancelled, and not when
-// the actor restarts or ends first. A panic in fn is a failure of the actor.
-func (x *Context) After(d time.Duration, fn func()) (cancel func()) {
-	c, again := x.c, &reentry{x.c.life, fn}
-	return c.host.after(d, func() {
-		if c.phase < stopping {
-			_ = c.postLocal(envelope{msg: again})
-		}
-	})
-}
-
-// Guard calls fn now, on the loop, as if a message had come: it reports false
-// and does not call when the actor is suspended or ending, and a panic is a
-// failure of the actor. Transports call protocols through it, so that bytes pay
-// no mailbox.
-func (x *Context) Guard(fn func()) bool {
-	c := x.c
-	if c.phase != alive || c.suspended {
-		return false
-	}
-	c.enter(fn)
-	return true
 }

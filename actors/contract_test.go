@@ -14,7 +14,7 @@ import (
 // What the life cycle underneath gets wrong when left alone, and we must not.
 
 func TestEveryWaiterOfAnAnswerIsWoken(t *testing.T) {
-	q := &question{tag: tag{sys: New(quiet())}, done: make(chan struct{})}
+	q := &pendingAsk{replyAddress: replyAddress{sys: system(t, quiet())}, done: make(chan struct{})}
 	var wg sync.WaitGroup
 	got := make(chan any, 8)
 	for range cap(got) {
@@ -33,7 +33,7 @@ func TestEveryWaiterOfAnAnswerIsWoken(t *testing.T) {
 }
 
 func TestALateSecondAnswerChangesNothing(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	l := newGoLoop(t, "loop")
 	again := make(chan error, 1)
 	to := spawn(t, s, l, "twice", func() Actor {
@@ -57,7 +57,7 @@ func TestALateSecondAnswerChangesNothing(t *testing.T) {
 }
 
 func TestAnswersRacingWithTheDeadlineSettleOnce(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	to := spawn(t, s, newGoLoop(t, "loop"), "echo", func() Actor { return ponger{} })
 	for i := range 500 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -128,7 +128,7 @@ func TestMessagesThatWaitForARestartStayInOrderWithTheirSenders(t *testing.T) {
 }
 
 func TestShutdownStopsEveryActorAndMayBeCalledAgain(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	var b book
 	started := make(chan error, 3)
 	for i := range cap(started) {

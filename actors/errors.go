@@ -19,7 +19,7 @@ var (
 	// ErrWouldBlock: the call waits, and its goroutine runs a loop, which would
 	// stand still meanwhile.
 	ErrWouldBlock = errors.New("waiting here would block the event loop")
-	// ErrTooManyRestarts: the supervisor's intensity was spent.
+	// ErrTooManyRestarts: a supervisor's budget of restarts is spent.
 	ErrTooManyRestarts = errors.New("too many restarts")
 	// ErrNameTaken: an actor with this name is alive.
 	ErrNameTaken = errors.New("the name is taken")
@@ -29,8 +29,14 @@ var (
 	ErrShutdown = errors.New("the system was shut down")
 	// ErrNoRoute: the address is on another node and nothing carries messages there.
 	ErrNoRoute = errors.New("no route to the node")
-	// ErrMailboxFull: too many messages of other nodes wait for the actor.
+	// ErrMailboxFull: as many messages wait for the actor as may: WithMailboxLimit,
+	// or Options.RemoteLimit for other nodes.
 	ErrMailboxFull = errors.New("the mailbox is full")
+	// ErrTooManyWatchers: as many watchers on other nodes have the actor as may.
+	ErrTooManyWatchers = errors.New("too many watchers")
+	// ErrAnswerLost: the actor of another node has answered, but the answer could
+	// not be sent; the text says why.
+	ErrAnswerLost = errors.New("the answer could not be sent")
 	// ErrNoSender: the message has no sender to answer.
 	ErrNoSender = errors.New("the message has no sender")
 )

@@ -38,13 +38,19 @@ type Failure struct {
 }
 
 // Ask is what decide, which may be nil, answers to the failure. One that panics
-// means Stop, and the panic becomes part of Reason. For supervisors.
+// means Stop, and the panic becomes part of Reason. One that calls runtime.Goexit
+// ends the goroutine; ErrGoexit then becomes part of Reason on the way out, so that
+// a deferred function of the caller can go on. For supervisors.
 func (f *Failure) Ask(decide func(Failure) Directive) (d Directive) {
 	if decide == nil {
 		return Undecided
 	}
-	if p := guard.Call(func() { d = decide(*f) }); p != nil {
-		f.Reason = fmt.Errorf("%w; deciding what to do about it failed too: %w", f.Reason, p)
+	failed := func(err error) {
+		f.Reason = fmt.Errorf("%w; deciding what to do about it failed too: %w", f.Reason, err)
+	}
+	p := guard.CallWhole(func() { d = decide(*f) }, func() { failed(ErrGoexit) })
+	if p != nil {
+		failed(p)
 		return Stop
 	}
 	return d
@@ -52,10 +58,14 @@ func (f *Failure) Ask(decide func(Failure) Directive) (d Directive) {
 
 // DeadLetter is a message that reached nobody.
 type DeadLetter struct {
-	To      Ref
+	// To is whom it was sent to.
+	To Ref
+	// Message is what was sent.
 	Message any
-	Sender  Ref
-	Err     error
+	// Sender is who sent it, zero for nobody.
+	Sender Ref
+	// Err is why it did not arrive; the sender has got it too.
+	Err error
 }
 
 // Subscription is a bounded stream of events. A subscriber that does not keep
@@ -147,23 +157,23 @@ func (s *System) publish(f Failure) {
 
 // hookFailed reports a failure that changes nothing: the actor ends or restarts
 // as it was told to.
-func (s *System) hookFailed(c *cell, kind hookKind, why error) {
+func (s *System) hookFailed(c *cell, kind hookKind, err error) {
 	d := Stop
 	if kind == hookRestarting {
 		d = Restart
 	}
-	s.publish(Failure{Who: c.ref(), Loop: c.host.loop.Name(), Reason: why, Hook: kind.String(), Directive: d})
+	s.publish(Failure{Who: c.ref(), Loop: c.host.loop.Name(), Reason: err, Hook: kind.String(), Directive: d})
 }
 
-// deadLetter accounts for a message that reached nobody and tells who asked.
-func (s *System) deadLetter(to Ref, env envelope, why error) {
-	switch env.msg.(type) {
-	case *reentry:
-		return // a continuation of an actor that is gone
+// deadLetter accounts for a message that reached nobody. When it was an Ask, the
+// asker gets the error.
+func (s *System) deadLetter(to Ref, env envelope, err error) {
+	if _, ok := env.msg.(*continuation); ok {
+		return // a call back into an actor that is gone
 	}
 	s.deadCount.Add(1)
 	if q, ok := env.sender.at.(asked); ok {
-		q.settle(nil, why)
+		q.settle(nil, err)
 	}
-	s.dead.publish(DeadLetter{To: to, Message: env.msg, Sender: env.sender, Err: why})
+	s.dead.publish(DeadLetter{To: to, Message: env.msg, Sender: env.sender, Err: err})
 }

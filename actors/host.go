@@ -6,17 +6,53 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
-// host is a loop as the home of actors.
+// host is one loop with the actors that live on it. It is made with the first
+// actor and removed with the last, and it is the only caller of the Loop.
+//
+// A loop can close while actors live on it. From then on dead is set, nothing
+// can be scheduled there, and the goroutine that reports the close ends the
+// actors itself (loopClosed). Invariant: dead never becomes false again, and no
+// actor is added to a dead host (reserve checks it under System.mu).
 type host struct {
 	loop  Loop
-	dead  atomic.Bool        // the loop runs nothing any more
+	clock Clock              // nil: the system's clock counts
+	dead  atomic.Bool        // the loop runs nothing any more; set under System.mu
 	cells map[*cell]struct{} // under System.mu
 
 	// Under System.mu; used for a Closer only.
-	followed bool   // somebody calls OnClose
-	unhook   func() // takes it back
+	followed bool   // OnClose was called, or is about to be
+	unhook   func() // takes OnClose back
+}
+
+func newHost(l Loop) *host {
+	h := &host{loop: l, cells: make(map[*cell]struct{})}
+	h.clock, _ = l.(Clock)
+	return h
+}
+
+// now is the time in ns by which the lives of the host's actors are measured.
+func (s *System) now(h *host) int64 {
+	if h.clock != nil {
+		return int64(h.clock.Elapsed())
+	}
+	return int64(s.opts.Now().Sub(s.born)) // monotonic, unless Now hides it
+}
+
+// after is Loop.After, and nothing at all once the loop is gone with its timers.
+func (h *host) after(d time.Duration, fn func()) (cancel func()) {
+	if h.dead.Load() {
+		return func() {}
+	}
+	stop := h.loop.After(d, fn)
+	return func() {
+		if !h.dead.Load() {
+			stop()
+		}
+	}
 }
 
 // follow makes a loop that can tell it end its actors when it closes. Not under
@@ -38,31 +74,16 @@ func (s *System) follow(h *host) {
 	gone := s.hosts[h.loop] != h
 	h.unhook = remove
 	s.mu.Unlock()
-	if gone {
+	if gone { // the last actor ended in between, and found no unhook to call
 		remove()
 	}
 }
 
-// after is Loop.After, and nothing at all once the loop is gone with its timers.
-func (h *host) after(d time.Duration, fn func()) (cancel func()) {
-	if h.dead.Load() {
-		return func() {}
-	}
-	stop := h.loop.After(d, fn)
-	return func() {
-		if !h.dead.Load() {
-			stop()
-		}
-	}
-}
-
-func newHost(l Loop) *host { return &host{loop: l, cells: make(map[*cell]struct{})} }
-
-// LoopClosed ends every actor on a loop that is no Closer, with ErrLoopDied for its watchers:
-// Stopping and Stopped run now, on the caller's goroutine, children before
-// parents. Call it once, when the loop runs no callbacks any more: at the end of
-// its Close, or when its goroutine has failed. It returns when they have ended.
-// Messages that waited become dead letters, and those who asked get an error.
+// LoopClosed ends every actor on a loop that is no Closer, with ErrLoopDied for
+// its watchers: Stopping and Stopped run now, on the caller's goroutine, children
+// before parents. Call it once, when the loop runs no callbacks any more: at the
+// end of its Close, or when its goroutine has failed. It returns when they have
+// ended. Messages that waited become dead letters, and open Asks get an error.
 func (s *System) LoopClosed(l Loop) {
 	s.mu.Lock()
 	h := s.hosts[l]
@@ -72,41 +93,76 @@ func (s *System) LoopClosed(l Loop) {
 	}
 }
 
-// loopClosed is LoopClosed with what the loop says of it.
-func (s *System) loopClosed(h *host, why error) {
+// loopClosed ends the actors of a loop that runs nothing any more.
+//
+// Nothing schedules a step on such a loop, so this goroutine takes over: it asks
+// the actors at the top to end, then handles the system messages of all actors,
+// round after round, until a round finds none. protoactor does its life cycle
+// with system messages, so this ends children, then parents, hooks included.
+//
+// Why guard.Drain: the hooks and the callbacks of watchers are user code, and one
+// of them may end this goroutine with Goexit. The rest then runs on the way out;
+// otherwise the other actors would never end and their watchers never be told.
+func (s *System) loopClosed(h *host, cause error) {
 	s.mu.Lock()
 	h.dead.Store(true)
 	s.mu.Unlock()
-	if why == nil {
-		why = ErrLoopDied
-	} else {
-		why = fmt.Errorf("%w: %w", ErrLoopDied, why)
+	reason := ErrLoopDied
+	if cause != nil {
+		reason = fmt.Errorf("%w: %w", ErrLoopDied, cause)
 	}
-	told := make(map[*cell]bool)
-	for s.wind(h, why, told) {
-	}
-	for _, c := range s.cellsOf(h) {
-		c.bury(c.reason()) // in the middle of a spawn, which will see it: it never started
-	}
+	round := closingRound{sys: s, host: h, reason: reason, told: make(map[*cell]bool)}
+	defer func() { // also after Goexit
+		left := s.cellsOf(h) // in the middle of a spawn, which will see it: they never started
+		guard.Drain(func() bool {
+			if len(left) == 0 {
+				return false
+			}
+			c := left[0]
+			left = left[1:]
+			c.terminate(c.endReason())
+			return true
+		})
+	}()
+	guard.Drain(round.step)
 }
 
-// wind tells the tops to end and runs the system messages that wait, once over
-// all actors; false means that nothing was left to do.
-func (s *System) wind(h *host, why error, told map[*cell]bool) (progress bool) {
-	for _, c := range s.cellsOf(h) {
-		if !c.started() {
-			continue
+// closingRound is the state of loopClosed between two steps.
+type closingRound struct {
+	sys    *System
+	host   *host
+	reason error
+	told   map[*cell]bool // actors at the top that were asked to end
+	queue  []*cell        // what is left of this round
+	worked bool           // this round has handled a message
+}
+
+// step handles the system messages of one actor; false: a whole round has found
+// nothing to do.
+func (r *closingRound) step() bool {
+	if len(r.queue) == 0 {
+		if r.queue != nil && !r.worked {
+			return false
 		}
-		if c.parent == nil && !told[c] {
-			told[c] = true
-			c.postSystem(&stopNote{why})
-		}
-		if c.sysN.Load() > 0 {
-			c.runSystem()
-			progress = true
+		r.queue, r.worked = r.sys.cellsOf(r.host), false
+		if len(r.queue) == 0 {
+			return false
 		}
 	}
-	return progress
+	c := r.queue[0]
+	r.queue = r.queue[1:]
+	if !c.started() {
+		return true
+	}
+	if c.parent == nil && !r.told[c] {
+		r.told[c] = true
+		c.postSystem(&stopNote{r.reason})
+	}
+	if c.systemCount.Load() > 0 {
+		r.worked = true
+		c.runSystem()
+	}
+	return true
 }
 
 // cellsOf lists the actors of a host, youngest first.

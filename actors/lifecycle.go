@@ -24,25 +24,19 @@ func (h hookKind) String() string {
 type hook struct{ kind hookKind }
 
 // stopNote asks an actor to end, with a reason.
-type stopNote struct{ why error }
-
-var (
-	paStop    = &pa.Stop{}
-	paRestart = &pa.Restart{}
-	paResume  = &pa.ResumeMailbox{}
-)
+type stopNote struct{ reason error }
 
 // runSystem handles the system messages that are queued now; later ones bring
 // their own step.
 func (c *cell) runSystem() {
-	for range c.sysN.Load() {
+	for range c.systemCount.Load() {
 		c.mu.Lock()
 		m, ok := c.system.pop()
 		c.mu.Unlock()
 		if !ok {
 			return
 		}
-		c.sysN.Add(-1)
+		c.systemCount.Add(-1)
 		c.handle(m)
 	}
 }
@@ -63,13 +57,15 @@ func (c *cell) handle(m any) {
 	case *pa.Stop:
 		c.stop(nil)
 	case *stopNote:
-		c.stop(m.why)
+		c.stop(m.reason)
 	case *watchNote:
 		c.addWatcher(m)
 	case *unwatchNote:
-		delete(c.watchers, m.key)
-	case *Terminated:
+		c.removeWatcher(m.by)
+	case *watchEnd:
 		c.notice(*m)
+	case *remoteEnd:
+		c.noticeRemote(m.t)
 	case *nodeNote:
 		c.nodeDown(m)
 	default:
@@ -77,14 +73,15 @@ func (c *cell) handle(m any) {
 	}
 }
 
-func (c *cell) stop(why error) {
+// stop begins the end of the actor. A reason given before stays.
+func (c *cell) stop(reason error) {
 	if c.phase >= stopping {
 		return
 	}
-	if c.why == nil {
-		c.why = why
+	if c.reason == nil {
+		c.reason = reason
 	}
-	c.cancelBackoff()
+	c.dropBackoff()
 	c.step(paStop)
 }
 
@@ -96,53 +93,33 @@ func (c *cell) step(m any) {
 	c.runHooks()
 }
 
-// Receive is called by protoactor, on the loop: to deliver the current message,
-// or to say which life-cycle step it takes.
-func (c *cell) Receive(pctx pa.Context) {
-	switch pctx.Message().(type) {
-	case *pa.Started:
-		c.pctx, c.phase = pctx, alive
-		c.pending = append(c.pending, hook{hookStarted})
-	case *pa.Restarting:
-		c.phase, c.suspended = restarting, true // protoactor resumes when the children are gone
-		c.pending = append(c.pending, hook{hookRestarting})
-	case *pa.Stopping:
-		c.phase = stopping
-		c.pending = append(c.pending, hook{hookStopping})
-	case *pa.Stopped:
-		c.phase = stopped
-		c.pending = append(c.pending, hook{hookStopped})
-	case *pa.Terminated: // a child is gone; bury has told our side
-	default:
-		c.call()
-	}
-}
-
 func (c *cell) runHooks() {
-	for len(c.pending) > 0 {
+	guard.Drain(func() bool {
+		if len(c.pending) == 0 {
+			c.pending = nil
+			return false
+		}
 		h := c.pending[0]
 		c.pending = c.pending[1:]
 		c.runHook(h.kind)
-	}
-	c.pending = nil
+		return true
+	})
 }
 
+// runHook runs one hook and what follows from it, also when the hook ends its
+// goroutine: hookDone then runs on the way out.
 func (c *cell) runHook(kind hookKind) {
 	var fault error = ErrGoexit
-	came := false
 	c.inHook = kind
 	defer func() {
 		c.inHook = noHook
-		c.ctx.now = envelope{}
+		c.ctx.current = envelope{}
 		c.hookDone(kind, fault)
-		if !came {
-			c.runHooks() // the goroutine is ending: nobody comes back for the rest
-		}
 	}()
 	var p *guard.Panic
 	switch kind {
 	case hookStarted:
-		p = c.begin()
+		p = c.beginLife()
 	case hookRestarting:
 		p = c.tell(Restarting{})
 	case hookStopping:
@@ -150,20 +127,22 @@ func (c *cell) runHook(kind hookKind) {
 	case hookStopped:
 		p = c.tell(Stopped{})
 	}
-	came, fault = true, nil
+	fault = nil
 	if p != nil {
 		fault = p
 	}
 }
 
-func (c *cell) begin() *guard.Panic {
-	c.comingBack, c.leaving, c.leaveWhy = false, false, nil
-	c.startedAt = c.sys.opts.Now().UnixNano()
+// beginLife makes the actor of a new life and starts it.
+func (c *cell) beginLife() *guard.Panic {
+	c.setRestartDue(false)
+	c.exiting, c.exitErr = false, nil
+	c.startedAt = c.sys.now(c.host)
 	return guard.Call(func() {
-		if c.actor = c.make(); c.actor == nil {
+		if c.actor = c.factory(); c.actor == nil {
 			panic("the factory of actor " + c.path + " returned nil")
 		}
-		c.ctx.now = envelope{msg: Started{}}
+		c.ctx.current = envelope{msg: Started{}}
 		c.actor.Receive(&c.ctx)
 	})
 }
@@ -173,70 +152,92 @@ func (c *cell) tell(m any) *guard.Panic {
 	if c.actor == nil {
 		return nil
 	}
-	c.ctx.now = envelope{msg: m}
+	c.ctx.current = envelope{msg: m}
 	return guard.Call(func() { c.actor.Receive(&c.ctx) })
 }
 
 // hookDone goes on after a hook, whatever became of it.
 func (c *cell) hookDone(kind hookKind, fault error) {
-	switch kind {
-	case hookStarted:
-		if fault != nil {
+	if kind == hookStarted {
+		switch {
+		case fault != nil:
 			c.fail(kind, Started{}, fault)
-		} else if c.leaving {
-			c.leave()
+		case c.exiting:
+			c.exit()
 		}
 		return
-	case hookRestarting:
-		c.endLife()
-	case hookStopped:
-		c.endLife()
-		c.bury(c.reason())
 	}
 	if fault != nil {
 		c.sys.hookFailed(c, kind, fault)
 	}
+	switch kind {
+	case hookRestarting:
+		c.endLife()
+	case hookStopped:
+		c.endLife()
+		c.terminate(c.endReason())
+	}
 }
 
-// endLife forgets what belonged to the actor of this life.
+// endLife ends what belonged to the actor of this life: its timers are stopped,
+// its own Asks are given up, its watches are taken back. Asks that it has taken
+// were settled when the restart was ordered (orderRestart), or are by terminate.
+//
+// Why at once: each of them keeps what its function captures. 100,000 actors that
+// ended with a timer of an hour would otherwise hold their memory for that hour.
 func (c *cell) endLife() {
-	c.life++ // continuations of the old life are dropped
+	c.life++ // continuations of the old life that are queued do not run
 	c.actor = nil
 	c.held = nil
+	for _, t := range c.timers.takeAll() {
+		t.stop()
+		t.fn = nil
+	}
+	for _, q := range c.asks.takeAll() {
+		q.abandon()
+	}
 	c.unwatchAll()
 }
 
-// bury ends the cell: what waits becomes dead letters, watchers are told once.
-func (c *cell) bury(why error) {
+// settleTaken answers the Asks that this life has received and not answered: the
+// life is over, nobody else will answer them.
+func (c *cell) settleTaken(reason error) {
+	c.takenMu.Lock()
+	open := c.taken.takeAll()
+	c.takenMu.Unlock()
+	for _, q := range open {
+		q.settle(nil, reason)
+	}
+}
+
+// terminate ends the cell: nothing is accepted any more, what waits becomes dead
+// letters, open Asks get the reason, the name is free, watchers are told once.
+// Only the last part calls user code; it comes when everything else is done.
+func (c *cell) terminate(reason error) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
 		return
 	}
-	c.closed, c.endWhy = true, why
+	c.closed, c.endErr = true, reason
 	system, foreign := c.system, c.foreign
 	c.system, c.foreign = ring[any]{}, ring[envelope]{}
-	c.sysN.Store(0)
+	c.systemCount.Store(0)
 	c.mu.Unlock()
 
 	c.phase = stopped
 	local := c.local
 	c.local, c.parked = ring[envelope]{}, ring[func()]{}
+	c.showLocal()
 	for _, q := range []*ring[envelope]{&local, &foreign} {
 		for env, ok := q.pop(); ok; env, ok = q.pop() {
-			_ = c.refuse(env, why) // the sender learns it its own way
+			_ = c.refuse(unwrap(env), reason) // an asker is told by the refusal, others by the dead letters
 		}
 	}
-	for m, ok := system.pop(); ok; m, ok = system.pop() {
-		refuseSystem(m, why)
-	}
-	for _, q := range c.open {
-		q.settle(nil, why)
-	}
-	c.open = nil
+	c.settleTaken(reason)
 	if c.parent != nil {
 		c.parent.removeChild(c)
 	}
-	c.sys.forget(c)
-	c.tellWatchers(why)
+	c.sys.releaseName(c)
+	c.tellWatchers(reason, &system)
 }

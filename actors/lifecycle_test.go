@@ -154,7 +154,7 @@ func TestAReplayAfterARestartYieldsToOthers(t *testing.T) {
 }
 
 func TestAMessageToAnActorThatPanicsOnItAnswersTheAsker(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	r := spawn(t, s, newGoLoop(t, "loop"), "a", func() Actor {
 		return Func(func(ctx *Context) {
 			switch ctx.Message() {
@@ -188,7 +188,7 @@ func TestAMessageToAnActorThatPanicsOnItAnswersTheAsker(t *testing.T) {
 }
 
 func TestAskKeepsTheCallersDeadlineAndCancellation(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	r := spawn(t, s, newGoLoop(t, "loop"), "mute", func() Actor { return Func(func(*Context) {}) })
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
@@ -222,25 +222,7 @@ func TestAskOnALoopTimesOutByTheLoopsClock(t *testing.T) {
 	l.settle()
 	b.want(t, "unknown true")
 	l.advance(time.Second)
-	b.want(t, "unknown true", "<nil> context deadline exceeded")
-}
-
-func TestGuardRunsCodeAsTheActor(t *testing.T) {
-	l, s := onHand(t)
-	var b book
-	var self *Context
-	r := spawn(t, s, l, "a", func() Actor { return Func(func(ctx *Context) { self = ctx }) },
-		WithStrategy(Strategy{Restart: Transient, Backoff: Backoff{Min: time.Second}}))
-	l.settle()
-	b.add("%v", self.Guard(func() { b.add("ran") }))
-	b.add("%v", self.Guard(func() { panic("boom") }))
-	b.add("%v", self.Guard(func() { b.add("ran while suspended") }))
-	l.advance(time.Second)
-	b.add("%v", self.Guard(func() {}))
-	s.Stop(r)
-	l.settle()
-	b.add("%v", self.Guard(func() { b.add("ran after the end") }))
-	b.want(t, "ran", "true", "true", "false", "true", "false")
+	b.want(t, "unknown true", "<nil> context deadline exceeded: /mute has not answered within 1s")
 }
 
 // exitTurn runs one turn whose goroutine may end in it.

@@ -3,6 +3,7 @@ package actors
 import "time"
 
 // Loop is what an actor needs of the loop it lives on. *loopnode.Loop is one.
+// In this package only host calls it.
 type Loop interface {
 	// Name is the loop's name, for logs.
 	Name() string
@@ -24,4 +25,23 @@ type Closer interface {
 	OnClose(fn func()) (remove func())
 	// CloseReason is why the loop is closed, nil while it is open.
 	CloseReason() error
+}
+
+// Clock is a Loop with a clock of its own, which may be virtual. Restart budgets
+// and back-offs are measured by it, so that they agree with the loop's timers. A
+// loop without one is measured by the monotonic part of Options.Now.
+// *loopnode.Loop is one.
+type Clock interface {
+	// Elapsed is the time since some fixed moment; it never goes back. Any
+	// goroutine.
+	Elapsed() time.Duration
+}
+
+// Located is a Loop that knows whether it is called on its own goroutine. With
+// it, System.Shutdown refuses to wait on a loop for that loop's own actors.
+// *loopnode.Loop is one.
+type Located interface {
+	// OnThisGoroutine reports whether the calling goroutine runs the loop. Any
+	// goroutine.
+	OnThisGoroutine() bool
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -54,8 +55,16 @@ func (l *handLoop) Soon(fn func()) { l.ready = append(l.ready, fn) }
 func (l *handLoop) After(d time.Duration, fn func()) func() {
 	t := &handTimer{at: l.now + d, fn: fn}
 	l.timers = append(l.timers, t)
-	return func() { t.gone = true }
+	return func() {
+		t.gone = true
+		if i := slices.Index(l.timers, t); i >= 0 {
+			l.timers = slices.Delete(l.timers, i, i+1)
+		}
+	}
 }
+
+// Elapsed makes it a Clock.
+func (l *handLoop) Elapsed() time.Duration { return l.now }
 
 // turn runs what is ready now, once, and reports how many callbacks ran.
 func (l *handLoop) turn() int {
@@ -103,13 +112,14 @@ func (l *handLoop) close() {
 // goLoop is a loop on a goroutine of its own.
 type goLoop struct {
 	handLoop
+	born time.Time
 	wake chan struct{}
 	quit chan struct{}
 	done chan struct{}
 }
 
 func newGoLoop(t testing.TB, name string) *goLoop {
-	l := &goLoop{handLoop: handLoop{name: name}, wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	l := &goLoop{handLoop: handLoop{name: name}, born: time.Now(), wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
 	// goroutine: owner: the test; ends in stop.
 	go l.run()
 	t.Cleanup(l.stop)
@@ -143,6 +153,8 @@ func (l *goLoop) After(d time.Duration, fn func()) func() {
 	t := time.AfterFunc(d, func() { _ = l.Post(fn) })
 	return func() { t.Stop() }
 }
+
+func (l *goLoop) Elapsed() time.Duration { return time.Since(l.born) }
 
 // stop ends the loop's goroutine; the loop refuses posts from then on.
 func (l *goLoop) stop() {
@@ -219,9 +231,17 @@ func fixedClock(l *handLoop) Options {
 
 func quiet() Options { return Options{Logger: hclog.NewNullLogger()} }
 
+// system makes a system; opts are good.
+func system(t testing.TB, opts Options) *System {
+	t.Helper()
+	s, err := New(opts)
+	must(t, err)
+	return s
+}
+
 func onHand(t testing.TB) (*handLoop, *System) {
 	l := newHandLoop("hand")
-	return l, New(fixedClock(l))
+	return l, system(t, fixedClock(l))
 }
 
 func spawn(t testing.TB, s *System, l Loop, name string, f func() Actor, opts ...SpawnOption) Ref {

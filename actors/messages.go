@@ -1,5 +1,12 @@
 package actors
 
+import (
+	"cmp"
+	"errors"
+
+	"github.com/loopmesh/loopmesh/internal/guard"
+)
+
 // Actor is user code that receives messages, one at a time, on its loop.
 //
 // Receive gets the hooks Started, Restarting, Stopping and Stopped and the
@@ -10,6 +17,10 @@ package actors
 type Actor interface {
 	Receive(*Context)
 }
+
+// Panic is what user code threw, as an error: find it with errors.As and a
+// *Panic. Value is what was thrown, Stack the place, as text.
+type Panic = guard.Panic
 
 // Func is an Actor without state of its own.
 type Func func(*Context)
@@ -33,13 +44,16 @@ type Stopped struct{}
 type Terminated struct {
 	// Who is the ref that was given to Watch.
 	Who Ref
-	// Reason is ErrStopped, ErrUnknown, ErrLoopDied, ErrNodeDown, a *Panic,
-	// or the error the actor ended with.
+	// Reason is ErrStopped itself when the actor ended without a failure; otherwise
+	// ErrUnknown, ErrLoopDied, ErrNodeDown, a *Panic, or the error the actor ended
+	// with, which may wrap another actor's ErrStopped: compare with ==, or use
+	// errors.Is and accept both.
 	Reason error
 }
 
 // WatchRequest travels to another node when a local actor watches an actor
-// there; its sender is the watcher. Hand it to System.Deliver on arrival.
+// there; its sender is the watcher. Hand it to System.Deliver on arrival. Only
+// without a WatchRoute.
 type WatchRequest struct{}
 
 // UnwatchRequest takes a WatchRequest back.
@@ -49,19 +63,20 @@ type UnwatchRequest struct{}
 // Whether it is obeyed is the receiving node's policy: deliver it or do not.
 type StopRequest struct{}
 
+// WithdrawRequest travels to another node when its sender, an Ask, was given up,
+// so that the actor there owes no answer any more. Hand it to System.Deliver.
+type WithdrawRequest struct{}
+
 // Refusal answers an Ask with an error, across nodes too.
 type Refusal struct{ Err error }
+
+func (r Refusal) reason() error { return cmp.Or(r.Err, errNoReason) }
+
+// errNoReason stands for the error that a Refusal does not have.
+var errNoReason = errors.New("the actor has refused without a reason")
 
 // envelope is a message on its way.
 type envelope struct {
 	msg    any
 	sender Ref
-}
-
-// reentry is a call back into an actor, as a message of its own.
-// Invariant: it runs only in the life (generation) it was made in, because fn
-// closes over that life's actor.
-type reentry struct {
-	life uint64
-	fn   func()
 }

@@ -9,12 +9,12 @@ import "unique"
 // end it never reaches a successor with the same name. A Ref made from an
 // Address is looked up each time.
 type Ref struct {
-	at  local                  // the target in this process, nil when known by address only
-	far unique.Handle[Address] // the address when at is nil
+	at     target                 // in this process; nil when known by address only
+	remote unique.Handle[Address] // the address when at is nil
 }
 
-// local is what a Ref points at in this process: an actor or an open question.
-type local interface {
+// target is what a Ref points at in this process: an actor, an Ask or a watch.
+type target interface {
 	address() Address
 	deliver(envelope) error // any goroutine
 }
@@ -25,7 +25,7 @@ func RefOf(a Address) Ref {
 	if a.IsZero() {
 		return Ref{}
 	}
-	return Ref{far: unique.Make(a)}
+	return Ref{remote: unique.Make(a)}
 }
 
 // Address is where the ref points; Node is empty for this process (System.Export
@@ -37,7 +37,7 @@ func (r Ref) Address() Address {
 	case r.IsZero():
 		return Address{}
 	}
-	return r.far.Value()
+	return r.remote.Value()
 }
 
 // IsZero reports whether the ref names nobody.

@@ -2,17 +2,26 @@ package actors
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
-	pa "github.com/asynkron/protoactor-go/actor"
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // Route carries a message to another node. It must not block. A sender with an
 // empty Node is of this process: System.Export makes it an address for others.
-// Besides users' messages it carries WatchRequest, UnwatchRequest, StopRequest,
-// Refusal and Terminated.
+// Besides users' messages it carries StopRequest, WithdrawRequest, Refusal and,
+// without a WatchRoute, WatchRequest, UnwatchRequest and Terminated. An error
+// means that the message was not sent; an Ask, or the answer to one, then ends
+// with that error.
 type Route func(to Address, msg any, sender Ref) error
+
+// WatchRoute is a node's watch protocol: it watches an actor of another node and
+// calls ended exactly once with the reason, ErrNodeDown when the node has ended,
+// ErrUnknown when nobody has that address. A notice that is lost on its way is
+// repeated, also after a reconnect. It does not wait; ended may be called on any
+// goroutine, also before the route returns, and not after cancel has returned
+// unless it runs already. On the node of the actor, System.Watch is the other
+// half.
+type WatchRoute func(to Address, ended func(reason error)) (cancel func())
 
 // RouteRemote says how messages leave for other nodes; nil takes it back. Any
 // goroutine, at any time.
@@ -22,6 +31,16 @@ func (s *System) RouteRemote(r Route) {
 		return
 	}
 	s.router.Store(&r)
+}
+
+// RouteWatches says how actors of other nodes are watched; nil takes it back.
+// Watches that stand keep the route they were made with. Any goroutine.
+func (s *System) RouteWatches(w WatchRoute) {
+	if w == nil {
+		s.watchRouter.Store(nil)
+		return
+	}
+	s.watchRouter.Store(&w)
 }
 
 // Identify tells the system its own name among nodes, so that addresses with
@@ -61,70 +80,115 @@ func (s *System) isHere(a Address) bool {
 // Deliver hands a message from another node to the actor at an address here. It
 // does not wait. Errors: ErrUnknown, ErrNoRoute for an address of another node
 // or another life of this one, ErrMailboxFull, or the reason of the actor's end.
-// An Ask elsewhere gets the error as its answer, too. A WatchRequest
-// for nobody is answered with Terminated, not with an error.
-func (s *System) Deliver(to Address, msg any, sender Ref) error {
-	if !s.isHere(to) {
-		return fmt.Errorf("%w: %s is not of this node", ErrNoRoute, to)
+// An Ask of another node gets the error as its answer, too. A WatchRequest for
+// nobody is answered with Terminated, not with an error.
+//
+// taken, which may be nil, is called once when the message has left the mailbox,
+// handled or dropped, on any goroutine; for what does not go into a mailbox it is
+// called before Deliver returns, and not at all when Deliver returns an error. A
+// node grants its senders credit by it.
+//
+// What one actor holds for other nodes is bounded by Options.RemoteLimit, each on
+// its own: waiting messages, unanswered Asks, watchers, and requests that its loop
+// has not handled yet.
+func (s *System) Deliver(to Address, msg any, sender Ref, taken func()) error {
+	queued, err := s.deliverFrom(to, msg, sender, taken)
+	if err == nil && !queued && taken != nil {
+		taken()
 	}
-	r := RefOf(Address{Path: to.Path})
-	switch m := msg.(type) {
-	case WatchRequest:
-		s.watch(watchKey{farWatcher{s, sender}, r}, Ref{})
-		return nil
-	case UnwatchRequest:
-		s.unwatch(watchKey{farWatcher{s, sender}, r}, Ref{})
-		return nil
-	case StopRequest:
-		s.Stop(r)
-		return nil
-	case Terminated:
-		return s.deliverEnd(r, m)
-	}
-	if c, _ := s.find(r); c != nil && c.UserMessageCount() >= s.opts.RemoteLimit {
-		err := fmt.Errorf("%w: %s has %d messages waiting", ErrMailboxFull, r, s.opts.RemoteLimit)
-		s.deadLetter(r, envelope{msg, s.asker(sender)}, err)
-		return err
-	}
-	return s.send(r, envelope{msg, s.asker(sender)})
+	return err
 }
 
-// deliverEnd brings the end of an actor elsewhere to its watcher here.
-func (s *System) deliverEnd(to Ref, t Terminated) error {
-	switch w := s.localAt(to.Address().Path).(type) {
-	case *cell:
-		w.ended(t)
-	case *callbackWatcher:
-		w.ended(Terminated{Who: w.as, Reason: t.Reason})
-	default:
-		return fmt.Errorf("%w: %s, which watched %s", ErrUnknown, to, t.Who)
+// deliverFrom is Deliver; queued: the mailbox calls taken.
+func (s *System) deliverFrom(to Address, msg any, sender Ref, taken func()) (queued bool, err error) {
+	if !s.isHere(to) {
+		return false, fmt.Errorf("%w: %s is not of this node", ErrNoRoute, to)
+	}
+	r := RefOf(Address{Path: to.Path})
+	c, _ := s.find(r)
+	switch m := msg.(type) {
+	case WatchRequest, UnwatchRequest, StopRequest, Terminated:
+		if c != nil && int(c.systemCount.Load()) >= s.opts.RemoteLimit {
+			return false, fmt.Errorf("%w: %s: %d requests wait for its loop", ErrMailboxFull, r, s.opts.RemoteLimit)
+		}
+		return false, s.deliverControl(c, r, msg, sender)
+	case WithdrawRequest:
+		s.withdraw(sender)
+		return false, nil
+	case Refusal:
+		return false, s.send(r, envelope{m, sender})
+	}
+	from, err := s.asker(sender, c)
+	if err != nil {
+		s.deadLetter(r, envelope{msg, from}, err)
+		return false, err
+	}
+	if c == nil {
+		return false, s.send(r, envelope{msg, from}) // an answer to an Ask, or nobody
+	}
+	limit := s.opts.RemoteLimit
+	if c.limit > 0 {
+		limit = min(limit, c.limit)
+	}
+	if taken == nil {
+		return false, c.deliverBelow(envelope{msg, from}, limit)
+	}
+	return true, c.deliverBelow(envelope{&counted{msg, taken}, from}, limit)
+}
+
+// deliverControl takes the requests that actors do not see. c is nil for nobody.
+func (s *System) deliverControl(c *cell, r Ref, msg any, sender Ref) error {
+	switch m := msg.(type) {
+	case WatchRequest:
+		s.admitRemoteWatcher(c, r, sender)
+	case UnwatchRequest:
+		if c != nil {
+			c.postSystem(&unwatchNote{remoteWatcher{s, sender, r}})
+		}
+	case StopRequest:
+		s.Stop(r)
+	case Terminated:
+		return s.deliverEnd(r, m)
 	}
 	return nil
 }
 
-// NodeDown tells every watcher of an actor on that node, once, with ErrNodeDown.
-// Incarnation zero means every life of the node. It does not wait.
+// NodeDown tells the system that a node has ended: open Asks of its actors end
+// with ErrNodeDown at once, Asks that it has made are forgotten, and watches that
+// no WatchRoute carries end. Incarnation zero means every life of the node. It
+// does not wait. Any goroutine.
 func (s *System) NodeDown(node string, incarnation uint64) {
 	s.mu.Lock()
-	var cells []*cell
+	var calls []func()
 	for _, h := range s.hosts {
 		for c := range h.cells {
-			cells = append(cells, c)
+			calls = append(calls, func() { c.postSystem(&nodeNote{node, incarnation}) })
 		}
 	}
-	var watches []*callbackWatcher
-	for _, t := range s.tagged {
-		if w, ok := t.(*callbackWatcher); ok && w.as.at == nil && onNode(w.as.far.Value(), node, incarnation) {
-			watches = append(watches, w)
+	for _, t := range s.registered {
+		if q, ok := t.(*pendingAsk); ok && onNode(q.remote, node, incarnation) {
+			reason := fmt.Errorf("%w: %s has ended before it answered", ErrNodeDown, q.remote)
+			calls = append(calls, func() { q.settle(nil, reason) })
 		}
+	}
+	for home, q := range s.remoteAsks {
+		if onNode(home.Address(), node, incarnation) {
+			calls = append(calls, func() { q.first(q) })
+		}
+	}
+	for _, w := range s.watchersOf(node, incarnation) {
+		calls = append(calls, func() { w.ended(ErrNodeDown) })
 	}
 	s.mu.Unlock()
-	for _, c := range cells {
-		c.postSystem(&nodeNote{node, incarnation})
-	}
-	for _, w := range watches {
-		w.ended(Terminated{Who: w.as, Reason: ErrNodeDown})
-	}
+	guard.Drain(func() bool { // some call users' functions
+		if len(calls) == 0 {
+			return false
+		}
+		call := calls[0]
+		calls = calls[1:]
+		call()
+		return true
+	})
 }
 
 // onNode reports whether an address is of that life of that node; one without an
@@ -133,53 +197,14 @@ func onNode(a Address, node string, incarnation uint64) bool {
 	return a.Node == node && (incarnation == 0 || a.Incarnation == 0 || a.Incarnation == incarnation)
 }
 
-// route sends to another node, through protoactor's registry: what it resolves
-// for an address elsewhere is our carrier.
+// route sends to another node.
 func (s *System) route(a Address, env envelope) error {
-	host, _, _ := strings.Cut(a.String(), "/")
-	process, ok := s.core().ProcessRegistry.Get(pa.NewPID(host, a.Path))
-	if c, is := process.(*carrier); ok && is {
-		return c.carry(a, env)
-	}
-	return fmt.Errorf("%w: %s", ErrNoRoute, a)
-}
-
-// resolve is protoactor's question who takes messages for a PID elsewhere. A PID
-// remembers the answer for ever, so it is one stateless carrier for all.
-func (s *System) resolve(*pa.PID) (pa.Process, bool) { return &carrier{s}, true }
-
-// carrier is the process behind every PID of another node.
-type carrier struct{ sys *System }
-
-func (c *carrier) carry(to Address, env envelope) error {
-	r := c.sys.router.Load()
+	r := s.router.Load()
 	if r == nil {
-		return fmt.Errorf("%w: %s: no node was started in this process", ErrNoRoute, to)
+		return fmt.Errorf("%w: %s: no node was started in this process", ErrNoRoute, a)
 	}
-	return (*r)(to, env.msg, env.sender)
-}
-
-func (c *carrier) post(pid *pa.PID, m any) {
-	_, msg, _ := pa.UnwrapEnvelope(m)
-	to := pidAddress(pid)
-	if err := c.carry(to, envelope{msg: msg}); err != nil {
-		c.sys.deadLetter(RefOf(to), envelope{msg: msg}, err)
+	if q, ok := env.sender.at.(*pendingAsk); ok {
+		q.sentTo(a)
 	}
+	return (*r)(a, env.msg, env.sender)
 }
-
-func pidAddress(pid *pa.PID) Address {
-	node, life, _ := strings.Cut(pid.GetAddress(), "@")
-	n, _ := strconv.ParseUint(life, 10, 64) // no incarnation is zero
-	return Address{Node: node, Incarnation: n, Path: pid.GetId()}
-}
-
-// SendUserMessage carries what protoactor itself sends to a PID elsewhere.
-func (c *carrier) SendUserMessage(pid *pa.PID, m interface{}) { c.post(pid, m) }
-
-// SendSystemMessage refuses: protoactor's life cycle does not cross nodes.
-func (c *carrier) SendSystemMessage(pid *pa.PID, m interface{}) {
-	c.sys.deadLetter(RefOf(pidAddress(pid)), envelope{msg: m}, ErrNoRoute)
-}
-
-// Stop asks the actor elsewhere to end.
-func (c *carrier) Stop(pid *pa.PID) { c.post(pid, StopRequest{}) }

@@ -14,7 +14,7 @@ import (
 
 // link joins two systems by their routes, as package cluster does over a network.
 func link(t *testing.T) (a, b *System, la, lb *goLoop) {
-	a, b = New(quiet()), New(quiet())
+	a, b = system(t, quiet()), system(t, quiet())
 	a.Identify("a", 1)
 	b.Identify("b", 2)
 	join := func(from, to *System) Route {
@@ -29,7 +29,7 @@ func link(t *testing.T) (a, b *System, la, lb *goLoop) {
 			if !sender.IsZero() {
 				back = RefOf(from.Export(sender))
 			}
-			return to.Deliver(addr, msg, back)
+			return to.Deliver(addr, msg, back, nil)
 		}
 	}
 	a.RouteRemote(join(a, b))
@@ -63,8 +63,8 @@ func TestAskingAcrossNodes(t *testing.T) {
 	if _, err := a.Ask(context.Background(), RefOf(Address{Node: "b", Incarnation: 1, Path: "echo"}), "x"); !errors.Is(err, ErrNodeDown) {
 		t.Fatalf("another life of the node: %v", err)
 	}
-	if len(a.tagged) != 0 {
-		t.Fatalf("%d names of answered questions are kept", len(a.tagged))
+	if len(a.registered) != 0 {
+		t.Fatalf("%d names of answered questions are kept", len(a.registered))
 	}
 }
 
@@ -96,7 +96,7 @@ func TestAnAskOfAnotherNodeHearsAtOnceThatNoAnswerWillCome(t *testing.T) {
 func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
 	o := quiet()
 	o.RemoteLimit = 3
-	s, l := New(o), newHandLoop("l")
+	s, l := system(t, o), newHandLoop("l")
 	s.Identify("me", 1)
 	got := 0
 	r := spawn(t, s, l, "slow", func() Actor {
@@ -109,9 +109,9 @@ func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
 	l.settle()
 	here := s.Export(r)
 	for range 3 {
-		must(t, s.Deliver(here, "m", Ref{}))
+		must(t, s.Deliver(here, "m", Ref{}, nil))
 	}
-	if err := s.Deliver(here, "m", Ref{}); !errors.Is(err, ErrMailboxFull) {
+	if err := s.Deliver(here, "m", Ref{}, nil); !errors.Is(err, ErrMailboxFull) {
 		t.Fatal(err)
 	}
 	must(t, s.Send(r, "m")) // senders of this process are not counted out
@@ -119,7 +119,7 @@ func TestAnotherNodeCannotFillAMailbox(t *testing.T) {
 	if got != 4 {
 		t.Fatalf("%d of 4 messages arrived", got)
 	}
-	must(t, s.Deliver(here, "m", Ref{}))
+	must(t, s.Deliver(here, "m", Ref{}, nil))
 	l.settle()
 }
 
@@ -151,13 +151,13 @@ func TestWatchingAcrossNodes(t *testing.T) {
 			t.Fatal(e)
 		}
 	}
-	if len(a.tagged) != 0 {
-		t.Fatalf("%d names are kept", len(a.tagged))
+	if len(a.registered) != 0 {
+		t.Fatalf("%d names are kept", len(a.registered))
 	}
 }
 
 func TestANodesEndTellsItsWatchersOnce(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	s.RouteRemote(func(Address, any, Ref) error { return nil })
 	l := newHandLoop("l")
 	var b book
@@ -183,7 +183,7 @@ func TestStoppingAcrossNodes(t *testing.T) {
 }
 
 func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	dead := s.DeadLetters(4)
 	defer dead.Close()
 	far := RefOf(Address{Node: "b", Path: "x"})
@@ -193,7 +193,7 @@ func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
 	if d := <-dead.C(); d.To != far || d.Message != "m" || !errors.Is(d.Err, ErrNoRoute) {
 		t.Fatal(d)
 	}
-	if err := s.Deliver(Address{Node: "b", Path: "x"}, "m", Ref{}); !errors.Is(err, ErrNoRoute) {
+	if err := s.Deliver(Address{Node: "b", Path: "x"}, "m", Ref{}, nil); !errors.Is(err, ErrNoRoute) {
 		t.Fatal(err)
 	}
 	told := make(chan Terminated, 1)
@@ -210,7 +210,7 @@ func TestWithoutARouteThereIsAnErrorAndADeadLetter(t *testing.T) {
 }
 
 func TestWhatProtoactorItselfSendsElsewhereTakesTheSameRoute(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	got := make(chan string, 4)
 	s.RouteRemote(func(to Address, msg any, _ Ref) error {
 		got <- fmt.Sprintf("%s %v", to, msg)

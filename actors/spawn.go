@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	pa "github.com/asynkron/protoactor-go/actor"
 )
 
 type spawnOptions struct {
-	strategy *Strategy
-	children Strategy
-	lifetime *Lifetime
+	strategy     *Strategy
+	children     Strategy
+	lifetime     *Lifetime
+	mailboxLimit int
 }
 
 // SpawnOption configures one actor.
@@ -28,6 +27,13 @@ func WithChildren(st Strategy) SpawnOption { return func(o *spawnOptions) { o.ch
 
 // WithLifetime overrides, for this actor, which ends are followed by a new life.
 func WithLifetime(l Lifetime) SpawnOption { return func(o *spawnOptions) { o.lifetime = &l } }
+
+// WithMailboxLimit refuses messages with ErrMailboxFull while n wait for the actor,
+// from whomever they come; an Ask gets that error as its answer. Calls of After
+// and answers to the actor's own Asks are not counted, nor is the notice of an
+// end. Zero or less means no limit, which is the default: only other nodes have
+// one then (Options.RemoteLimit), and a long mailbox is logged.
+func WithMailboxLimit(n int) SpawnOption { return func(o *spawnOptions) { o.mailboxLimit = max(n, 0) } }
 
 // Spawn starts an actor on a loop, at the top. It does not wait: factory is
 // called on the loop, for each life. An empty name is replaced by a fresh one; a
@@ -55,15 +61,16 @@ func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor,
 		return Ref{}, err
 	}
 	s.follow(c.host)
-	if err := s.start(c, parent); err != nil {
-		s.forget(c)
+	if err := s.start(c); err != nil {
+		s.releaseName(c)
 		return Ref{}, fmt.Errorf("%w: %s on %s: %w", ErrLoopDied, c.path, on.Name(), err)
 	}
 	return c.ref(), nil
 }
 
-// reserve takes the name. Why before protoactor: there the constructor would have
-// run when the name turns out to be taken.
+// reserve takes the name: its place in cells is nil until publishName. Why before
+// protoactor: there the constructor would have run when the name turns out to be
+// taken.
 func (s *System) reserve(on Loop, parent *cell, name string, factory func() Actor, o spawnOptions) (*cell, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,17 +108,8 @@ func (s *System) reserve(on Loop, parent *cell, name string, factory func() Acto
 }
 
 // start has protoactor start the actor. The error is the loop's.
-func (s *System) start(c, parent *cell) error {
-	props := pa.PropsFromProducer(func() pa.Actor { return c }, pa.WithMailbox(func() pa.Mailbox { return c }))
-	core := s.core()
-	var pid *pa.PID
-	var err error
-	if parent == nil {
-		props.Configure(pa.WithGuardian(s.top))
-		pid, err = core.Root.SpawnNamed(props, "/"+c.path) // the slash keeps clear of protoactor's own names
-	} else {
-		pid, err = parent.pctx.SpawnNamed(props, c.path[len(parent.path)+1:])
-	}
+func (s *System) start(c *cell) error {
+	pid, err := s.startCore(c)
 	if err != nil {
 		return err
 	}
@@ -119,34 +117,45 @@ func (s *System) start(c, parent *cell) error {
 	err = c.startErr
 	c.mu.Unlock()
 	if err != nil {
-		c.bury(ErrLoopDied) // others may have found it by name, asked and watched
-		core.ProcessRegistry.Remove(pid)
+		c.terminate(ErrLoopDied) // others may have found it by name, asked and watched
+		s.core().ProcessRegistry.Remove(pid)
 		return err
 	}
-	if parent != nil {
-		parent.children = append(parent.children, c)
+	if c.parent != nil {
+		c.parent.children = append(c.parent.children, c)
 	}
 	return nil
 }
 
-// appear makes the actor findable by name, unless LoopClosed has ended it already.
-func (s *System) appear(c *cell) {
+// publishName makes the actor findable by name, unless loopClosed has ended it
+// already.
+//
+// A Shutdown that began after reserve has not seen the actor, because it only
+// finds published names. So the name is published and closing is read under one
+// lock: either Shutdown finds the actor in cells, or the actor is asked to end
+// here. A child needs no asking, its parent ends it.
+func (s *System) publishName(c *cell) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if _, ok := c.host.cells[c]; ok {
 		s.cells[c.path] = c
 	}
+	closing := s.closing && c.parent == nil
+	s.mu.Unlock()
+	if closing {
+		c.postSystem(&stopNote{ErrStopped})
+	}
 }
 
-// forget frees the name of an actor that ended.
-func (s *System) forget(c *cell) {
-	if unhook := s.drop(c); unhook != nil {
+// releaseName frees the name of an actor that ended.
+func (s *System) releaseName(c *cell) {
+	if unhook := s.dropCell(c); unhook != nil {
 		unhook()
 	}
 }
 
-// drop is forget but for the hook of a loop whose last actor this was.
-func (s *System) drop(c *cell) (unhook func()) {
+// dropCell is releaseName but for the hook of a loop whose last actor this was,
+// which must not be called under mu.
+func (s *System) dropCell(c *cell) (unhook func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := c.host.cells[c]; !ok {

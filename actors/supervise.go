@@ -5,10 +5,21 @@ import (
 	"fmt"
 	"time"
 
-	pa "github.com/asynkron/protoactor-go/actor"
-
 	"github.com/loopmesh/loopmesh/internal/budget"
 )
+
+// A failure of an actor (a panic, Goexit, Exit with an error) suspends the actor
+// and goes to the supervisor: the actor's own, if it was spawned WithStrategy,
+// otherwise the one its parent has for its children. The supervisor decides
+//
+//	Resume    the actor goes on with the next message
+//	Restart   the life ends, after the back-off a new one begins
+//	Stop      the actor ends
+//	Escalate  the failure becomes the parent's; at the top Options.OnFailure is asked
+//
+// Invariant: a suspended actor has exactly one of these on its way, so it is
+// never suspended for good. That holds even when a user's Decide ends the
+// goroutine: the decision is then Stop, taken on the way out.
 
 // supervisor is a strategy with its budget. Owned by the loop of those it
 // supervises.
@@ -27,35 +38,35 @@ type report struct {
 	child *cell
 	life  uint64
 	from  *report // the child's failure that was escalated into this one, or nil
-	why   error
+	err   error
 	msg   any
 	hook  hookKind
 	// normal: the actor ended itself without an error. Why a mark of its own:
-	// errors.Is(why, ErrStopped) is also true for a failure with another's end.
+	// errors.Is(err, ErrStopped) is also true for a failure with another's end.
 	normal bool
 }
 
 // failed takes what went wrong in the current message to the supervisor.
-func (c *cell) failed(why error) {
-	c.refuseAsk(why)
-	c.fail(noHook, c.ctx.now.msg, why)
+func (c *cell) failed(err error) {
+	c.refuseAsk(err)
+	c.fail(noHook, c.ctx.current.msg, err)
 }
 
 // refuseAsk answers the Ask whose message is the current one with an error, so
 // that its sender does not wait for the deadline.
-func (c *cell) refuseAsk(why error) {
-	if q, ok := c.ctx.now.sender.at.(asked); ok {
-		q.settle(nil, why)
+func (c *cell) refuseAsk(err error) {
+	if q, ok := c.ctx.current.sender.at.(asked); ok {
+		q.settle(nil, err)
 	}
 }
 
-func (c *cell) fail(kind hookKind, msg any, why error) {
-	c.leaving, c.leaveWhy = false, nil
+func (c *cell) fail(kind hookKind, msg any, err error) {
+	c.exiting, c.exitErr = false, nil
 	if c.phase != alive {
-		c.sys.hookFailed(c, kind, why)
+		c.sys.hookFailed(c, kind, err)
 		return
 	}
-	c.escalate(&report{child: c, life: c.life, why: why, msg: msg, hook: kind})
+	c.escalate(&report{child: c, life: c.life, err: err, msg: msg, hook: kind})
 }
 
 // escalate suspends the actor and hands the failure to its parent. The message
@@ -65,75 +76,71 @@ func (c *cell) escalate(r *report) {
 	c.invoker.EscalateFailure(r, nil)
 }
 
-// leave ends an actor that called Exit or End.
-func (c *cell) leave() {
-	why := c.leaveWhy
-	c.leaving, c.leaveWhy = false, nil
-	if c.leaveForGood {
-		c.stop(cmp.Or(why, ErrStopped))
-		return
-	}
-	if why != nil {
-		c.failed(why)
-		return
-	}
-	if c.lives(c.supervisor().strategy) != Permanent {
+// exit ends an actor that called Exit or End.
+func (c *cell) exit() {
+	err := c.exitErr
+	c.exiting, c.exitErr = false, nil
+	switch {
+	case c.exitForGood:
+		c.stop(cmp.Or(err, ErrStopped))
+	case err != nil:
+		c.failed(err)
+	case c.lifetimeBy(c.supervisor().strategy) != Permanent:
 		c.stop(ErrStopped)
-		return
+	default:
+		c.refuseAsk(ErrStopped)
+		c.escalate(&report{child: c, life: c.life, err: ErrStopped, msg: c.ctx.current.msg, normal: true})
 	}
-	c.refuseAsk(ErrStopped)
-	c.escalate(&report{child: c, life: c.life, why: ErrStopped, msg: c.ctx.now.msg, normal: true})
 }
 
 func (c *cell) supervisor() *supervisor {
 	if c.own != nil {
 		return c.own
 	}
-	return c.parent.below
+	return c.parent.ofChildren
 }
 
-func (c *cell) lives(st Strategy) Lifetime {
+// lifetimeBy is the actor's own lifetime, or the strategy's.
+func (c *cell) lifetimeBy(st Strategy) Lifetime {
 	if c.lifetime != nil {
 		return *c.lifetime
 	}
 	return st.Restart
 }
 
-// HandleFailure is protoactor's question to a parent about a child.
-func (c *cell) HandleFailure(_ *pa.ActorSystem, _ pa.Supervisor, _ *pa.PID, _ *pa.RestartStatistics, reason, _ interface{}) {
-	if r, ok := reason.(*report); ok {
-		r.child.supervisor().handle(r)
-	}
-}
-
-// top is protoactor's guardian of the actors that have no parent.
-type top struct{}
-
-// HandleFailure is protoactor's question to the top about an actor there.
-func (*top) HandleFailure(_ *pa.ActorSystem, _ pa.Supervisor, _ *pa.PID, _ *pa.RestartStatistics, reason, _ interface{}) {
-	if r, ok := reason.(*report); ok {
-		r.child.supervisor().handle(r)
-	}
-}
-
 // handle answers one failure. Loop goroutine of the child.
 func (s *supervisor) handle(r *report) {
 	c := r.child
-	if c.phase != alive || c.comingBack || r.life != c.life {
+	if c.phase != alive || c.restartDue || r.life != c.life {
 		return // a sibling's failure restarts it already, or it ends
 	}
-	f := Failure{Who: c.ref(), Reason: r.why, Normal: r.normal, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
-	f.Directive = s.directive(c, &f)
-	if f.Directive == Restart && !s.admit() {
+	f := &Failure{Who: c.ref(), Reason: r.err, Normal: r.normal, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
+	decided := false
+	defer func() {
+		if !decided { // a user's Decide has ended the goroutine; Failure.Ask has written that down
+			f.Directive = Stop
+		}
+		s.sys.publish(*f)
+		s.apply(r, f)
+	}()
+	s.decide(c, f)
+	decided = true
+}
+
+// decide fills in the directive and what belongs to it. It may not return.
+func (s *supervisor) decide(c *cell, f *Failure) {
+	err := f.Reason
+	f.Directive = s.directive(c, f)
+	if f.Directive == Restart && !s.admit(c) {
 		intensity, period := s.strategy.Limits()
-		f.Reason = fmt.Errorf("%w: %d within %v: %w", ErrTooManyRestarts, intensity, period, r.why)
+		f.Reason = fmt.Errorf("%w: %d within %v: %w", ErrTooManyRestarts, intensity, period, err)
 		f.Directive = s.strategy.Exceeded
 		if f.Directive == Undecided || f.Directive == Restart {
 			f.Directive = Escalate
 		}
 	}
 	if f.Directive == Escalate && c.parent == nil {
-		f.Directive = s.policy(&f)
+		f.Directive = s.policy(f)
 	}
 	if f.Directive == Resume && c.actor == nil {
 		f.Directive = Stop // its factory failed: there is nothing to resume
@@ -142,15 +149,13 @@ func (s *supervisor) handle(r *report) {
 		f.Delay = s.delay(c)
 		f.Restarts = s.restarts.Len()
 	}
-	s.sys.publish(f)
-	s.apply(r, f)
 }
 
 func (s *supervisor) directive(c *cell, f *Failure) Directive {
 	if d := f.Ask(s.strategy.Decide); d != Undecided {
 		return d
 	}
-	switch c.lives(s.strategy) {
+	switch c.lifetimeBy(s.strategy) {
 	case Permanent:
 		return Restart
 	case Transient:
@@ -170,14 +175,14 @@ func (s *supervisor) policy(f *Failure) Directive {
 }
 
 // admit counts a restart, unless the budget is spent.
-func (s *supervisor) admit() bool {
+func (s *supervisor) admit(c *cell) bool {
 	intensity, period := s.strategy.Limits()
-	return s.restarts.Admit(s.sys.opts.Now().UnixNano(), intensity, period)
+	return s.restarts.Admit(s.sys.now(c.host), intensity, period)
 }
 
 // delay is the back-off of the next restart of c, which it counts.
 func (s *supervisor) delay(c *cell) time.Duration {
-	if _, period := s.strategy.Limits(); s.sys.opts.Now().UnixNano()-c.startedAt >= int64(period) {
+	if _, period := s.strategy.Limits(); s.sys.now(c.host)-c.startedAt >= int64(period) {
 		c.streak = 0 // the last life lasted
 	}
 	d := s.strategy.Backoff.Delay(c.streak, s.sys.opts.Rand())
@@ -185,7 +190,7 @@ func (s *supervisor) delay(c *cell) time.Duration {
 	return d
 }
 
-func (s *supervisor) apply(r *report, f Failure) {
+func (s *supervisor) apply(r *report, f *Failure) {
 	c := r.child
 	switch f.Directive {
 	case Resume:
@@ -194,18 +199,22 @@ func (s *supervisor) apply(r *report, f Failure) {
 			from.child.postSystem(paResume) // its failure was answered along with this one
 		}
 	case Restart:
-		for _, t := range s.along(c) {
-			t.comeBack(f.Delay)
+		for _, k := range s.restartedWith(c) {
+			if k != c && k.lifetimeBy(s.strategy) == Temporary {
+				k.postSystem(&stopNote{ErrStopped})
+				continue // a temporary actor is never restarted
+			}
+			k.orderRestart(f.Delay, f.Reason)
 		}
 	case Escalate:
-		c.parent.escalate(&report{child: c.parent, life: c.parent.life, from: r, why: f.Reason, msg: r.msg, hook: r.hook})
+		c.parent.escalate(&report{child: c.parent, life: c.parent.life, from: r, err: f.Reason, msg: r.msg, hook: r.hook})
 	default:
 		c.postSystem(&stopNote{f.Reason})
 	}
 }
 
-// along is whom the restart of c takes along, in spawn order.
-func (s *supervisor) along(c *cell) []*cell {
+// restartedWith is whom the restart of c takes along, in spawn order.
+func (s *supervisor) restartedWith(c *cell) []*cell {
 	if c.own != nil || s.strategy.Scope == OneForOne {
 		return []*cell{c}
 	}
@@ -220,24 +229,35 @@ func (s *supervisor) along(c *cell) []*cell {
 	return list
 }
 
-// comeBack restarts the actor after d; until then it takes no messages.
-func (c *cell) comeBack(d time.Duration) {
-	c.cancelBackoff()
-	c.comingBack, c.suspended = true, true
+// orderRestart restarts the actor after d; until then it takes no messages. The
+// life is over now: the Asks that it has taken are answered, because nobody will
+// do it later and the back-off may be long.
+func (c *cell) orderRestart(d time.Duration, reason error) {
+	c.dropBackoff()
+	c.suspended = true
+	c.setRestartDue(true)
+	c.settleTaken(fmt.Errorf("%s restarts before it has answered: %w", c.path, reason))
 	if d <= 0 {
 		c.postSystem(paRestart)
 		return
 	}
-	c.backoff = c.host.after(d, func() {
-		c.backoff = nil
+	c.cancelBackoff = c.host.after(d, func() {
+		c.cancelBackoff = nil
 		c.postSystem(paRestart)
 	})
 }
 
-// cancelBackoff forgets a delayed restart.
-func (c *cell) cancelBackoff() {
-	if c.backoff != nil {
-		c.backoff()
+func (c *cell) setRestartDue(due bool) {
+	c.restartDue = due
+	if c.restartShown.Load() != due {
+		c.restartShown.Store(due)
 	}
-	c.backoff = nil
+}
+
+// dropBackoff forgets a delayed restart.
+func (c *cell) dropBackoff() {
+	if c.cancelBackoff != nil {
+		c.cancelBackoff()
+	}
+	c.cancelBackoff = nil
 }

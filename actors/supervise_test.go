@@ -166,7 +166,7 @@ func TestEscalationGoesUpToTheSystemsPolicy(t *testing.T) {
 			var asked []Failure
 			opts.OnFailure = func(f Failure) Directive { asked = append(asked, f); return c.answer }
 			opts.Strategy = Strategy{Decide: func(Failure) Directive { return Escalate }}
-			s := New(opts)
+			s := system(t, opts)
 			var b book
 			child := b.child("a")
 			spawn(t, s, l, "p", func() Actor {

@@ -11,12 +11,17 @@ import (
 
 	pa "github.com/asynkron/protoactor-go/actor"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/internal/logbridge"
 )
 
 // Options of a System. The zero value works.
 type Options struct {
-	// Logger gets what the system and protoactor have to say; nil is hclog.L().
+	// Logger gets the log of the system and of protoactor. Slog is the same for
+	// programs that log with slog; set one of them. With neither, warnings and
+	// errors go to stderr.
 	Logger hclog.Logger
+	Slog   *slog.Logger
 	// Strategy supervises the actors at the top that bring none of their own;
 	// each has its own budget. The zero value stops what fails.
 	Strategy Strategy
@@ -24,11 +29,16 @@ type Options struct {
 	OnFailure func(Failure) Directive
 	// ShutdownTimeout bounds Shutdown when its ctx has no deadline. Zero is 10 s.
 	ShutdownTimeout time.Duration
-	// RemoteLimit is how many messages from other goroutines may wait for one
-	// actor before those of other nodes are refused. Zero is 10,000.
+	// RemoteLimit bounds what one actor holds for other nodes, each on its own:
+	// messages that wait (those of other goroutines included), unanswered Asks,
+	// watchers, and requests its loop has not handled. Zero is 10,000.
 	RemoteLimit int
-	// Now and Rand are the clock of restart budgets and the source of jitter in
-	// [0,1); nil is time.Now and math/rand.
+	// AskTimeout ends an Ask of another node's actor for which the asker gave no
+	// deadline. Zero is 30 s.
+	AskTimeout time.Duration
+	// Now tells when a failure happened, and measures restart budgets on loops
+	// that have no clock of their own; Rand is the source of jitter in [0,1). nil is
+	// time.Now and math/rand.
 	Now  func() time.Time
 	Rand func() float64
 }
@@ -39,33 +49,39 @@ type System struct {
 	opts Options
 	log  hclog.Logger
 
+	born time.Time              // when it was made, by opts.Now
 	core func() *pa.ActorSystem // protoactor's system, made at first use: it costs 3 MB
-	top  *top
 
 	failures  stream[Failure]
 	dead      stream[DeadLetter]
 	deadCount atomic.Uint64
 
-	router   atomic.Pointer[Route]
-	identity atomic.Pointer[Address]
+	router      atomic.Pointer[Route]
+	watchRouter atomic.Pointer[WatchRoute]
+	identity    atomic.Pointer[Address]
 
-	mu      sync.Mutex
-	cells   map[string]*cell // nil value: the name is being taken
-	hosts   map[Loop]*host
-	tagged  map[string]local // questions and watches that have an address
-	tags    uint64
-	seq     uint64
-	live    int // actors that were started and have not ended
-	closing bool
-	drained chan struct{} // closed when closing and live is zero
+	mu         sync.Mutex
+	cells      map[string]*cell // nil value: the name is reserved, the actor not started
+	hosts      map[Loop]*host
+	registered map[string]target  // Asks and watches that have an address
+	remoteAsks map[Ref]*remoteAsk // Asks of other nodes without an outcome, by sender
+	seq        uint64
+	live       int // names reserved and not released
+	closing    bool
+	drained    chan struct{} // closed when closing and live is zero
 }
 
 // New makes a system. It starts nothing; protoactor's part is made by the first
-// Spawn.
-func New(opts Options) *System {
-	if opts.Logger == nil {
-		opts.Logger = hclog.L().Named("actors")
+// Spawn. The error says that both Logger and Slog are set.
+func New(opts Options) (*System, error) {
+	log, err := logbridge.Logger(opts.Logger, opts.Slog, "actors")
+	if err != nil {
+		return nil, fmt.Errorf("making an actor system: %w", err)
 	}
+	return newSystem(opts, log), nil
+}
+
+func newSystem(opts Options, log hclog.Logger) *System {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -78,30 +94,23 @@ func New(opts Options) *System {
 	if opts.ShutdownTimeout <= 0 {
 		opts.ShutdownTimeout = 10 * time.Second
 	}
+	if opts.AskTimeout <= 0 {
+		opts.AskTimeout = 30 * time.Second
+	}
 	s := &System{
-		opts: opts, log: opts.Logger, top: &top{},
-		cells: make(map[string]*cell), hosts: make(map[Loop]*host), tagged: make(map[string]local),
+		opts: opts, log: log, born: opts.Now(),
+		cells: make(map[string]*cell), hosts: make(map[Loop]*host),
+		registered: make(map[string]target), remoteAsks: make(map[Ref]*remoteAsk),
 		drained: make(chan struct{}),
 	}
 	s.core = sync.OnceValue(s.newCore)
 	return s
 }
 
-// newCore makes protoactor's system. Its own messages are details to us: one
-// level down. Its dead letters are not used, so its log throttle must not keep a
-// goroutine for long.
-func (s *System) newCore() *pa.ActorSystem {
-	logger := quieter(s.log.Named("protoactor"))
-	core := pa.NewActorSystem(
-		pa.WithLoggerFactory(func(*pa.ActorSystem) *slog.Logger { return logger }),
-		pa.WithDeadLetterThrottleInterval(time.Microsecond),
-		pa.WithDeadLetterRequestLogging(false),
-	)
-	core.ProcessRegistry.RegisterAddressResolver(s.resolve) // before the first send: the list has no lock
-	return core
-}
-
-var defaultSystem = sync.OnceValue(func() *System { return New(Options{}) })
+var defaultSystem = sync.OnceValue(func() *System {
+	log, _ := logbridge.Logger(nil, nil, "actors") // fails for two loggers only
+	return newSystem(Options{}, log)
+})
 
 // Default is the system of the process: loops and transports use it unless told
 // otherwise. Made at first use.
@@ -133,7 +142,7 @@ func (s *System) find(r Ref) (c *cell, here bool) {
 	if r.IsZero() {
 		return nil, true
 	}
-	a := r.far.Value()
+	a := r.remote.Value()
 	if !s.isHere(a) {
 		return nil, false
 	}
@@ -153,7 +162,7 @@ func (s *System) send(to Ref, env envelope) error {
 	if to.IsZero() {
 		return s.unknown(to, env)
 	}
-	a := to.far.Value()
+	a := to.remote.Value()
 	if !s.isHere(a) {
 		err := s.route(a, env)
 		if err != nil {
@@ -161,19 +170,23 @@ func (s *System) send(to Ref, env envelope) error {
 		}
 		return err
 	}
-	if t := s.localAt(a.Path); t != nil {
+	if t := s.targetAt(a.Path); t != nil {
 		return t.deliver(env)
 	}
 	return s.unknown(to, env)
 }
 
-func (s *System) localAt(path string) local {
+// targetAt is the actor, Ask or watch at a path here, nil when there is none.
+func (s *System) targetAt(path string) target {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c := s.cells[path]; c != nil {
 		return c
 	}
-	return s.tagged[path]
+	if t := s.registered[path]; t != nil {
+		return t
+	}
+	return nil
 }
 
 func (s *System) unknown(to Ref, env envelope) error {
@@ -195,9 +208,16 @@ func (s *System) Stop(r Ref) {
 
 // Shutdown stops every actor, children first, refuses new ones, and waits until
 // all have ended, ctx is over or Options.ShutdownTimeout has passed. It may be
-// called more than once; never on a loop that has actors, which it would wait
-// for. The error says how many actors are left.
+// called more than once. On the goroutine of a loop that has actors it would wait
+// for itself: it is ErrWouldBlock there and stops nobody. The error of a wait that
+// ends too early says how many actors are left.
 func (s *System) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if name, ok := s.loopHere(); ok {
+		return fmt.Errorf("%w: Shutdown waits for the actors of loop %s and was called on it: call it on another goroutine", ErrWouldBlock, name)
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, s.opts.ShutdownTimeout)
@@ -219,6 +239,21 @@ func (s *System) Shutdown(ctx context.Context) error {
 	}
 }
 
+// loopHere is the name of the loop that the calling goroutine runs, when actors
+// live on it.
+func (s *System) loopHere() (name string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.hosts {
+		if at, ok := l.(Located); ok && at.OnThisGoroutine() {
+			return l.Name(), true
+		}
+	}
+	return "", false
+}
+
+// beginShutdown lists the actors at the top that must be asked to end. Those whose
+// name is only reserved ask themselves, see publishName.
 func (s *System) beginShutdown() []*cell {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,32 +7,40 @@ import (
 	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
+// A watch joins a watcher to one actor. Three kinds of watcher exist: an actor
+// (actorWatch), a function (callbackWatch) and a watcher on another node. Each
+// watch is a value of its own, so that news of an old watch never ends a new one
+// of the same actor.
+//
+// The watched actor keeps its watchers in its cell and tells each of them once,
+// when it terminates. Invariant: a watchNote that was posted is answered exactly
+// once: it becomes an entry of watchers, or it is refused with the reason of the
+// actor's end. An actor of another node is watched by the node's watch protocol,
+// see WatchRoute.
+
 // watcher is told when a watched actor ends. Any goroutine. Comparable.
-type watcher interface{ ended(Terminated) }
+type watcher interface{ ended(reason error) }
 
-// watchKey is one watch: two refs of one actor are two watches.
-type watchKey struct {
-	by watcher
-	as Ref // the ref that was watched, so that Terminated.Who is what the watcher holds
-}
-
+// watchNote asks an actor to keep a watcher; a system message.
 type watchNote struct {
-	key      watchKey
+	by       watcher
 	answered atomic.Bool
 }
 
 // refuse tells the watcher at once, unless the note was taken in the meantime.
-func (w *watchNote) refuse(why error) {
+func (w *watchNote) refuse(reason error) {
 	if w.answered.CompareAndSwap(false, true) {
-		w.key.by.ended(Terminated{Who: w.key.as, Reason: why})
+		w.by.ended(reason)
 	}
 }
 
-type unwatchNote struct{ key watchKey }
+// unwatchNote takes a watch back; a system message.
+type unwatchNote struct{ by watcher }
 
-type nodeNote struct {
-	node        string
-	incarnation uint64
+// watchEnd brings an actor the news that one of its watches has ended.
+type watchEnd struct {
+	watch  *actorWatch
+	reason error
 }
 
 func (c *cell) addWatcher(w *watchNote) {
@@ -40,60 +48,74 @@ func (c *cell) addWatcher(w *watchNote) {
 		return
 	}
 	if c.watchers == nil {
-		c.watchers = make(map[watchKey]uint64)
+		c.watchers = make(map[watcher]uint64)
 	}
-	if _, ok := c.watchers[w.key]; !ok {
-		c.watchSeq++
-		c.watchers[w.key] = c.watchSeq
-	}
-}
-
-// tellWatchers tells each watcher once, in the order in which they came.
-func (c *cell) tellWatchers(why error) {
-	all := c.watchers
-	c.watchers = nil
-	keys := make([]watchKey, 0, len(all))
-	for k := range all {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, func(a, b watchKey) int { return int(all[a]) - int(all[b]) })
-	for _, k := range keys {
-		k.by.ended(Terminated{Who: k.as, Reason: why})
-	}
-}
-
-// ended makes a cell a watcher.
-func (c *cell) ended(t Terminated) { c.postSystem(&t) }
-
-// notice hands Terminated to the actor if it still watches.
-func (c *cell) notice(t Terminated) {
-	as, ok := c.watched(t.Who)
-	if !ok || c.phase != alive {
+	if _, ok := c.watchers[w.by]; ok {
+		c.uncount(w.by)
 		return
 	}
-	t.Who = as
+	c.watchSeq++
+	c.watchers[w.by] = c.watchSeq
+}
+
+func (c *cell) removeWatcher(by watcher) {
+	if _, ok := c.watchers[by]; !ok {
+		return
+	}
+	delete(c.watchers, by)
+	c.uncount(by)
+}
+
+// tellWatchers tells each watcher once, in the order in which they came, then
+// those whose watchNote still waits in the system queue. A watcher that is a
+// function may panic or end the goroutine; the others are told all the same.
+func (c *cell) tellWatchers(reason error, waiting *ring[any]) {
+	all := c.watchers
+	c.watchers = nil
+	order := make([]watcher, 0, len(all))
+	for w := range all {
+		order = append(order, w)
+	}
+	slices.SortFunc(order, func(a, b watcher) int { return int(all[a]) - int(all[b]) })
+	guard.Drain(func() bool {
+		if len(order) > 0 {
+			w := order[0]
+			order = order[1:]
+			w.ended(reason)
+			return true
+		}
+		m, ok := waiting.pop()
+		if ok {
+			refuseSystem(m, reason)
+		}
+		return ok
+	})
+}
+
+// actorWatch is a watch by an actor. Owned by the loop of by.
+type actorWatch struct {
+	by     *cell
+	as     Ref    // the ref that was given to Watch
+	cancel func() // takes the watch back
+	routed bool   // another node's watch protocol carries it
+}
+
+func (w *actorWatch) ended(reason error) { w.by.postSystem(&watchEnd{w, reason}) }
+
+// address makes the actor findable for the answers of another node.
+func (w *actorWatch) address() Address { return w.by.address() }
+
+// notice hands Terminated to the actor if the watch still stands.
+func (c *cell) notice(t watchEnd) {
+	if c.watching[t.watch.as] != t.watch || c.phase != alive {
+		return
+	}
 	if c.suspended {
 		c.held = append(c.held, t)
 		return
 	}
-	delete(c.watching, t.Who)
-	c.receive(envelope{msg: t})
-}
-
-// watched gives the ref under which this actor watches r: a node says its
-// incarnation in its answers, the watcher may have left it out.
-func (c *cell) watched(r Ref) (Ref, bool) {
-	if _, ok := c.watching[r]; ok {
-		return r, true
-	}
-	if r.at != nil || r.IsZero() {
-		return r, false
-	}
-	a := r.far.Value()
-	a.Incarnation = 0
-	loose := RefOf(a)
-	_, ok := c.watching[loose]
-	return loose, ok
+	delete(c.watching, t.watch.as)
+	c.receive(envelope{msg: Terminated{Who: t.watch.as, Reason: t.reason}})
 }
 
 func (c *cell) watch(r Ref) {
@@ -101,16 +123,17 @@ func (c *cell) watch(r Ref) {
 		return
 	}
 	if c.watching == nil {
-		c.watching = make(map[Ref]struct{})
+		c.watching = make(map[Ref]*actorWatch)
 	}
-	c.watching[r] = struct{}{}
-	c.sys.watch(watchKey{c, r}, c.ref())
+	w := &actorWatch{by: c, as: r}
+	c.watching[r] = w // before it begins: the end may be known at once
+	w.cancel, w.routed = c.sys.watch(r, w, c.ref())
 }
 
 func (c *cell) unwatch(r Ref) {
-	if _, ok := c.watching[r]; ok {
+	if w, ok := c.watching[r]; ok {
 		delete(c.watching, r)
-		c.sys.unwatch(watchKey{c, r}, c.ref())
+		w.cancel()
 	}
 }
 
@@ -118,98 +141,66 @@ func (c *cell) unwatchAll() {
 	for r := range c.watching {
 		c.unwatch(r)
 	}
+	c.watching = nil
 }
 
-// nodeDown ends every watch of an actor on that life of that node.
-func (c *cell) nodeDown(n *nodeNote) {
-	for r := range c.watching {
-		if r.at != nil {
-			continue
-		}
-		if onNode(r.far.Value(), n.node, n.incarnation) {
-			c.notice(Terminated{Who: r, Reason: ErrNodeDown})
-		}
+// callbackWatch is a watcher that is a function. Any goroutine.
+type callbackWatch struct {
+	replyAddress // only for the messages between nodes
+	as           Ref
+	fn           func(Terminated)
+	once         atomic.Bool // the end was told, or the watch was taken back
+}
+
+func (w *callbackWatch) ended(reason error) {
+	if !w.once.CompareAndSwap(false, true) {
+		return
+	}
+	w.unregister()
+	t := Terminated{Who: w.as, Reason: reason}
+	if p := guard.Call(func() { w.fn(t) }); p != nil {
+		w.sys.log.Error("callback of Watch failed", "actor", t.Who.String(), "error", p, "stack", string(p.Stack))
 	}
 }
 
-// callbackWatcher is a watcher that is a function. It has an address of its own,
-// so that news from another node can find it.
-type callbackWatcher struct {
-	tag
-	as   Ref
-	fn   func(Terminated)
-	once atomic.Bool
-}
+func (w *callbackWatch) address() Address { return w.register(w) }
 
-func (w *callbackWatcher) ended(t Terminated) {
-	if w.once.CompareAndSwap(false, true) {
-		w.drop()
-		if p := guard.Call(func() { w.fn(t) }); p != nil { // the next watchers must be told too
-			w.sys.log.Error("callback of Watch failed", "actor", t.Who.String(), "error", p, "stack", string(p.Stack))
-		}
-	}
-}
-
-func (w *callbackWatcher) address() Address { return w.named(w) }
-
-func (w *callbackWatcher) deliver(env envelope) error {
-	if t, ok := env.msg.(Terminated); ok {
-		w.ended(Terminated{Who: w.as, Reason: t.Reason})
-	}
-	return nil
-}
-
-// farWatcher is a watcher on another node.
-type farWatcher struct {
-	sys *System
-	ref Ref
-}
-
-func (w farWatcher) ended(t Terminated) {
-	_ = w.sys.send(w.ref, envelope{msg: t, sender: t.Who}) // a lost notice is in the dead letters
-}
+// deliver takes nothing: nobody sends to a watch.
+func (w *callbackWatch) deliver(env envelope) error { return w.sys.unknown(Ref{at: w}, env) }
 
 // Watch calls fn once when the actor has ended, or at once with ErrUnknown when
 // nobody has that address. It does not wait. fn runs on the goroutine that
 // brings the news, usually the actor's loop: it must not block; a panic of it is
-// logged. After cancel has
-// returned, fn is not called any more unless it already runs. Any goroutine.
+// logged. After cancel has returned, fn is not called any more unless it already
+// runs. Any goroutine.
 func (s *System) Watch(r Ref, fn func(Terminated)) (cancel func()) {
-	w := &callbackWatcher{tag: tag{sys: s}, as: r, fn: fn}
-	key := watchKey{w, r}
-	s.watch(key, Ref{at: w})
+	if fn == nil {
+		return func() {}
+	}
+	w := &callbackWatch{replyAddress: replyAddress{sys: s}, as: r, fn: fn}
+	stop, _ := s.watch(r, w, Ref{at: w})
 	return func() {
 		if w.once.CompareAndSwap(false, true) {
-			s.unwatch(key, Ref{at: w})
-			w.drop()
+			stop()
+			w.unregister()
 		}
 	}
 }
 
-// watch sends a watch to where r points. self is the watcher's own ref, for
-// other nodes.
-func (s *System) watch(key watchKey, self Ref) {
-	c, here := s.find(key.as)
+// watch begins a watch of r. self is the watcher's own ref, for messages between
+// nodes. routed: the node's watch protocol carries it.
+func (s *System) watch(r Ref, by watcher, self Ref) (cancel func(), routed bool) {
+	c, here := s.find(r)
 	switch {
 	case c != nil:
-		c.postSystem(&watchNote{key: key})
+		c.postSystem(&watchNote{by: by})
+		return func() { c.postSystem(&unwatchNote{by}) }, false
 	case here:
-		key.by.ended(Terminated{Who: key.as, Reason: ErrUnknown})
-	default:
-		_ = self.Address() // from here on the answer, or the node's end, finds the watcher
-		if err := s.route(key.as.far.Value(), envelope{WatchRequest{}, self}); err != nil {
-			key.by.ended(Terminated{Who: key.as, Reason: err})
-		}
+		by.ended(ErrUnknown)
+		return func() {}, false
 	}
-}
-
-func (s *System) unwatch(key watchKey, self Ref) {
-	c, here := s.find(key.as)
-	switch {
-	case c != nil:
-		c.postSystem(&unwatchNote{key: key})
-	case here:
-	default:
-		_ = s.route(key.as.far.Value(), envelope{UnwatchRequest{}, self}) // nobody waits for it
+	if route := s.watchRouter.Load(); route != nil {
+		return (*route)(r.remote.Value(), by.ended), true
 	}
+	return s.watchByMessage(r, by, self), false
 }

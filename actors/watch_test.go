@@ -78,7 +78,7 @@ func TestUnwatchHoldsBackEvenWhatIsOnItsWay(t *testing.T) {
 func TestASuspendedWatcherHearsOfTheEndAfterItsResume(t *testing.T) {
 	l := newHandLoop("hand")
 	opts := fixedClock(l)
-	s := New(opts)
+	s := system(t, opts)
 	var b book
 	r := spawn(t, s, l, "a", func() Actor { return ponger{} })
 	w := spawn(t, s, l, "p", func() Actor {
@@ -148,7 +148,7 @@ func TestACancelledWatchIsNotCalled(t *testing.T) {
 }
 
 func TestEveryWatchIsAnsweredOnceWhileActorsComeAndGo(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	loops := []*goLoop{newGoLoop(t, "a"), newGoLoop(t, "b")}
 	const rounds = 200
 	var heard atomic.Int64
@@ -177,7 +177,7 @@ func TestEveryWatchIsAnsweredOnceWhileActorsComeAndGo(t *testing.T) {
 }
 
 func TestALoopsEndInTheMiddleOfEverythingLeavesNobodyWaiting(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	echo := func() Actor {
 		return Func(func(ctx *Context) {
 			if is[Started](ctx) {
@@ -224,7 +224,7 @@ func TestALoopsEndInTheMiddleOfEverythingLeavesNobodyWaiting(t *testing.T) {
 }
 
 func TestOrderPerSenderAcrossGoroutinesAndRestarts(t *testing.T) {
-	s := New(quiet())
+	s := system(t, quiet())
 	type item struct{ from, n int }
 	const senders, each = 4, 500
 	next := make([]int, senders)
@@ -281,13 +281,13 @@ func TestAnActorThatCannotStartAnswersWhoFoundIt(t *testing.T) {
 	l, s := onHand(t)
 	c, err := s.reserve(l, nil, "a", func() Actor { return ponger{} }, spawnOptions{})
 	must(t, err)
-	s.appear(c) // the first thing Start does
-	q := &question{tag: tag{sys: s}, done: make(chan struct{})}
+	s.publishName(c) // the first thing Start does
+	q := &pendingAsk{replyAddress: replyAddress{sys: s}, done: make(chan struct{})}
 	must(t, s.send(at("a"), envelope{"ping", Ref{at: q}}))
 	ended := make(chan Terminated, 1)
 	s.Watch(at("a"), func(t Terminated) { ended <- t })
 	l.closed = true
-	if s.start(c, nil) == nil {
+	if s.start(c) == nil {
 		t.Fatal("it started on a closed loop")
 	}
 	recv(t, q.done, "an answer")

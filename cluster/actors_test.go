@@ -242,12 +242,15 @@ func TestAMessageNobodyHereKnowsIsRefusedToWhoAsked(t *testing.T) {
 }
 
 func TestASystemIsOfOneNode(t *testing.T) {
-	sys := actors.New(actors.Options{Logger: quiet()})
+	sys, err := actors.New(actors.Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := start(t, Config{Name: "first", Actors: sys})
 	if n.Actors() != sys {
 		t.Fatal("another system")
 	}
-	_, err := Start(testCtx(t), Config{Name: "second", Actors: sys, Beside: n, Logger: quiet()})
+	_, err = Start(testCtx(t), Config{Name: "second", Actors: sys, Beside: n, Logger: quiet()})
 	wantIs(t, err, ErrConfig)
 	n.Close()
 	if _, _, ok := sys.Identity(); ok {

@@ -94,7 +94,10 @@ func (n *Node) Actors() *actors.System { return n.actors }
 // adopt gives the actor system of a node: the configured one, or a new one.
 func adopt(sys *actors.System, log hclog.Logger) (*actors.System, error) {
 	if sys == nil {
-		sys = actors.New(actors.Options{Logger: log.Named("actors")})
+		var err error
+		if sys, err = actors.New(actors.Options{Logger: log.Named("actors")}); err != nil {
+			return nil, err
+		}
 	}
 	if node, _, ok := sys.Identity(); ok {
 		return nil, badConfig("Actors is the system of node %s already: give each node its own", node)

@@ -9,7 +9,10 @@ import (
 )
 
 func TestALoopIsAnActor(t *testing.T) {
-	sys := actors.New(actors.Options{})
+	sys, err := actors.New(actors.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, _ := newLoop(t, quiet, func(c *Config) { c.Name, c.Actors = "self", sys })
 	self, err := l.Ref().Actor()
 	must(t, err)
@@ -44,7 +47,10 @@ func TestALoopIsAnActor(t *testing.T) {
 }
 
 func TestWhoWatchesALoopHearsWhyItClosed(t *testing.T) {
-	sys := actors.New(actors.Options{})
+	sys, err := actors.New(actors.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, _ := newLoop(t, quiet, func(c *Config) { c.Name, c.Actors = "self", sys })
 	self, err := l.Ref().Actor()
 	must(t, err)

@@ -162,7 +162,10 @@ func (r recorder) Receive(c *actors.Context) {
 }
 
 func TestActorsOfAClosedLoop(t *testing.T) {
-	sys := actors.New(actors.Options{Logger: testLogger(&logBuffer{})})
+	sys, err := actors.New(actors.Options{Logger: testLogger(&logBuffer{})})
+	if err != nil {
+		t.Fatal(err)
+	}
 	home, _ := newLoop(t)
 	dying, _ := newLoop(t)
 	var got []string

@@ -28,6 +28,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	address, join := "127.0.0.1:7001", ""
+	if len(os.Args) > 3 {
+		fmt.Fprintln(os.Stderr, "usage: chat [host:port [host:port of a node to join]]")
+		os.Exit(2)
+	}
 	if len(os.Args) > 1 {
 		address = os.Args[1]
 	}

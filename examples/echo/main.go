@@ -19,8 +19,13 @@ import (
 
 func main() {
 	at := []string{"127.0.0.1:7000", "127.0.0.1:7001"}
-	if len(os.Args) == 3 {
+	switch len(os.Args) {
+	case 1:
+	case 3:
 		at = os.Args[1:]
+	default:
+		fmt.Fprintln(os.Stderr, "usage: echo [host:port host:port]")
+		os.Exit(2)
 	}
 	if err := run(context.Background(), at[0], at[1], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "echo:", err)
@@ -32,7 +37,7 @@ func main() {
 type echo struct{ t transportactors.Transport }
 
 func (e *echo) ConnectionMade(t transportactors.Transport) { e.t = t }
-func (e *echo) DataReceived(data []byte)                   { _ = e.t.Write(data) }
+func (e *echo) DataReceived(data []byte)                   { _ = e.t.Write(data) } // a lost connection tells ConnectionLost
 func (e *echo) PauseWriting()                              { _ = e.t.PauseReading() }
 func (e *echo) ResumeWriting()                             { _ = e.t.ResumeReading() }
 func (e *echo) ConnectionLost(error)                       {}

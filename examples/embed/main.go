@@ -106,7 +106,11 @@ func newClerk(ledger actors.Ref, out io.Writer) actors.Actor {
 
 // run serves until ctx ends. Each request is a goroutine that asks an actor.
 func run(ctx context.Context, at string, out io.Writer) error {
-	system, homes := actors.New(actors.Options{}), [2]*loopnode.Loop{}
+	system, err := actors.New(actors.Options{})
+	if err != nil {
+		return err
+	}
+	var homes [2]*loopnode.Loop
 	for i, name := range []string{"front", "books"} {
 		l, err := loopnode.New(loopnode.Config{Name: name})
 		if err != nil {

@@ -5,16 +5,12 @@ import (
 	"context"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
-const (
-	maxUnread = 1 << 20          // of requests that wait for their turn, in bytes
-	idleLimit = 60 * time.Second // between two requests of a connection
-)
+const maxUnread = 1 << 20 // of requests that wait for their turn, in bytes
 
 // conn is one connection. Requests that arrive while an answer is under way wait
 // in unread, so answers keep the order of the requests.
@@ -23,28 +19,15 @@ type conn struct {
 	root    *os.Root
 	t       transportactors.Transport
 	unread  []byte
-	skip    int  // bytes of a body nobody wants, still to come
-	busy    bool // a task writes the answer
-	paused  bool // the client reads too slowly
-	eof     bool // no more requests will come
-	idle    *loopnode.TimerHandle
+	skip    int    // bytes of a body nobody wants, still to come
+	busy    bool   // a task writes the answer
+	paused  bool   // the client reads too slowly
+	eof     bool   // no more requests will come
 	answers []byte // written together: a client that pipelines costs one call
 }
 
-func (c *conn) ConnectionMade(t transportactors.Transport) {
-	c.t = t
-	c.rest()
-}
-
-// rest starts the clock that ends a connection on which nothing happens.
-func (c *conn) rest() {
-	if c.idle != nil {
-		c.idle.Cancel()
-	}
-	c.idle = c.t.Loop().CallLater(idleLimit, c.t.Abort)
-}
-
-func (c *conn) ConnectionLost(error) { c.idle.Cancel() }
+func (c *conn) ConnectionMade(t transportactors.Transport) { c.t = t }
+func (c *conn) ConnectionLost(error)                       {}
 
 // EOFReceived keeps the connection until what was asked is answered.
 func (c *conn) EOFReceived() (keepOpen bool) {
@@ -103,7 +86,6 @@ func (c *conn) serve(b []byte) {
 			break
 		}
 		rest, c.skip = rest[n:], r.body
-		c.rest()
 		c.handle(r)
 	}
 	if len(rest) > 0 || len(c.unread) > 0 {

@@ -7,16 +7,23 @@ import (
 	"mime"
 	"os"
 	"path"
+	"syscall"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
+// open does not wait for a writer when the name is that of a FIFO, as a plain open
+// would, on a thread of the loop's small pool: a few requests would use it up.
+func (c *conn) open(name string) (*os.File, error) {
+	return c.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
 // sendFile answers with a file. Opening may touch a disk, so it happens off the
 // loop; os.Root lets no name lead out of the folder.
 func (c *conn) sendFile(ctx context.Context, r request) error {
 	name := string(r.path)
-	file, err := loopnode.ToThread(ctx, func(context.Context) (*os.File, error) { return c.root.Open(name) })
+	file, err := loopnode.ToThread(ctx, func(context.Context) (*os.File, error) { return c.open(name) })
 	if err != nil {
 		c.answer(r, "404 Not Found", "no file "+name+"\n")
 		c.flush()

@@ -23,7 +23,10 @@ import (
 )
 
 // config is what the flags say.
-type config struct{ at, root, cert, key string }
+type config struct {
+	at, root, cert, key string
+	idle                time.Duration
+}
 
 func main() {
 	var c config
@@ -31,7 +34,12 @@ func main() {
 	flag.StringVar(&c.root, "root", ".", "the folder behind /files/")
 	flag.StringVar(&c.cert, "cert", "", "a certificate in PEM form, for TLS")
 	flag.StringVar(&c.key, "key", "", "its private key in PEM form")
+	flag.DurationVar(&c.idle, "idle", 60*time.Second, "how long a connection may stay on which nothing moves")
 	flag.Parse()
+	if flag.NArg() > 0 || c.idle <= 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
 	if err := run(context.Background(), c, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "http:", err)
 		os.Exit(1)
@@ -45,7 +53,9 @@ func run(ctx context.Context, c config, out io.Writer) error {
 		return err
 	}
 	defer root.Close()
-	opts := []transportactors.ServerOption{transportactors.WithBacklog(1024)}
+	// A download that goes on is not idle, however long it takes; a client that
+	// stops reading is.
+	opts := []transportactors.ServerOption{transportactors.WithBacklog(1024), transportactors.WithIdleTimeout(c.idle)}
 	scheme := "http"
 	if c.cert != "" || c.key != "" {
 		pair, err := tls.LoadX509KeyPair(c.cert, c.key)

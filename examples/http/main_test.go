@@ -28,7 +28,7 @@ import (
 // site serves a fresh folder with a large file in it.
 func site(t testing.TB, change ...func(*config)) (url string, large []byte) {
 	t.Helper()
-	c := config{at: "127.0.0.1:0", root: t.TempDir()}
+	c := config{at: "127.0.0.1:0", root: t.TempDir(), idle: time.Minute}
 	for _, f := range change {
 		f(&c)
 	}
@@ -126,7 +126,7 @@ func TestGetOverTLS(t *testing.T) {
 func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	url, large := site(t)
 	c := exampletest.Dial(t, strings.TrimPrefix(url, "http://"))
-	fmt.Fprint(c, "GET /files/large.bin HTTP/1.1\r\n\r\nPOST /hello HTTP/1.1\r\nContent-Length: 5\r\n\r\nfilesHEAD /hello HTTP/1.1\r\n\r\nGET /hello HTTP/1.1\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n")
+	fmt.Fprint(c, "GET /files/large.bin HTTP/1.1\r\nHost: x\r\n\r\nPOST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nfilesHEAD /hello HTTP/1.1\r\nHost: x\r\n\r\nGET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: x\r\n\r\n")
 	in := bufio.NewReader(c)
 	for i, want := range []struct {
 		method string
@@ -150,19 +150,73 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 func TestWhatIsNoRequestEndsTheConnection(t *testing.T) {
 	url, _ := site(t)
 	for send, want := range map[string]string{
-		"HELLO\r\n\r\n":                                              "HTTP/1.1 400 ",
-		"GET /hello HTTP/2.0\r\n\r\n":                                "HTTP/1.1 400 ",
-		"GET /hello HTTP/1.1\r\nno colon\r\n\r\n":                    "HTTP/1.1 400 ",
-		"GET /hello HTTP/1.1\r\nContent-Length: -1\r\n\r\n":          "HTTP/1.1 400 ",
-		"GET /hello HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n":    "HTTP/1.1 413 ",
-		"GET /hello HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n":  "HTTP/1.1 411 ",
-		"GET /" + strings.Repeat("x", maxHead) + " HTTP/1.1\r\n\r\n": "HTTP/1.1 431 ",
+		"HELLO\r\n\r\n":                                                                        "HTTP/1.1 400 ",
+		"GET /hello HTTP/2.0\r\n\r\n":                                                          "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nno colon\r\n\r\n":                                              "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nContent-Length: -1\r\n\r\n":                                    "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n":                              "HTTP/1.1 413 ",
+		"GET /hello HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n":                            "HTTP/1.1 411 ",
+		"GET /hello HTTP/1.1\r\n\r\n":                                                          "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n":                                    "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.99x\r\nHost: x\r\n\r\n":                                             "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.\r\nHost: x\r\n\r\n":                                                "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd": "HTTP/1.1 400 ",
+		"GET /" + strings.Repeat("x", maxHead) + " HTTP/1.1\r\n\r\n":                           "HTTP/1.1 431 ",
 	} {
 		c := exampletest.Dial(t, strings.TrimPrefix(url, "http://"))
 		fmt.Fprint(c, send)
 		if got, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(got), want) {
 			t.Errorf("%.40q: %.60q, %v", send, got, err)
 		}
+	}
+}
+
+// TestADownloadLastsLongerThanTheIdleLimit reads a file so slowly that it takes
+// longer than a connection may be idle, but never stops for that long.
+func TestADownloadLastsLongerThanTheIdleLimit(t *testing.T) {
+	const idle = 400 * time.Millisecond
+	url, large := site(t, func(c *config) { c.idle = idle })
+	client := &http.Client{Transport: &http.Transport{DialContext: slowDial}}
+	defer client.CloseIdleConnections()
+	res, err := client.Get(url + "/files/large.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	begun, steps := time.Now(), 0
+	got := make([]byte, 0, len(large))
+	tick := time.NewTicker(idle / 10)
+	defer tick.Stop()
+	for len(got) < len(large) {
+		part := make([]byte, len(large)/30+1)
+		n, err := io.ReadFull(res.Body, part)
+		got = append(got, part[:n]...)
+		if err != nil && len(got) < len(large) {
+			t.Fatalf("cut after %d of %d bytes and %v: %v", len(got), len(large), time.Since(begun), err)
+		}
+		steps++
+		<-tick.C
+	}
+	if took := time.Since(begun); !bytes.Equal(got, large) || took < 2*idle {
+		t.Fatalf("%d bytes in %d steps and %v", len(got), steps, took)
+	}
+}
+
+// slowDial makes a connection with a small receive buffer, so that the server
+// feels how slowly the client reads.
+func slowDial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+	if err == nil {
+		err = c.(*net.TCPConn).SetReadBuffer(16 << 10)
+	}
+	return c, err
+}
+
+func TestAnIdleConnectionEnds(t *testing.T) {
+	url, _ := site(t, func(c *config) { c.idle = 50 * time.Millisecond })
+	c := exampletest.Dial(t, strings.TrimPrefix(url, "http://"))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Fatal("the server spoke first")
 	}
 }
 

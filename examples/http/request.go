@@ -10,6 +10,8 @@ type request struct {
 	method, path []byte
 	head, keep   bool
 	body         int // bytes behind the head
+	lengths      int // Content-Length fields
+	hosts        int // Host fields
 }
 
 func (r request) reads() bool { return r.head || string(r.method) == "GET" }
@@ -44,16 +46,25 @@ func parse(b []byte) (r request, n int, bad *refusal) {
 	var ok1, ok2 bool
 	r.method, target, ok1 = bytes.Cut(line, []byte(" "))
 	target, version, ok2 = bytes.Cut(target, []byte(" "))
-	if !ok1 || !ok2 || len(target) == 0 || target[0] != '/' || !bytes.HasPrefix(version, []byte("HTTP/1.")) {
+	if !ok1 || !ok2 || len(target) == 0 || target[0] != '/' || !isVersion(version) {
 		return r, 0, &refusal{"400 Bad Request", "the first line is not METHOD /path HTTP/1.x\n"}
 	}
 	r.path, _, _ = bytes.Cut(target, []byte("?"))
 	r.head = string(r.method) == "HEAD"
-	r.keep = string(version) == "HTTP/1.1"
+	r.keep = string(version) != "HTTP/1.0"
 	if bad = r.readFields(fields); bad != nil {
 		return r, 0, bad
 	}
+	if r.hosts > 1 || r.hosts == 0 && string(version) != "HTTP/1.0" {
+		return r, 0, &refusal{"400 Bad Request", "a request of HTTP/1.1 has exactly one Host field\n"}
+	}
 	return r, end + len(blankLine), nil
+}
+
+// isVersion accepts HTTP/1. and one digit.
+func isVersion(v []byte) bool {
+	const prefix = "HTTP/1."
+	return len(v) == len(prefix)+1 && string(v[:len(prefix)]) == prefix && v[len(prefix)] >= '0' && v[len(prefix)] <= '9'
 }
 
 // readFields takes what matters from the header fields.
@@ -69,19 +80,32 @@ func (r *request) readFields(fields []byte) *refusal {
 		switch {
 		case bytes.EqualFold(name, []byte("Connection")):
 			r.keep = r.keep && !bytes.EqualFold(value, []byte("close")) || bytes.EqualFold(value, []byte("keep-alive"))
+		case bytes.EqualFold(name, []byte("Host")):
+			r.hosts++
 		case bytes.EqualFold(name, []byte("Content-Length")):
-			n, err := strconv.ParseUint(string(value), 10, 31)
-			if err != nil {
-				return &refusal{"400 Bad Request", "Content-Length is not a number\n"}
+			if bad := r.readLength(value); bad != nil {
+				return bad
 			}
-			if n > maxBody {
-				return &refusal{"413 Content Too Large", "this server skips bodies of at most 1 MiB\n"}
-			}
-			r.body = int(n)
 		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			return &refusal{"411 Length Required", "this server takes no chunked bodies\n"}
 		}
 	}
+	return nil
+}
+
+// readLength takes a Content-Length. Why two that differ are refused: a proxy in
+// front may have counted by the other one, and would take a body for a request.
+func (r *request) readLength(value []byte) *refusal {
+	n, err := strconv.ParseUint(string(value), 10, 31)
+	switch r.lengths++; {
+	case err != nil:
+		return &refusal{"400 Bad Request", "Content-Length is not a number\n"}
+	case r.lengths > 1 && int(n) != r.body:
+		return &refusal{"400 Bad Request", "two Content-Length fields differ\n"}
+	case n > maxBody:
+		return &refusal{"413 Content Too Large", "this server skips bodies of at most 1 MiB\n"}
+	}
+	r.body = int(n)
 	return nil
 }
 

@@ -38,6 +38,9 @@ func set(s *store, out []byte, args [][]byte) []byte {
 		}
 		life = time.Duration(n) * unit
 	}
+	if !s.fits(key, args[1]) {
+		return appendError(out, full)
+	}
 	v := s.put(key, args[1])
 	if life > 0 {
 		s.expireIn(key, v, life)
@@ -52,6 +55,15 @@ func seconds(b []byte) (int64, bool) {
 }
 
 func mget(s *store, out []byte, args [][]byte) []byte {
+	size := 0
+	for _, key := range args {
+		if v, ok := s.keys[string(key)]; ok {
+			size += len(v.data)
+		}
+	}
+	if size > maxReply {
+		return appendError(out, "the reply is above 16 MiB, ask for fewer keys")
+	}
 	out = appendArray(out, len(args))
 	for _, key := range args {
 		out = s.appendValue(out, key)
@@ -64,6 +76,9 @@ func mset(s *store, out []byte, args [][]byte) []byte {
 		return appendError(out, "wrong number of arguments for 'mset' command")
 	}
 	for i := 0; i < len(args); i += 2 {
+		if !s.fits(string(args[i]), args[i+1]) {
+			return appendError(out, full)
+		}
 		s.put(string(args[i]), args[i+1])
 	}
 	return appendOK(out)

@@ -21,8 +21,13 @@ import (
 
 func main() {
 	at := "127.0.0.1:6380"
-	if len(os.Args) == 2 {
+	switch len(os.Args) {
+	case 1:
+	case 2:
 		at = os.Args[1]
+	default:
+		fmt.Fprintln(os.Stderr, "usage: resp [host:port]")
+		os.Exit(2)
 	}
 	if err := run(context.Background(), at, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "resp:", err)
@@ -53,62 +58,89 @@ func run(ctx context.Context, at string, out io.Writer) error {
 	return err
 }
 
-// client is one connection.
+// client is one connection. A client that does not read its replies is not served
+// until it does: PauseWriting comes out of Write when the high mark is passed, and
+// from then on no command runs, so the replies that wait are bounded by the high
+// mark and one reply. Owned by the loop.
 type client struct {
 	db      *store
 	t       transportactors.Transport
-	unread  []byte // the beginning of a command that has not come whole
-	replies []byte // of one DataReceived, written at once
+	in      parser
+	replies []byte // not written yet
+	paused  bool   // the client reads too slowly
+	eof     bool   // no more commands will come
+	leaving bool   // the connection closes when the replies are written
 }
 
 func (c *client) ConnectionMade(t transportactors.Transport) { c.t = t }
-func (c *client) PauseWriting()                              { _ = c.t.PauseReading() }
-func (c *client) ResumeWriting()                             { _ = c.t.ResumeReading() }
 func (c *client) ConnectionLost(error)                       {}
 
+// PauseWriting stops the commands, too: work looks at paused.
+func (c *client) PauseWriting() {
+	c.paused = true
+	_ = c.t.PauseReading() // a closing transport has told ConnectionLost, or will
+}
+
+// ResumeWriting goes on with the commands that have come already.
+func (c *client) ResumeWriting() {
+	c.paused = false
+	c.work()
+	switch {
+	case c.paused || c.leaving:
+	case c.eof:
+		c.t.Close()
+	default:
+		_ = c.t.ResumeReading()
+	}
+}
+
+// EOFReceived keeps the connection until what was asked is answered.
+func (c *client) EOFReceived() (keepOpen bool) {
+	c.eof = true
+	return c.paused
+}
+
 // DataReceived runs every command that is whole and answers all of them with
-// one write: a client that pipelines costs one system call each way.
+// few writes: a client that pipelines costs one system call each way.
 func (c *client) DataReceived(data []byte) {
-	rest := data
-	if len(c.unread) > 0 {
-		c.unread = append(c.unread, data...)
-		rest = c.unread
-	}
-	if len(rest) > maxCommand {
-		c.refuse(errors.New("too big a command"))
-		return
-	}
-	for len(rest) > 0 {
-		args, n, err := parse(rest)
+	c.in.feed(data)
+	c.work()
+}
+
+// work runs the commands that are whole, as long as the client takes the replies.
+func (c *client) work() {
+	for !c.paused && !c.leaving {
+		args, ok, err := c.in.next()
 		if err != nil {
-			c.refuse(err)
-			return
-		}
-		if n == 0 {
+			c.replies = appendError(c.replies, "Protocol error: "+err.Error())
+			c.leaving = true
 			break
 		}
-		rest = rest[n:]
+		if !ok {
+			break
+		}
 		if len(args) == 0 {
 			continue // an empty line
 		}
 		c.replies = c.db.do(c.replies, args)
-		if is(args[0], "QUIT") {
+		c.leaving = is(args[0], "QUIT")
+		if len(c.replies) >= flushAt {
 			c.flush()
-			c.t.Close()
-			return
 		}
 	}
-	c.unread = append(c.unread[:0], rest...)
+	c.in.keep()
 	c.flush()
-}
-
-func (c *client) refuse(err error) {
-	c.replies = appendError(c.replies, "Protocol error: "+err.Error())
-	c.flush()
-	c.t.Close()
+	if c.leaving {
+		c.t.Close()
+	}
 }
 
 func (c *client) flush() {
+	if len(c.replies) == 0 {
+		return
+	}
 	_ = c.t.Write(c.replies) // a closed transport has told ConnectionLost
-	c.replies = c.replies[:0]
+	if c.replies = c.replies[:0]; cap(c.replies) > maxKept {
+		c.replies = nil // the memory of a large reply
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -96,19 +98,153 @@ func TestWhatIsNotTheProtocolEndsTheConnection(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
-	f.Add([]byte("*1\r\n$4\r\nPING\r\nGET a\r\n"))
-	f.Add([]byte("*2\r\n$-1\r\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		args, n, err := parse(b)
-		if n < 0 || n > len(b) || err != nil && n != 0 || n == 0 && len(args) > 0 {
-			t.Fatalf("took %d of %d bytes: %q, %v", n, len(b), args, err)
+// TestUnreadRepliesAreBounded sends 7,000 bytes of GET of a value of 1 MiB and reads
+// nothing until another client has been served.
+func TestUnreadRepliesAreBounded(t *testing.T) {
+	const gets, size = 1000, 1 << 20
+	at := serve(t)
+	c := exampletest.Dial(t, at)
+	fmt.Fprintf(c, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%s\r\n", size, strings.Repeat("v", size))
+	answer(t, c, "+OK\r\n")
+	before := heap()
+	if _, err := io.WriteString(c, strings.Repeat("GET a\r\n", gets)); err != nil {
+		t.Fatal(err)
+	}
+	other := exampletest.Dial(t, at)
+	for range 10 { // the loop has seen the commands of c by then
+		fmt.Fprint(other, "PING\r\n")
+		answer(t, other, "+PONG\r\n")
+	}
+	if grown := heap() - before; grown > 64<<20 {
+		t.Fatalf("%d MiB wait for a client that reads nothing", grown>>20)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(c, gets*int64(size+len("$1048576\r\n\r\n"))))
+	if err != nil || n != gets*int64(size+len("$1048576\r\n\r\n")) {
+		t.Fatalf("%d bytes of replies, %v", n, err)
+	}
+}
+
+// TestCommandsBehindAPauseAreAnsweredAfterEOF: the client says that it sends no
+// more while its replies wait.
+func TestCommandsBehindAPauseAreAnsweredAfterEOF(t *testing.T) {
+	c := exampletest.Dial(t, serve(t))
+	const size, gets = 1 << 20, 50
+	fmt.Fprintf(c, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%s\r\n", size, strings.Repeat("v", size))
+	fmt.Fprint(c, strings.Repeat("GET a\r\n", gets))
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(c)
+	if want := len("+OK\r\n") + gets*(size+len("$1048576\r\n\r\n")); err != nil || len(all) != want {
+		t.Fatalf("%d of %d bytes, %v", len(all), want, err)
+	}
+}
+
+func TestAReplyIsBounded(t *testing.T) {
+	c := exampletest.Dial(t, serve(t))
+	const size = 1 << 20
+	fmt.Fprintf(c, "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$%d\r\n%s\r\n", size, strings.Repeat("v", size))
+	answer(t, c, "+OK\r\n")
+	fmt.Fprint(c, "MGET"+strings.Repeat(" a", 17)+"\r\n")
+	answer(t, c, "-ERR the reply is above 16 MiB, ask for fewer keys\r\n")
+}
+
+func TestTheStoreIsBounded(t *testing.T) {
+	s := newStore(nil)
+	s.put("a", make([]byte, 100))
+	s.size = maxStore // as if the rest were full
+	for _, c := range []struct {
+		key  string
+		size int
+		fits bool
+	}{{"a", 100, true}, {"a", 101, false}, {"b", 0, false}} {
+		if s.fits(c.key, make([]byte, c.size)) != c.fits {
+			t.Errorf("%+v", c)
 		}
-		if n > 0 {
-			again, m, err := parse(b[:n]) // what is whole is whole without what follows
-			if m != n || err != nil || len(again) != len(args) {
-				t.Fatalf("alone: %d of %d bytes, %q, %v", m, n, again, err)
+	}
+	if out := s.do(nil, [][]byte{[]byte("SET"), []byte("b"), nil}); !strings.HasPrefix(string(out), "-ERR the store is full") {
+		t.Errorf("%q", out)
+	}
+	s.drop("a")
+	if out := s.do(nil, [][]byte{[]byte("INCR"), []byte("b")}); string(out) != ":1\r\n" {
+		t.Errorf("%q", out)
+	}
+}
+
+// TestPiecesCostNoMoreThanOne parses 65,536 words in 20,000 pieces. What counts is
+// how many bytes the parser looks at, which is not seen from outside; begun anew
+// with each piece it would take 650 million words and many seconds.
+func TestPiecesCostNoMoreThanOne(t *testing.T) {
+	command := "*65536\r\n" + strings.Repeat("$1\r\na\r\n", 65536)
+	var p parser
+	size := len(command)/20_000 + 1
+	words := 0
+	for at := 0; at < len(command); at += size {
+		p.feed([]byte(command[at:min(at+size, len(command))]))
+		before := len(p.words)
+		args, ok, err := p.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			words = len(args)
+		} else if len(p.words) < before {
+			t.Fatal("the words that were read are read again")
+		}
+		p.keep()
+	}
+	if words != 65536 || len(p.kept) != 0 {
+		t.Fatalf("%d words, %d bytes are kept", words, len(p.kept))
+	}
+}
+
+func answer(t testing.TB, c io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Fatalf("got %q (%v), want %q", got, err, want)
+	}
+}
+
+// heap is the live memory in bytes.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// commandsOf parses input that comes in pieces of size bytes.
+func commandsOf(input []byte, size int) (list []string, kept int, failed bool) {
+	var p parser
+	for at := 0; at < len(input); at += size {
+		p.feed(bytes.Clone(input[at:min(at+size, len(input))]))
+		for {
+			args, ok, err := p.next()
+			if err != nil {
+				return list, 0, true
 			}
+			if !ok {
+				break
+			}
+			list = append(list, fmt.Sprintf("%q", args))
+		}
+		p.keep()
+	}
+	return list, len(p.kept), false
+}
+
+// FuzzPieces: commands do not depend on the pieces in which they come.
+func FuzzPieces(f *testing.F) {
+	f.Add([]byte("*1\r\n$4\r\nPING\r\nGET a\r\n"), 3)
+	f.Add([]byte("*2\r\n$-1\r\n"), 1)
+	f.Add([]byte("*0\r\n\r\n*2\r\n$0\r\n\r\n$3\r\na\r\n\r\nx"), 2)
+	f.Fuzz(func(t *testing.T, input []byte, size int) {
+		size = 1 + (size&0x7fffffff)%(len(input)+1)
+		whole, kept, failed := commandsOf(input, len(input)+1)
+		list, left, bad := commandsOf(input, size)
+		if fmt.Sprint(whole) != fmt.Sprint(list) || kept != left || failed != bad {
+			t.Fatalf("in one piece %q, %d kept, failed %v; in pieces of %d: %q, %d, %v", whole, kept, failed, size, list, left, bad)
 		}
 	})
 }

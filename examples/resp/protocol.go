@@ -12,68 +12,150 @@ const (
 	maxArgs    = 1 << 16
 	maxBulk    = 8 << 20
 	maxLine    = 64 << 10
+	maxReply   = 16 << 20 // of one command
+	maxStore   = 1 << 30  // of all keys and values
+	flushAt    = 64 << 10 // replies are written when they are this long
+	maxKept    = 64 << 10 // of buffers between two commands
 )
 
 var crlf = []byte("\r\n")
 
-// parse takes one command off the front of b: its words, which point into b, and
-// how many bytes it took, 0 when it has not come whole.
-func parse(b []byte) (args [][]byte, n int, err error) {
-	head, n, err := line(b)
-	if n == 0 || err != nil {
-		return nil, 0, err
-	}
-	if len(head) == 0 || head[0] != '*' {
-		return bytes.Fields(head), n, nil // an inline command, as typed into nc
-	}
-	count, err := number(head[1:], maxArgs)
-	if err != nil {
-		return nil, 0, errors.New("invalid multibulk length")
-	}
-	for range count {
-		arg, took, err := bulk(b[n:])
-		if took == 0 || err != nil {
-			return nil, 0, err
-		}
-		args = append(args, arg)
-		n += took
-	}
-	return args, n, nil
+// parser takes commands out of the bytes of a connection, in whatever pieces they
+// come. It remembers how far it has read, so that a command of 65,536 words in
+// 20,000 pieces costs as much as one in a single piece. Owned by the loop.
+//
+// feed gives it a piece, next takes one command after the other until none is
+// whole, keep copies what is left: the piece is lent.
+type parser struct {
+	kept []byte // the beginning of a command that has not come whole
+	b    []byte // what is left to read: the piece, or kept with the piece behind it
+
+	pos     int    // how far the command at the front of b has been read
+	scanned int    // b has no line end between pos and here
+	left    int    // words of an array that have not been read
+	words   []span // those that have been
 }
 
-// bulk takes $length, the bytes, and a line end.
-func bulk(b []byte) (arg []byte, n int, err error) {
-	head, n, err := line(b)
-	if n == 0 || err != nil {
-		return nil, 0, err
+// span is a word, as offsets in b.
+type span struct{ from, to int }
+
+func (p *parser) feed(piece []byte) {
+	if len(p.kept) == 0 {
+		p.b = piece
+		return
+	}
+	p.kept = append(p.kept, piece...)
+	p.b = p.kept
+}
+
+// next is the next command, its words lent by the piece; ok is false when none is
+// whole. An empty command is an empty line.
+func (p *parser) next() (args [][]byte, ok bool, err error) {
+	if p.left == 0 {
+		head, ok, err := p.line()
+		if !ok || err != nil {
+			return nil, false, err
+		}
+		if len(head) == 0 || head[0] != '*' { // an inline command, as typed into nc
+			args = bytes.Fields(head)
+			p.done()
+			return args, true, nil
+		}
+		if p.left, err = number(head[1:], maxArgs); err != nil {
+			return nil, false, errors.New("invalid multibulk length")
+		}
+	}
+	for ; p.left > 0; p.left-- {
+		w, ok, err := p.bulk()
+		if !ok || err != nil {
+			return nil, false, err
+		}
+		p.words = append(p.words, w)
+	}
+	args = make([][]byte, len(p.words))
+	for i, w := range p.words {
+		args[i] = p.b[w.from:w.to:w.to]
+	}
+	p.done()
+	return args, true, nil
+}
+
+// done takes the command off the front.
+func (p *parser) done() {
+	p.b = p.b[p.pos:]
+	p.pos, p.scanned, p.words = 0, 0, p.words[:0]
+	if cap(p.words) > maxKept {
+		p.words = nil
+	}
+}
+
+// keep holds on to the command that has not come whole. When nothing was taken off
+// since feed, it lies in kept already.
+func (p *parser) keep() {
+	switch {
+	case len(p.b) == 0:
+		p.kept = p.kept[:0]
+	case len(p.kept) != len(p.b):
+		p.kept = append(p.kept[:0], p.b...)
+	}
+	if len(p.kept) == 0 && cap(p.kept) > maxKept {
+		p.kept = nil // the memory of a large command
+	}
+	p.b = p.kept
+}
+
+// bulk reads $length, the bytes, and a line end.
+func (p *parser) bulk() (w span, ok bool, err error) {
+	start := p.pos
+	head, ok, err := p.line()
+	if !ok || err != nil {
+		return w, false, err
 	}
 	if len(head) == 0 || head[0] != '$' {
-		return nil, 0, errors.New("expected '$'")
+		return w, false, errors.New("expected '$'")
 	}
 	size, err := number(head[1:], maxBulk)
 	if err != nil {
-		return nil, 0, errors.New("invalid bulk length")
+		return w, false, errors.New("invalid bulk length")
 	}
-	end := n + size + len(crlf)
-	if len(b) < end {
-		return nil, 0, nil
+	end := p.pos + size + len(crlf)
+	if len(p.b) < end {
+		if end > maxCommand {
+			return w, false, errTooBig
+		}
+		p.pos = start // the length is read again: it is short
+		return w, false, nil
 	}
-	if !bytes.Equal(b[n+size:end], crlf) {
-		return nil, 0, errors.New("a bulk string does not end in a line end")
+	if !bytes.Equal(p.b[end-len(crlf):end], crlf) {
+		return w, false, errors.New("a bulk string does not end in a line end")
 	}
-	return b[n : n+size : n+size], end, nil
+	w = span{p.pos, p.pos + size}
+	p.pos, p.scanned = end, end
+	return w, true, nil
 }
 
-// line takes a line without its end.
-func line(b []byte) (text []byte, n int, err error) {
-	i := bytes.IndexByte(b, '\n')
+var errTooBig = errors.New("too big a command")
+
+// line reads a line without its end.
+func (p *parser) line() (text []byte, ok bool, err error) {
+	p.scanned = max(p.scanned, p.pos)
+	i := bytes.IndexByte(p.b[p.scanned:], '\n')
 	switch {
-	case i < 0 && len(b) > maxLine:
-		return nil, 0, errors.New("too big inline request")
+	case i < 0 && len(p.b)-p.pos > maxLine:
+		return nil, false, errors.New("too big inline request")
+	case i < 0 && len(p.b) > maxCommand:
+		return nil, false, errTooBig
 	case i < 0:
-		return nil, 0, nil
+		p.scanned = len(p.b)
+		return nil, false, nil
 	}
-	return bytes.TrimSuffix(b[:i], crlf[:1]), i + 1, nil
+	end := p.scanned + i
+	if end-p.pos > maxLine {
+		return nil, false, errors.New("too big inline request")
+	}
+	text = bytes.TrimSuffix(p.b[p.pos:end], crlf[:1])
+	p.pos = end + 1
+	return text, true, nil
 }
 
 func number(b []byte, limit int) (int, error) {

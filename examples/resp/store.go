@@ -13,6 +13,7 @@ import (
 type store struct {
 	loop *loopnode.Loop
 	keys map[string]*value
+	size int // bytes of all keys and values, with what a key costs besides
 }
 
 type value struct {
@@ -67,10 +68,25 @@ func (s *store) do(out []byte, args [][]byte) []byte {
 	return c.run(s, out, args[1:])
 }
 
+// keyCost is what a key takes besides its bytes: the map's and the value's share.
+const keyCost = 128
+
+const full = "the store is full: delete keys first"
+
+// fits reports whether the store may hold data under key.
+func (s *store) fits(key string, data []byte) bool {
+	size := s.size + len(key) + len(data) + keyCost
+	if v, ok := s.keys[key]; ok {
+		size -= len(key) + len(v.data) + keyCost
+	}
+	return size <= maxStore
+}
+
 func (s *store) put(key string, data []byte) *value {
 	s.drop(key)
 	v := &value{data: bytes.Clone(data)} // the words are lent by the connection's buffer
 	s.keys[key] = v
+	s.size += len(key) + len(data) + keyCost
 	return v
 }
 
@@ -79,6 +95,9 @@ func (s *store) drop(key string) bool {
 	v, ok := s.keys[key]
 	if ok && v.expiry != nil {
 		v.expiry.Cancel()
+	}
+	if ok {
+		s.size -= len(key) + len(v.data) + keyCost
 	}
 	delete(s.keys, key)
 	return ok
@@ -107,8 +126,13 @@ func (s *store) add(out, key []byte, by int64) []byte {
 			return appendError(out, "value is not an integer or out of range")
 		}
 	} else {
+		if !s.fits(string(key), nil) {
+			return appendError(out, full)
+		}
 		v = s.put(string(key), nil)
 	}
+	s.size -= len(v.data)
 	v.data = strconv.AppendInt(v.data[:0], n+by, 10)
+	s.size += len(v.data)
 	return appendInt(out, n+by)
 }

@@ -54,6 +54,25 @@ func CallWhole(fn, exited func()) *Panic {
 	return p
 }
 
+// Drain calls step until it reports false. When a step ends its goroutine with
+// runtime.Goexit, or panics, the remaining steps run on the way out, so that one
+// user's function cannot keep the next user's from being called. The goroutine
+// still ends; the code behind Drain runs only when it is deferred.
+//
+// A step must make progress: it takes its work off the list before it calls user
+// code.
+func Drain(step func() bool) {
+	finished := false
+	defer func() {
+		if !finished {
+			Drain(step)
+		}
+	}()
+	for step() {
+	}
+	finished = true
+}
+
 // Caught makes the Panic of a recovered value. Call it inside the deferred
 // function: the frames of the panic are still on the stack there.
 func Caught(v any) *Panic {

@@ -152,7 +152,10 @@ func TestStart(t *testing.T) {
 	})
 	t.Run("a fatal error ends the life; what lives on the loop is told why", func(t *testing.T) {
 		boom := errors.New("the goroutine failed")
-		sys := actors.New(actors.Options{Logger: hclog.NewNullLogger()})
+		sys, err := actors.New(actors.Options{Logger: hclog.NewNullLogger()})
+		if err != nil {
+			t.Fatal(err)
+		}
 		home, _ := testloop.New(t)
 		told := make(chan error, 1)
 		s, lives := supervised(t, Config{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
@@ -165,7 +168,7 @@ func TestStart(t *testing.T) {
 		}})
 		first := comes(t, lives)
 		w := &watcher{of: []actors.Ref{sys.Ref(actors.Address{Path: "lodger"})}}
-		_, err := sys.Spawn(home, "watcher", func() actors.Actor { return w })
+		_, err = sys.Spawn(home, "watcher", func() actors.Actor { return w })
 		testloop.Must(t, err)
 		for range 5 {
 			testloop.Must(t, home.RunOnce(0))

@@ -90,21 +90,23 @@ func (t *Tells) Told(f *wire.Frame) {
 	if err == nil && flow == nil && !free(f) {
 		return // it came twice, or without credit
 	}
+	cost := credit.Cost(len(f.Payload))
+	var taken func() // the credit comes back when the actor takes the message, not before
+	if flow != nil {
+		taken = func() { flow.Took(credit.Amount{Messages: 1, Bytes: cost}) }
+	}
 	if err == nil {
-		if p := guard.Call(func() { err = t.deliver(f) }); p != nil {
+		if p := guard.Call(func() { err = t.deliver(f, taken) }); p != nil {
 			err = p // a type's own UnmarshalJSON
 		}
 	}
-	cost := credit.Cost(len(f.Payload))
-	switch {
-	case err == nil && flow != nil:
-		flow.Took(credit.Amount{Messages: 1, Bytes: cost})
-	case flow != nil:
+	if err == nil {
+		return
+	}
+	if flow != nil {
 		flow.Refuse(cost, err)
 	}
-	if err != nil {
-		t.fail(f, err)
-	}
+	t.fail(f, err)
 }
 
 // arrived notes a message that takes credit; flow is nil when it is to be dropped.
@@ -125,7 +127,7 @@ func (t *Tells) fail(f *wire.Frame, err error) {
 	}
 }
 
-func (t *Tells) deliver(f *wire.Frame) error {
+func (t *Tells) deliver(f *wire.Frame, taken func()) error {
 	sender, err := senderOf(f)
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (t *Tells) deliver(f *wire.Frame) error {
 	if f.Incarnation != 0 && f.Incarnation != me.Number {
 		return t.system.Reject(sender, fault.Codef(wire.DeadIncarnation, "%w: the address means incarnation %d, the node lives as %d", fault.ErrDeadIncarnation, f.Incarnation, me.Number))
 	}
-	return t.system.Deliver(actors.Address{Node: me.Name, Incarnation: f.Incarnation, Path: f.Path}, msg, sender)
+	return t.system.Deliver(actors.Address{Node: me.Name, Incarnation: f.Incarnation, Path: f.Path}, msg, sender, taken)
 }
 
 // Refuse tells the sender of a message that its node may not send it.
@@ -191,11 +193,12 @@ func senderOf(f *wire.Frame) (actors.Ref, error) {
 
 // The messages of the actor system itself. Names are part of the wire format.
 const (
-	tellWatch   = "$watch"
-	tellUnwatch = "$unwatch"
-	tellStop    = "$stop"
-	tellEnd     = "$terminated"
-	tellRefusal = "$refusal"
+	tellWatch    = "$watch"
+	tellUnwatch  = "$unwatch"
+	tellStop     = "$stop"
+	tellEnd      = "$terminated"
+	tellRefusal  = "$refusal"
+	tellWithdraw = "$withdraw"
 )
 
 // write puts a message into a frame.
@@ -207,6 +210,8 @@ func write(f *wire.Frame, msg any) (err error) {
 		f.Function = tellUnwatch
 	case actors.StopRequest:
 		f.Function = tellStop
+	case actors.WithdrawRequest:
+		f.Function = tellWithdraw
 	case actors.Terminated:
 		f.Function = tellEnd
 		fault.Describe(f, m.Reason)
@@ -233,6 +238,8 @@ func read(f *wire.Frame, sender actors.Ref) (any, error) {
 		return actors.UnwatchRequest{}, nil
 	case tellStop:
 		return actors.StopRequest{}, nil
+	case tellWithdraw:
+		return actors.WithdrawRequest{}, nil
 	case tellEnd:
 		return actors.Terminated{Who: sender, Reason: fault.FromFrame(sender.String(), "", f)}, nil
 	case tellRefusal:

@@ -1,4 +1,4 @@
-package actors
+package logbridge
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// SlogOptions of a handler made by NewSlogHandler.
-type SlogOptions struct {
+// Options of a handler made by Handler.
+type Options struct {
 	// Time adds the record's own time as the attribute "time": for an hclog
 	// logger whose DisableTime is set, which would lose it.
 	Time bool
@@ -18,22 +18,17 @@ type SlogOptions struct {
 	Quieter bool
 }
 
-// NewSlogHandler is a slog.Handler that writes to an hclog logger: slog's levels
+// Handler is a slog.Handler that writes to an hclog logger: slog's levels
 // become hclog's (below Debug is Trace), groups become dotted key prefixes,
 // values are resolved. The handler may be used from any goroutine.
-func NewSlogHandler(to hclog.Logger, opts SlogOptions) slog.Handler {
+func Handler(to hclog.Logger, opts Options) slog.Handler {
 	return &slogHandler{to: to, opts: opts}
-}
-
-// quieter is the logger protoactor gets.
-func quieter(to hclog.Logger) *slog.Logger {
-	return slog.New(NewSlogHandler(to, SlogOptions{Quieter: true}))
 }
 
 // slogHandler never changes after it is made.
 type slogHandler struct {
 	to     hclog.Logger
-	opts   SlogOptions
+	opts   Options
 	prefix string // the open groups, each with a dot behind
 	args   []any  // attributes of the handler, with their prefix
 }

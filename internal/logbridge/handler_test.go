@@ -1,4 +1,4 @@
-package actors
+package logbridge
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-func bridge(out *bytes.Buffer, level hclog.Level, opts SlogOptions) slog.Handler {
-	return NewSlogHandler(hclog.New(&hclog.LoggerOptions{Output: out, Level: level, JSONFormat: true, DisableTime: true}), opts)
+func bridge(out *bytes.Buffer, level hclog.Level, opts Options) slog.Handler {
+	return Handler(hclog.New(&hclog.LoggerOptions{Output: out, Level: level, JSONFormat: true, DisableTime: true}), opts)
 }
 
 // nested undoes the dots and hclog's own key names.
@@ -46,7 +46,7 @@ func TestTheBridgeIsAProperSlogHandler(t *testing.T) {
 	var out bytes.Buffer
 	slogtest.Run(t, func(*testing.T) slog.Handler {
 		out.Reset()
-		return bridge(&out, hclog.Trace, SlogOptions{Time: true})
+		return bridge(&out, hclog.Trace, Options{Time: true})
 	}, func(t *testing.T) map[string]any { return nested(t, out.Bytes()) })
 }
 
@@ -62,7 +62,7 @@ func TestLevelsKeepTheirMeaning(t *testing.T) {
 		{slog.LevelError, "error", "warn"},
 		{slog.LevelError + 8, "error", "error"},
 	} {
-		for want, opts := range map[string]SlogOptions{c.plain: {}, c.softer: {Quieter: true}} {
+		for want, opts := range map[string]Options{c.plain: {}, c.softer: {Quieter: true}} {
 			var out bytes.Buffer
 			slog.New(bridge(&out, hclog.Trace, opts)).Log(context.Background(), c.level, "m")
 			if opts.Quieter && want != c.softer || !strings.Contains(out.String(), `"`+want+`"`) {
@@ -74,23 +74,8 @@ func TestLevelsKeepTheirMeaning(t *testing.T) {
 	}
 	var out bytes.Buffer
 	for level, enabled := range map[hclog.Level]bool{hclog.Debug: true, hclog.Info: true, hclog.Warn: false, hclog.Off: false} {
-		if got := bridge(&out, level, SlogOptions{}).Enabled(context.Background(), slog.LevelInfo); got != enabled {
+		if got := bridge(&out, level, Options{}).Enabled(context.Background(), slog.LevelInfo); got != enabled {
 			t.Errorf("%v: %v", level, got)
-		}
-	}
-}
-
-func TestProtoactorSpeaksThroughTheSystemsLogger(t *testing.T) {
-	var out bytes.Buffer
-	l := newHandLoop("l")
-	s := New(Options{Logger: hclog.New(&hclog.LoggerOptions{Name: "mesh", Output: &out, Level: hclog.Debug})})
-	r := spawn(t, s, l, "a", (&book{}).child("a"))
-	must(t, s.Send(r, "boom"))
-	l.settle()
-	log := out.String()
-	for _, want := range []string{"[DEBUG] mesh.protoactor: actor system started", "[WARN]  mesh: actor failed: actor=/a", "directive=stop"} {
-		if !strings.Contains(log, want) {
-			t.Errorf("%q is missing in\n%s", want, log)
 		}
 	}
 }
