@@ -14,8 +14,11 @@
 // Which one do I use?
 //
 //   - One process, or a first try: Start with a zero Config. A second node in the
-//     same process: Config.Beside. Other machines: Listen on one node and Join on
-//     the others, or the URL of a NATS of your own.
+//     same process: Config.Beside. Other processes of this machine: Listen on one
+//     node and Join on the others; that one carries the messages of all, so without
+//     it the others cannot talk. Several machines: three nodes with Voter and Routes,
+//     whose servers form one NATS cluster, and Join with all three on the others; or
+//     the URL of a NATS of your own.
 //   - Run something on a loop of another node: Func, then Call for its result,
 //     CallSoon, CallLater and CallAt without one.
 //   - Send a message to an actor of another node: Message registers its type,
@@ -54,6 +57,17 @@
 //   - CallSoon, CallLater and CallAt run it at most once; CallSoon from one node to
 //     one loop keeps its order. nil means: sent, not: will run.
 //   - Watch delivers Terminated exactly once, also when the node dies.
+//
+// Who may do what? Without Keys a server listens on this machine only, and every
+// process that reaches it is trusted wholly. With Keys (package keys) the server takes
+// nodes of its cluster only and lets each send in its own name only. What a node may
+// do on the others are its rights: call:GLOB, timer:GLOB, write, spawn:PROFILE, admin.
+// A node without a right gets ErrRefused where it waits for an answer; the refusal is
+// logged and counted (NoRight) on the node that refused.
+//
+// Without a connection to NATS a node keeps its loops running. Calls under way end
+// with ErrDisconnected at once, and so do new ones; it goes on trying and is back by
+// itself.
 //
 // Functions and methods here may be called from any goroutine unless they say
 // otherwise. None of them waits unless it takes a ctx.

@@ -7,7 +7,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/keys"
@@ -35,7 +35,8 @@ type serverOptions struct {
 	routeListen, storeDir, folder string
 }
 
-func (o *serverOptions) flags(f *pflag.FlagSet) {
+func (o *serverOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.BoolVar(&o.voter, "voter", false, "the server of this node is one of --routes")
 	f.StringSliceVar(&o.routes, "routes", nil, "host:port at which the voters reach each other: 1, 3 or 5, the same on all")
 	f.StringVar(&o.routeListen, "route-listen", "", "which of --routes is this node (default: the one with its name or address)")
@@ -66,7 +67,8 @@ type loginOptions struct {
 	ca, cert, key                         string
 }
 
-func (o *loginOptions) flags(f *pflag.FlagSet) {
+func (o *loginOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&o.credentials, "credentials", "", "NATS credentials file for --nats-url and --join")
 	f.StringVar(&o.nkey, "nkey", "", "file with the seed of an nkey for --nats-url")
 	f.StringVar(&o.user, "user", "", "user for --nats-url")

@@ -1,0 +1,118 @@
+package multinode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+var half = cluster.Func("multinode.half", func(_ context.Context, n int) (int, error) { return n / 2, nil })
+
+// load counts how calls ended.
+type load struct {
+	mu            sync.Mutex
+	calls, failed int
+}
+
+// coded are the errors in which a call may end while a voter goes.
+var coded = []error{cluster.ErrDisconnected, cluster.ErrNodeDown, cluster.ErrUnknownNode, cluster.ErrExpired}
+
+// run calls until stop is closed.
+func (l *load) run(t *testing.T, from *cluster.Node, to loopnode.Ref, stop <-chan struct{}) {
+	for n := 0; ; n += 2 {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		got, err := half.Via(from).Call(ctx, to, n)
+		cancel()
+		l.count(err)
+		switch {
+		case err == nil && got != n/2:
+			t.Errorf("half of %d is %d", n, got)
+		case err != nil && !isCoded(err):
+			t.Error(err)
+		}
+	}
+}
+
+func isCoded(err error) bool {
+	for _, c := range coded {
+		if errors.Is(err, c) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *load) count(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.failed++
+		return
+	}
+	l.calls++
+}
+
+func (l *load) good() int { l.mu.Lock(); defer l.mu.Unlock(); return l.calls }
+func (l *load) bad() int  { l.mu.Lock(); defer l.mu.Unlock(); return l.failed }
+
+// TestVotersAreKilledUnderLoad kills each of three voters in turn, whichever leads,
+// while two nodes that are clients of them call each other. Each call ends in its
+// result or in a coded error, and none of the survivors is taken for dead.
+func TestVotersAreKilledUnderLoad(t *testing.T) {
+	p := openPage(t)
+	p.run("here", "./loopmesh keys init keys --cluster shop --voter n1=10.0.0.1 --voter n2=10.0.0.2 --voter n3=10.0.0.3 --node w1 --node w2")
+	var voters []string
+	for i := range 3 {
+		p.run("here", fmt.Sprintf("scp -r loopmesh keys/nodes/n%d 10.0.0.%d:", i+1, i+1))
+		p.start(fmt.Sprintf("10.0.0.%d", i+1), fmt.Sprintf("./loopmesh start --keys n%[1]d --loops 0 --voter --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --listen 10.0.0.%[1]d:4222 --store data", i+1))
+		voters = append(voters, fmt.Sprintf("%s%d:4222", p.prefix, i+1))
+	}
+	dir := filepath.Join(p.folder("here"), "keys")
+	var workers [2]*cluster.Node
+	for i := range workers {
+		workers[i] = join(t, cluster.Config{Name: fmt.Sprintf("w%d", i+1), Join: voters, Keys: dir})
+		newLoop(t, workers[i], "io-0")
+	}
+	for _, w := range workers {
+		waitMembers(t, w, 5)
+	}
+	died := []<-chan cluster.Terminated{watched(t, workers[0], "w2/io-0"), watched(t, workers[1], "w1/io-0")}
+	stop, work := make(chan struct{}), &load{}
+	var callers sync.WaitGroup
+	for i, w := range workers {
+		ref := refTo(t, w, fmt.Sprintf("w%d/io-0", 2-i))
+		callers.Go(func() { work.run(t, w, ref, stop) })
+	}
+	for i := range 3 {
+		machine := fmt.Sprintf("10.0.0.%d", i+1)
+		line := p.kill(machine)
+		for _, w := range workers {
+			waitMembers(t, w, 4)
+		}
+		before := work.good()
+		p.until("calls go on without "+machine, func() bool { return work.good() > before+100 })
+		p.start(machine, line)
+		for _, w := range workers {
+			waitMembers(t, w, 5)
+		}
+	}
+	close(stop)
+	callers.Wait()
+	t.Logf("%d calls, of these %d ended in a coded error", work.good(), work.bad())
+	for _, d := range died {
+		if len(d) != 0 {
+			t.Error("a survivor was taken for dead:", (<-d).Reason)
+		}
+	}
+}
