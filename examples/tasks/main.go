@@ -13,34 +13,35 @@ import (
 )
 
 func main() {
-	if err := run(context.Background(), os.Stdout); err != nil {
+	show := func(ctx context.Context) error { return run(ctx, os.Stdout) }
+	if err := loopnode.Run(context.Background(), show); err != nil {
 		fmt.Fprintln(os.Stderr, "tasks:", err)
 		os.Exit(1)
 	}
 }
 
+// run is the main task. It never blocks the loop: each wait takes ctx and lets
+// other tasks and callbacks run meanwhile.
 func run(ctx context.Context, out io.Writer) error {
-	return loopnode.Run(ctx, func(ctx context.Context) error {
-		loop, err := loopnode.Running(ctx)
+	loop, err := loopnode.Running(ctx)
+	if err != nil {
+		return err
+	}
+	loop.CallLater(15*time.Millisecond, func() { fmt.Fprintln(out, "a timer, between the two") })
+	work := func(name string, d time.Duration) *loopnode.Task[string] {
+		return loopnode.CreateTask(ctx, name, func(ctx context.Context) (string, error) {
+			return name + " is done", loopnode.Sleep(ctx, d)
+		})
+	}
+	slow, quick := work("slow", 60*time.Millisecond), work("quick", time.Millisecond)
+	for _, task := range []*loopnode.Task[string]{quick, slow} {
+		text, err := task.Await(ctx)
 		if err != nil {
 			return err
 		}
-		loop.CallLater(15*time.Millisecond, func() { fmt.Fprintln(out, "a timer, between the two") })
-		work := func(name string, d time.Duration) *loopnode.Task[string] {
-			return loopnode.CreateTask(ctx, name, func(ctx context.Context) (string, error) {
-				return name + " is done", loopnode.Sleep(ctx, d)
-			})
-		}
-		slow, quick := work("slow", 60*time.Millisecond), work("quick", time.Millisecond)
-		for _, task := range []*loopnode.Task[string]{quick, slow} {
-			text, err := task.Await(ctx)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintln(out, text)
-		}
-		return cancelled(ctx, out)
-	})
+		fmt.Fprintln(out, text)
+	}
+	return cancelled(ctx, out)
 }
 
 // cancelled shows that a task can clean up when it is cancelled.

@@ -86,7 +86,7 @@ func TestClusterConfig(t *testing.T) {
 	}
 	rows := []row{
 		refused("two sources", cluster.Config{URL: "nats://127.0.0.1:1", Join: []string{"127.0.0.1:1"}}, "URL, Join and Beside exclude each other"),
-		refused("a store without a server", cluster.Config{URL: "nats://127.0.0.1:1", StoreDir: "x"}, "StoreDir", "remove one side"),
+		refused("a store without a server", cluster.Config{Name: "n1", URL: "nats://127.0.0.1:1", StoreDir: "x"}, "StoreDir", "remove one side"),
 		refused("no port to listen at", cluster.Config{Listen: "127.0.0.1"}, `Listen is "127.0.0.1"`, "host:port"),
 		refused("port 65536 to listen at", cluster.Config{Listen: "127.0.0.1:65536"}, "65536", "host:port"),
 		refused("port -1 to listen at", cluster.Config{Listen: ":-1"}, "-1", "host:port"),
@@ -119,7 +119,7 @@ func TestClusterConfig(t *testing.T) {
 			if err := os.WriteFile(path, nil, 0o600); err != nil {
 				return err
 			}
-			err := begin(cluster.Config{StoreDir: path})(e)
+			err := begin(cluster.Config{Name: "n1", StoreDir: path})(e)
 			if err != nil {
 				err = errors.Join(os.ErrExist, err) // what the kernel says differs
 			}
