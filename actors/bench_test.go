@@ -11,6 +11,8 @@ type ringLoop struct {
 	soon ring[func()]
 }
 
+func (l *ringLoop) ActorHost() Host { return l }
+
 func (l *ringLoop) Soon(fn func()) { l.soon.push(fn) }
 
 func (l *ringLoop) drain() {

@@ -12,9 +12,10 @@ import (
 // chanLoop is a small loop for the examples; programs use loopnode.
 type chanLoop chan func()
 
-func (chanLoop) Name() string           { return "example" }
-func (l chanLoop) Post(fn func()) error { l <- fn; return nil }
-func (l chanLoop) Soon(fn func())       { l <- fn }
+func (chanLoop) Name() string             { return "example" }
+func (l chanLoop) ActorHost() actors.Host { return l }
+func (l chanLoop) Post(fn func()) error   { l <- fn; return nil }
+func (l chanLoop) Soon(fn func())         { l <- fn }
 func (l chanLoop) After(d time.Duration, fn func()) func() {
 	t := time.AfterFunc(d, func() { l <- fn })
 	return func() { t.Stop() }

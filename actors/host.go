@@ -19,6 +19,7 @@ import (
 // actor is added to a dead host (reserve checks it under System.mu).
 type host struct {
 	loop  Loop
+	run   Host               // of loop
 	clock Clock              // nil: the system's clock counts
 	dead  atomic.Bool        // the loop runs nothing any more; set under System.mu
 	cells map[*cell]struct{} // under System.mu
@@ -29,8 +30,8 @@ type host struct {
 }
 
 func newHost(l Loop) *host {
-	h := &host{loop: l, cells: make(map[*cell]struct{})}
-	h.clock, _ = l.(Clock)
+	h := &host{loop: l, run: l.ActorHost(), cells: make(map[*cell]struct{})}
+	h.clock, _ = h.run.(Clock)
 	return h
 }
 
@@ -47,7 +48,7 @@ func (h *host) after(d time.Duration, fn func()) (cancel func()) {
 	if h.dead.Load() {
 		return func() {}
 	}
-	stop := h.loop.After(d, fn)
+	stop := h.run.After(d, fn)
 	return func() {
 		if !h.dead.Load() {
 			stop()

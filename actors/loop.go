@@ -2,11 +2,17 @@ package actors
 
 import "time"
 
-// Loop is what an actor needs of the loop it lives on. *loopnode.Loop is one.
-// In this package only host calls it.
+// Loop is a loop that actors can live on. *loopnode.Loop is one.
 type Loop interface {
 	// Name is the loop's name, for logs.
 	Name() string
+	// ActorHost is how the loop runs its actors, always the same value.
+	ActorHost() Host
+}
+
+// Host is what actors need of the loop they live on. In this package only host
+// calls it.
+type Host interface {
 	// Post schedules fn from any goroutine and wakes the loop. An error means
 	// that the loop is closed and fn will not run.
 	Post(fn func()) error
@@ -27,19 +33,19 @@ type Closer interface {
 	CloseReason() error
 }
 
-// Clock is a Loop with a clock of its own, which may be virtual. Restart budgets
+// Clock is a Host with a clock of its own, which may be virtual. Restart budgets
 // and back-offs are measured by it, so that they agree with the loop's timers. A
 // loop without one is measured by the monotonic part of Options.Now.
-// *loopnode.Loop is one.
+// *loopnode.Loop has one.
 type Clock interface {
 	// Elapsed is the time since some fixed moment; it never goes back. Any
 	// goroutine.
 	Elapsed() time.Duration
 }
 
-// Located is a Loop that knows whether it is called on its own goroutine. With
+// Located is a Host that knows whether it is called on its own goroutine. With
 // it, System.Shutdown refuses to wait on a loop for that loop's own actors.
-// *loopnode.Loop is one.
+// *loopnode.Loop has one.
 type Located interface {
 	// OnThisGoroutine reports whether the calling goroutine runs the loop. Any
 	// goroutine.

@@ -40,6 +40,8 @@ func newHandLoop(name string) *handLoop { return &handLoop{name: name} }
 
 func (l *handLoop) Name() string { return l.name }
 
+func (l *handLoop) ActorHost() Host { return l }
+
 func (l *handLoop) Post(fn func()) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,6 +127,8 @@ func newGoLoop(t testing.TB, name string) *goLoop {
 	t.Cleanup(l.stop)
 	return l
 }
+
+func (l *goLoop) ActorHost() Host { return l }
 
 func (l *goLoop) run() {
 	defer close(l.done)

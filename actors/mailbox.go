@@ -49,7 +49,7 @@ func (c *cell) postLocal(env envelope) error {
 func (c *cell) pushLocal(env envelope) {
 	c.local.push(env)
 	c.showLocal()
-	c.host.loop.Soon(c.stepLocal)
+	c.host.run.Soon(c.stepLocal)
 }
 
 // showLocal tells other goroutines the length of the local queue. Why not each
@@ -100,7 +100,7 @@ func (c *cell) pushForeign(env envelope) error {
 	if !live {
 		return nil // Start posts for what is queued
 	}
-	if err := c.host.loop.Post(c.stepForeign); err != nil {
+	if err := c.host.run.Post(c.stepForeign); err != nil {
 		c.loseForeign()
 		if _, ok := env.msg.(*counted); ok {
 			return nil // it was accepted, and dropped with the others
@@ -179,7 +179,7 @@ func (c *cell) postSystem(m any) {
 	if !live || c.host.dead.Load() {
 		return // Start posts, or loopClosed handles it
 	}
-	if c.host.loop.Post(c.stepSystem) != nil {
+	if c.host.run.Post(c.stepSystem) != nil {
 		refuseSystem(m, ErrLoopDied)
 	}
 }
@@ -233,7 +233,7 @@ func (c *cell) runSystemBefore(step func()) {
 	returned := false
 	defer func() {
 		if !returned && !c.host.dead.Load() {
-			c.host.loop.Soon(step)
+			c.host.run.Soon(step)
 		}
 	}()
 	c.runSystem()
@@ -260,7 +260,7 @@ func (c *cell) resume() {
 
 func (c *cell) scheduleReplay() {
 	if c.parked.n > 0 && !c.suspended && !c.host.dead.Load() {
-		c.host.loop.Soon(c.stepReplay)
+		c.host.run.Soon(c.stepReplay)
 	}
 }
 

@@ -111,12 +111,12 @@ func (c *cell) Start() {
 		return
 	}
 	c.live = true
-	if c.startErr = c.host.loop.Post(c.stepSystem); c.startErr != nil {
+	if c.startErr = c.host.run.Post(c.stepSystem); c.startErr != nil {
 		c.live = false // no step will come: who spawns it terminates it
 		return
 	}
 	for range c.foreign.n {
-		if c.host.loop.Post(c.stepForeign) != nil {
+		if c.host.run.Post(c.stepForeign) != nil {
 			return // the loop closes at this moment, and ends its actors
 		}
 	}

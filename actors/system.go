@@ -245,7 +245,7 @@ func (s *System) loopHere() (name string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for l := range s.hosts {
-		if at, ok := l.(Located); ok && at.OnThisGoroutine() {
+		if at, ok := l.ActorHost().(Located); ok && at.OnThisGoroutine() {
 			return l.Name(), true
 		}
 	}

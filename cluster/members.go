@@ -99,7 +99,7 @@ func (n *Node) OnMemberEvents(loop *loopnode.Loop, fn func(MemberEvent)) (stop f
 	s := n.members.Subscribe()
 	var stopped atomic.Bool
 	var deliver func()
-	post := func() { _ = loop.Post(deliver) } // a closed loop hears nothing more
+	post := func() { _ = loop.Ref().CallSoonThreadsafe(deliver) } // a closed loop hears nothing more
 	deliver = func() {
 		for _, e := range s.Take() {
 			if stopped.Load() {

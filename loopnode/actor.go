@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // Called answers an Ask of the loop's actor with a function once it has run.
@@ -17,7 +18,8 @@ type selfActor struct {
 }
 
 // Actor is the loop as an actor of its system, under the loop's name: send it a
-// func() to run it on the loop (an Ask is answered with Called), stop it to stop
+// func() to run it on the loop (an Ask is answered with Called, or with what the
+// function threw, which the exception handler gets too), stop it to stop
 // the loop, watch it to hear why the loop was closed: Terminated.Reason is
 // Loop.CloseReason, or actors.ErrLoopDied. Any goroutine; it does not wait.
 // Errors: actors.ErrNameTaken (another loop or actor has the name),
@@ -29,7 +31,7 @@ func (r Ref) Actor() (actors.Ref, error) {
 	}
 	a := &r.loop.self
 	a.once.Do(func() {
-		a.ref, a.err = r.loop.Actors().Spawn(r.loop, r.loop.name, func() actors.Actor { return loopActor{r.loop} })
+		a.ref, a.err = r.loop.Actors().Spawn(r.loop, r.loop.name, func() actors.Actor { return loopActor{r.loop} }, actors.WithStrategy(resume))
 	})
 	return a.ref, a.err
 }
@@ -41,11 +43,44 @@ type loopActor struct{ loop *Loop }
 func (a loopActor) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case func():
-		m()
-		if ctx.Asked() {
-			_ = ctx.Reply(Called{}) // who asked may be gone
-		}
+		a.call(ctx, m)
 	case actors.Stopping:
 		a.loop.Stop()
 	}
 }
+
+// call runs a function that was sent to the loop. What it throws ends neither the
+// actor nor the loop: it is reported like the failure of any callback.
+func (a loopActor) call(ctx *actors.Context, fn func()) {
+	failed := ErrGoexit // unless fn returns or panics
+	defer func() {
+		switch {
+		case failed != nil:
+			a.loop.sentFailed(fn, failed)
+			if ctx.Asked() {
+				_ = ctx.ReplyError(failed) // the asker may have ended
+			}
+		case ctx.Asked():
+			_ = ctx.Reply(Called{})
+		}
+	}()
+	if p := guard.Call(fn); p != nil {
+		failed = p
+	} else {
+		failed = nil
+	}
+}
+
+// sentFailed reports the failure of a function that was sent to the loop's actor.
+func (l *Loop) sentFailed(fn func(), err error) {
+	if f := asFatal(err); f != nil {
+		l.fatal = f
+		return
+	}
+	l.CallExceptionHandler(ExceptionContext{Message: "Exception in function sent to the loop " + funcName(fn), Exception: err})
+	l.count(err)
+}
+
+// resume keeps the loop's actor alive after runtime.Goexit in a function sent to
+// it, which no guard can stop: the actor stands for the loop, which goes on.
+var resume = actors.Strategy{Decide: func(actors.Failure) actors.Directive { return actors.Resume }}

@@ -3,7 +3,10 @@ package loopnode
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
 )
@@ -65,4 +68,42 @@ func TestWhoWatchesALoopHearsWhyItClosed(t *testing.T) {
 	if _, err := sys.Ask(context.Background(), self, func() {}); !errors.Is(err, actors.ErrLoopDied) {
 		t.Fatal(err)
 	}
+}
+
+func TestAFunctionSentToALoopEndsOnlyItself(t *testing.T) {
+	sys, err := actors.New(actors.Options{})
+	must(t, err)
+	l, log := newLoop(t, quiet, func(c *Config) { c.Name, c.Actors = "self", sys })
+	self, err := l.Ref().Actor()
+	must(t, err)
+	type answer struct {
+		v   any
+		err error
+	}
+	answers := make(chan answer, 3)
+	// goroutine: owner: the test; ends when the loop has answered
+	go func() {
+		limit, stop := context.WithTimeout(context.Background(), 20*time.Second)
+		defer stop()
+		for _, fn := range []func(){func() { panic("boom") }, runtime.Goexit, func() {}} {
+			v, err := sys.Ask(limit, self, fn)
+			answers <- answer{v, err}
+		}
+		sys.Stop(self)
+	}()
+	must(t, l.RunForever())
+	if a := <-answers; a.err == nil || !strings.Contains(a.err.Error(), "boom") {
+		t.Error("after a panic:", a)
+	}
+	if a := <-answers; a.err == nil {
+		t.Error("after Goexit:", a)
+	}
+	if a := <-answers; a.err != nil || a.v != any(Called{}) {
+		t.Error("the actor does not go on:", a)
+	}
+	if !strings.Contains(log.String(), "Exception in function sent to the loop") {
+		t.Error(log)
+	}
+	must(t, l.Close())
+	must(t, sys.Shutdown(context.Background()))
 }

@@ -21,7 +21,7 @@ func TestYieldAlone(t *testing.T) {
 		"a task": func(ctx context.Context, _ *Loop, noticed *bool) {
 			CreateTask(ctx, "", func(context.Context) (int, error) { *noticed = true; return 0, nil })
 		},
-		"a post": func(_ context.Context, l *Loop, noticed *bool) { _ = l.Post(func() { *noticed = true }) },
+		"a post": func(_ context.Context, l *Loop, noticed *bool) { _ = l.post(func() { *noticed = true }) },
 	} {
 		t.Run("between two yields comes "+name, func(t *testing.T) {
 			inTask(t, func(ctx context.Context, l *Loop) error {
@@ -43,7 +43,7 @@ func TestYieldAlone(t *testing.T) {
 				_ = Sleep(ctx, 0)
 			}
 			noticed = false
-			time.AfterFunc(20*time.Millisecond, func() { _ = l.Post(func() { noticed = true }) })
+			time.AfterFunc(20*time.Millisecond, func() { _ = l.post(func() { noticed = true }) })
 			for !noticed {
 				_ = Sleep(ctx, 0)
 			}

@@ -196,7 +196,7 @@ func (g *generator) exit() bool {
 // cleanup goroutine. Why the error is dropped: a loop that is closed has ended
 // its generators.
 func (g *generator) collected() {
-	_ = g.loop.Post(func() { g.exit() })
+	_ = g.loop.post(func() { g.exit() })
 }
 
 func (g *generator) report(err error) {

@@ -109,7 +109,7 @@ func (t *task) refuseWait() error {
 func (t *task) onContext(ctx context.Context, f *future) (stop func() bool) {
 	id := f.calls.last + 1 // what register will draw
 	return context.AfterFunc(ctx, func() {
-		_ = t.loop.Post(func() {
+		_ = t.loop.post(func() {
 			if t.waiting == f && t.waitID == id && f.state == pending {
 				t.interrupt(contextError(ctx))
 			}
@@ -154,7 +154,7 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 		return v, fmt.Errorf("%w: use a task, or AddDoneCallback", ErrWouldBlock)
 	}
 	if f.over.Load() { // before anything else: neither an ended ctx nor a closed loop matters then
-		_ = f.loop.Post(f.see) // a closed loop reports nothing any more
+		_ = f.loop.post(f.see) // a closed loop reports nothing any more
 		if f.err != nil {
 			return v, f.err
 		}
@@ -173,7 +173,7 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 		ready <- outcome{v, err}
 	}
 	var id CallbackID // loop goroutine
-	if err := f.loop.Post(func() {
+	if err := f.loop.post(func() {
 		if f.state != pending {
 			look()
 			return
@@ -186,7 +186,7 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 	case o := <-ready:
 		return o.v, o.err
 	case <-ctx.Done():
-		_ = f.loop.Post(func() { f.forget(id) }) // a closed loop calls nobody anyway
+		_ = f.loop.post(func() { f.forget(id) }) // a closed loop calls nobody anyway
 		err = contextError(ctx)
 	case <-f.loop.gone:
 		err = fmt.Errorf("%w: %s, while waiting for its future", ErrLoopClosed, f.loop.name)

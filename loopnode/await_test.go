@@ -32,7 +32,7 @@ func TestAwaitCancelAgainstContext(t *testing.T) {
 			tick := time.NewTimer(time.Millisecond)
 			<-tick.C
 		}
-		must(t, l.Post(func() { k.Cancel("mine") }))
+		must(t, l.post(func() { k.Cancel("mine") }))
 		runTurns(t, l, 5)
 		if !k.Done() || !k.Cancelled() || !errors.Is(waited, ErrCancelled) || !strings.Contains(waited.Error(), "mine") {
 			t.Fatalf("the cancellation is lost: %v, the wait ended with %v", k, waited)
@@ -44,7 +44,7 @@ func TestAwaitFromGoroutine(t *testing.T) {
 	t.Run("waits that were given up leave nothing with the future", func(t *testing.T) {
 		l := runAside(t)
 		made := make(chan *Future[int], 1)
-		must(t, l.Post(func() { made <- NewFuture[int](l) }))
+		must(t, l.post(func() { made <- NewFuture[int](l) }))
 		f := <-made
 		for range 50 {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
@@ -53,7 +53,7 @@ func TestAwaitFromGoroutine(t *testing.T) {
 			cancel()
 		}
 		left := make(chan int, 1)
-		must(t, l.Post(func() {
+		must(t, l.post(func() {
 			left <- len(f.calls.all())
 			_ = f.SetResult(1)
 		}))
@@ -90,7 +90,7 @@ func TestAwaitFromGoroutine(t *testing.T) {
 		var none context.Context
 		l := runAside(t)
 		f := make(chan *Future[int], 1)
-		must(t, l.Post(func() {
+		must(t, l.post(func() {
 			g := NewFuture[int](l)
 			_ = g.SetResult(3)
 			f <- g

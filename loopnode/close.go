@@ -36,7 +36,7 @@ func (l *Loop) CloseWith(why error) error {
 	l.abandonTasks() // those that were on their way
 	l.abandonGenerators()
 	running.remove(l)
-	l.core.Ready.Clear()
+	l.dropQueued()
 	l.core.Timers.Clear()
 	l.pools.abandon()
 	l.reportUnretrieved()
@@ -59,6 +59,16 @@ func (l *Loop) beginClose(why error) (first bool, err error) {
 	l.why = why
 	l.closed.Store(true)
 	return true, nil
+}
+
+// dropQueued empties the ready queue. Whoever waits for a callback in it is told.
+func (l *Loop) dropQueued() {
+	for l.core.Ready.Len() > 0 {
+		if h, ok := l.core.Ready.Pop().Meta.(*SafeHandle); ok {
+			h.Cancel()
+		}
+	}
+	l.core.Ready.Clear()
 }
 
 // CloseFailure is what CloseWith was given; nil on a loop that is open, or was

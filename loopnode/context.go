@@ -48,9 +48,8 @@ func (l *Loop) Context(parent context.Context) context.Context {
 	return context.WithValue(parent, loopKey{}, l)
 }
 
-// Detach is the values of ctx on this loop, without the task of ctx and without
-// its end: for what outlives whoever made it. Any goroutine.
-func (l *Loop) Detach(ctx context.Context) context.Context {
+// detach is loopaccess.Loop.Detach.
+func (l *Loop) detach(ctx context.Context) context.Context {
 	if c, ok := ctx.(*taskContext); ok {
 		ctx = c.parent // keeps no task alive
 	}

@@ -9,7 +9,10 @@ import (
 
 // CreateTask runs fn as a task of ctx's loop; its first step comes in the next
 // turn, never inside CreateTask, in the order of all calls and callbacks (but
-// see EagerStart). The task sees the values of ctx; it is not cancelled with the
+// see EagerStart). fn must not block: a channel, a mutex or time.Sleep stops the
+// loop with all its tasks; it waits with Await, Recv, WaitDone and Sleep, and must
+// not wait after runtime.LockOSThread, which would end the process (see the
+// package's documentation). The task sees the values of ctx; it is not cancelled with the
 // task that created it, but it is when ctx has an end of its own
 // (context.WithTimeout and the like). An empty name becomes Task-N. A task that
 // cannot start is born failed, which is logged too: ErrNoRunningLoop,
@@ -120,6 +123,6 @@ func (t *task) inherit(ctx context.Context) {
 		return
 	}
 	t.unlink = context.AfterFunc(ctx, func() {
-		_ = t.loop.Post(func() { t.cancel(contextError(ctx).Error()) })
+		_ = t.loop.post(func() { t.cancel(contextError(ctx).Error()) })
 	})
 }

@@ -125,7 +125,7 @@ func (l *Loop) foreign() bool { return l.running.Load() && !l.here() }
 // Why in the public methods and not where a callback is queued: what is refused
 // must change nothing. A future that took its result and then could not wake its
 // waiter would leave that one waiting for ever.
-func (l *Loop) CheckGoroutine(what string) error {
+func (l *Loop) checkGoroutine(what string) error {
 	if !l.tracing.Load() || !l.foreign() {
 		return nil
 	}

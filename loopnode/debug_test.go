@@ -190,3 +190,41 @@ func TestExceptionContexts(t *testing.T) {
 		}
 	})
 }
+
+func TestAdviceOfTheWatchdog(t *testing.T) {
+	for _, c := range []struct{ head, says string }{
+		{"goroutine 7 [chan receive, 2 minutes]:\nmain.f()", "Recv(ctx, ch)"},
+		{"goroutine 7 [select]:", "WaitDone(ctx)"},
+		{"goroutine 7 [sleep]:", "Sleep(ctx, d)"},
+		{"goroutine 7 [sync.Mutex.Lock]:", "tasksync"},
+		{"goroutine 7 [syscall]:", "ToThread"},
+	} {
+		e := &StuckError{Frame: "main.f", State: goroutineState(c.head)}
+		if !strings.Contains(e.Error(), c.says) {
+			t.Errorf("%s: %s", c.head, e)
+		}
+	}
+	if s := (&StuckError{State: "running"}).advice(); s != "" {
+		t.Error("a busy loop gets the advice", s)
+	}
+}
+
+func TestAChannelInATaskIsNamed(t *testing.T) {
+	l, log := newLoop(t, func(c *Config) { c.Stuck = 10 * time.Millisecond })
+	gate, tick := make(chan struct{}), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	// goroutine: owner: the test; ends when the report has come, or is given up.
+	go func() {
+		defer close(gate)
+		for end := time.Now().Add(20 * time.Second); time.Now().Before(end); <-tick.C {
+			if strings.Contains(log.String(), "chan receive blocks the loop") {
+				return
+			}
+		}
+	}()
+	_, err := RunUntilComplete(l, Go(l.Context(context.Background()), "blocks", func(context.Context) error { <-gate; return nil }))
+	must(t, err)
+	if !strings.Contains(log.String(), "use Recv(ctx, ch)") {
+		t.Error(log)
+	}
+}

@@ -1,6 +1,22 @@
 // Package loopnode is asyncio's event loop in Go: callbacks, timers, futures,
 // tasks, executors, descriptor watching, in asyncio's exact order.
 //
+// A task or a callback must not block its goroutine: while it receives from a
+// channel, waits for a sync.Mutex or calls time.Sleep, the whole loop stands
+// still, its timers included, so that not even the deadline of its own ctx
+// arrives. In a task use instead:
+//
+//	<-ctx.Done()            WaitDone(ctx)
+//	v, ok := <-ch           Recv(ctx, ch)
+//	time.Sleep(d)           Sleep(ctx, d)
+//	mutex.Lock()            tasksync.Lock
+//	anything that blocks    ToThread, RunInExecutor
+//
+// A task that has called runtime.LockOSThread must not wait either: the Go
+// runtime then ends the process. Code that needs a thread of its own runs in a
+// function given to ToThread or RunInExecutor, where it may lock it. Debug mode
+// refuses such a wait with ErrInvalidState.
+//
 // Which one do I use?
 //
 //   - A program of its own: Run(ctx, main). It makes a loop, runs main as a task

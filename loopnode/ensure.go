@@ -34,13 +34,6 @@ func EnsureFuture[T any](ctx context.Context, src Source[T]) Awaitable[T] {
 	return aw
 }
 
-// IsFuture reports whether v is a future, a task, or of a type that has one
-// inside. asyncio.isfuture.
-func IsFuture(v any) bool {
-	_, ok := v.(Waiter)
-	return ok
-}
-
 func (f *Future[T]) futureOf(context.Context) Awaitable[T] { return f }
 
 func (fn Coroutine[T]) futureOf(ctx context.Context) Awaitable[T] { return CreateTask(ctx, "", fn) }

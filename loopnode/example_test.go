@@ -34,10 +34,11 @@ func ExampleNew() {
 		return
 	}
 	defer loop.Close()
-	loop.CallLater(2*time.Millisecond, loop.Stop)
-	loop.CallLater(time.Millisecond, func() { fmt.Println("timer") })
 	loop.CallSoon(func() {
-		loop.CallSoon(func() { fmt.Println("the next turn") })
+		loop.CallSoon(func() {
+			fmt.Println("the next turn")
+			loop.CallLater(time.Millisecond, func() { fmt.Println("timer"); loop.Stop() })
+		})
 		fmt.Println("first")
 	})
 	loop.CallSoon(func() { fmt.Println("second") })
@@ -120,7 +121,7 @@ func ExampleGather() {
 	_ = loopnode.Run(context.Background(), func(ctx context.Context) error {
 		after := func(d time.Duration) *loopnode.Task[string] {
 			return loopnode.CreateTask(ctx, "", func(ctx context.Context) (string, error) {
-				return loopnode.SleepResult(ctx, d, d.String())
+				return d.String(), loopnode.Sleep(ctx, d)
 			})
 		}
 		fmt.Println(loopnode.Gather(ctx, after(3*time.Millisecond), after(time.Millisecond)))

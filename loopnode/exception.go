@@ -32,7 +32,7 @@ type ExceptionHandler func(*Loop, ExceptionContext)
 // SetExceptionHandler replaces the handler; nil is the default one. Loop
 // goroutine. asyncio: loop.set_exception_handler.
 func (l *Loop) SetExceptionHandler(h ExceptionHandler) {
-	if l.CheckGoroutine("Loop.SetExceptionHandler") == nil {
+	if l.checkGoroutine("Loop.SetExceptionHandler") == nil {
 		l.handler = h
 	}
 }

@@ -136,6 +136,40 @@ type executors struct {
 	def  Executor
 	own  *Pool // def when the loop made it: nobody else could end it
 	shut bool
+	// reserved is a pool for each kind of the library's own blocking work, by the
+	// name of the kind. Why: users' functions that all wait, possibly for each other,
+	// must not keep names from being looked up or children from being started.
+	reserved map[string]*Pool
+}
+
+// reservedWorkers is how many goroutines each kind of the library's own blocking
+// work has.
+const reservedWorkers = 8
+
+// reserve is the pool for one kind of the library's own blocking work; nil, the
+// default executor, when that is the user's own choice or is shut down.
+func (e *executors) reserve(kind string) Executor {
+	if e.shut || e.def != nil && e.own == nil {
+		return nil
+	}
+	if e.reserved == nil {
+		e.reserved = map[string]*Pool{}
+	}
+	if e.reserved[kind] == nil {
+		e.reserved[kind] = NewPool(reservedWorkers)
+	}
+	return e.reserved[kind]
+}
+
+// everything is the default executor, if there is one, and the reserved pools.
+func (e *executors) everything() (all []Executor) {
+	if e.def != nil {
+		all = append(all, e.def)
+	}
+	for _, p := range e.reserved {
+		all = append(all, p)
+	}
+	return all
 }
 
 func (e *executors) init(cfg Config) { e.max, e.def = cfg.MaxWorkers, cfg.Executor }
@@ -146,7 +180,7 @@ func (l *Loop) SetDefaultExecutor(ex Executor) error {
 	if ex == nil {
 		return invalid("the default executor cannot be nil")
 	}
-	if err := l.CheckGoroutine("Loop.SetDefaultExecutor"); err != nil {
+	if err := l.checkGoroutine("Loop.SetDefaultExecutor"); err != nil {
 		return err
 	}
 	if own := l.pools.own; own != nil {
@@ -162,6 +196,9 @@ func (e *executors) abandon() {
 	if p, ok := e.def.(*Pool); ok {
 		p.stop()
 	}
+	for _, p := range e.reserved {
+		p.stop()
+	}
 }
 
 // ShutdownDefaultExecutor waits, without blocking the loop, until the default
@@ -170,16 +207,19 @@ func (e *executors) abandon() {
 // asyncio: loop.shutdown_default_executor.
 func (l *Loop) ShutdownDefaultExecutor(ctx context.Context) error {
 	l.pools.shut = true
-	ex := l.pools.def
-	if ex == nil {
+	all := l.pools.everything()
+	if len(all) == 0 {
 		return nil
 	}
 	f := NewFuture[struct{}](l)
 	// goroutine: owner: the executor; ends when that is empty. Why not with ctx:
 	// a time limit here must not become the failure of a future nobody awaits.
 	go func() {
-		err := ex.Shutdown(context.WithoutCancel(ctx))
-		_ = l.Post(func() {
+		var err error
+		for _, ex := range all {
+			err = errors.Join(err, ex.Shutdown(context.WithoutCancel(ctx)))
+		}
+		_ = l.post(func() {
 			if err != nil && !f.Done() {
 				_ = f.SetException(err)
 			}
@@ -208,7 +248,7 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 		err = invalid("RunInExecutor needs a function, not nil")
 	}
 	if err == nil {
-		err = l.CheckGoroutine("RunInExecutor")
+		err = l.checkGoroutine("RunInExecutor")
 	}
 	if err != nil {
 		warnRefused(l, "function refused: it will not run on the executor", "RunInExecutor", err)
@@ -227,7 +267,13 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 		ex = l.pools.def
 	}
 	j := &job[T]{fn: fn, f: f}
-	f.onDone(func() { j.unwanted.Store(f.state == cancelled) })
+	// Why inside Cancel and not in a done callback: a worker that becomes free
+	// before the next turn must not run the function any more.
+	f.asked = func(msg ...string) bool {
+		j.unwanted.Store(true)
+		f.settle(cancelled, cancelError(msg))
+		return true
+	}
 	if p := guard.Call(func() { err = ex.Submit(j.run) }); p != nil {
 		err = p
 	}
@@ -251,7 +297,7 @@ func (j *job[T]) run() {
 	var v T
 	err := ErrGoexit
 	defer func() {
-		_ = j.f.loop.Post(func() { j.deliver(v, err) }) // a closed loop wants no result
+		_ = j.f.loop.post(func() { j.deliver(v, err) }) // a closed loop wants no result
 	}()
 	if p := guard.Call(func() { v, err = j.fn() }); p != nil {
 		err = p

@@ -3,6 +3,7 @@ package loopnode
 import (
 	"context"
 	"errors"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"runtime"
 	"strings"
 	"sync"
@@ -122,6 +123,36 @@ func TestExecutors(t *testing.T) {
 			t.Fatal(second.Load(), log)
 		}
 	})
+	t.Run("EXE-05 also in the turn of the Cancel, whatever a free worker does meanwhile", func(t *testing.T) {
+		pool := NewPool(1)
+		l, _ := newLoop(t)
+		gate, ran := make(chan struct{}), false
+		must(t, pool.Submit(func() { <-gate }))
+		f := RunInExecutor(l.Context(context.Background()), pool, func() (int, error) { ran = true; return 0, nil })
+		f.Cancel()
+		close(gate)
+		must(t, pool.Shutdown(context.Background())) // before the loop runs a turn
+		if ran || !f.Cancelled() {
+			t.Error("ran", ran, "cancelled", f.Cancelled())
+		}
+	})
+	t.Run("the library's own work has places of its own beside users' functions that wait", func(t *testing.T) {
+		l, _ := newLoop(t, func(c *Config) { c.MaxWorkers = 1 })
+		gate := make(chan struct{})
+		defer close(gate)
+		ctx := l.Context(context.Background())
+		RunInExecutor(ctx, nil, func() (int, error) { <-gate; return 0, nil })
+		own, _ := loopaccess.Of(l).ReservedExecutor("lookup").(Executor)
+		f := RunInExecutor(ctx, own, func() (int, error) { return 5, nil })
+		v, err := RunUntilComplete(l, f)
+		if own == nil || v != 5 || err != nil {
+			t.Error(own, v, err)
+		}
+		must(t, l.SetDefaultExecutor(refusingExecutor{}))
+		if loopaccess.Of(l).ReservedExecutor("lookup") != nil {
+			t.Error("an executor of the user's is passed over")
+		}
+	})
 	t.Run("EXE-07 a job that ends after the loop touches nothing", func(t *testing.T) {
 		pool := NewPool(1)
 		l, log := newLoop(t)
@@ -223,3 +254,8 @@ func TestPoolGrows(t *testing.T) {
 		}
 	})
 }
+
+type refusingExecutor struct{}
+
+func (refusingExecutor) Submit(func()) error            { return ErrShutdown }
+func (refusingExecutor) Shutdown(context.Context) error { return nil }

@@ -59,7 +59,7 @@ func NewFuture[T any](l *Loop) *Future[T] {
 	if l == nil {
 		return refusedFuture[T](invalid("NewFuture needs a loop, not nil"))
 	}
-	if err := l.CheckGoroutine("NewFuture; use NewSafeFuture"); err != nil {
+	if err := l.checkGoroutine("NewFuture; use NewSafeFuture"); err != nil {
 		return refusedFuture[T](err)
 	}
 	f := &Future[T]{future: future{loop: l}}
@@ -214,7 +214,7 @@ func (f *future) checkGoroutine(what string) error {
 	if f.loop == nil {
 		return nil
 	}
-	return f.loop.CheckGoroutine(what)
+	return f.loop.checkGoroutine(what)
 }
 
 func (f *future) fail(err error) {

@@ -79,7 +79,7 @@ func TestWrongGoroutineInDebugMode(t *testing.T) {
 		l.CallSoon(func() {
 			go func() { // ends at once
 				refused <- f.SetResult(1)
-				must(t, l.Post(func() { must(t, f.SetResult(2)) }))
+				must(t, l.post(func() { must(t, f.SetResult(2)) }))
 			}()
 		})
 		if v, err := RunUntilComplete(l, k); v != 2 || err != nil {

@@ -33,7 +33,7 @@ const (
 // Cancel prevents the callback if it has not started, also from an earlier
 // callback of the same batch. Repeating it is harmless. Loop goroutine.
 func (h *Handle) Cancel() {
-	if !h.cancelled && h.pos < firstRefusal && h.loop.CheckGoroutine("Handle.Cancel") == nil {
+	if !h.cancelled && h.pos < firstRefusal && h.loop.checkGoroutine("Handle.Cancel") == nil {
 		h.cancelled = h.loop.core.Ready.Cancel(h.pos)
 	}
 }
@@ -73,7 +73,7 @@ func refusal(l *Loop, pos uint64) error {
 // told by Handle.Err. asyncio: loop.call_soon.
 func (l *Loop) CallSoon(fn func()) *Handle {
 	h := &Handle{loop: l, pos: refusedGoroutine}
-	if l.CheckGoroutine("Loop.CallSoon; use Ref().CallSoonThreadsafe") == nil {
+	if l.checkGoroutine("Loop.CallSoon; use Ref().CallSoonThreadsafe") == nil {
 		h.pos = l.soon(fn)
 	}
 	return h
@@ -84,7 +84,7 @@ func (l *Loop) CallSoon(fn func()) *Handle {
 func (l *Loop) CallSoonContext(ctx context.Context, fn func(context.Context)) *Handle {
 	ctx = l.Context(ctx)
 	h := &Handle{loop: l, ctx: ctx, pos: refusedGoroutine}
-	if l.CheckGoroutine("Loop.CallSoonContext; use Ref().CallSoonThreadsafe") != nil {
+	if l.checkGoroutine("Loop.CallSoonContext; use Ref().CallSoonThreadsafe") != nil {
 		return h
 	}
 	var call func()
@@ -190,7 +190,7 @@ func (l *Loop) CallLater(d time.Duration, fn func()) *TimerHandle {
 func (l *Loop) CallAt(when Instant, fn func()) *TimerHandle {
 	h := &TimerHandle{loop: l}
 	h.timer.When = int64(when)
-	if l.CheckGoroutine("Loop.CallAt; use Ref().CallSoonThreadsafe and set the timer there") != nil {
+	if l.checkGoroutine("Loop.CallAt; use Ref().CallSoonThreadsafe and set the timer there") != nil {
 		h.refused = refusedGoroutine
 		return h
 	}
@@ -209,7 +209,7 @@ func (l *Loop) CallAt(when Instant, fn func()) *TimerHandle {
 
 // Cancel prevents the timer if it has not run. Loop goroutine.
 func (h *TimerHandle) Cancel() {
-	if h.loop.CheckGoroutine("TimerHandle.Cancel") == nil {
+	if h.loop.checkGoroutine("TimerHandle.Cancel") == nil {
 		h.loop.core.CancelTimer(&h.timer)
 	}
 }
@@ -222,12 +222,6 @@ func (h *TimerHandle) When() Instant { return Instant(h.timer.When) }
 
 // Err tells why the timer was refused; see Handle.Err.
 func (h *TimerHandle) Err() error { return refusal(h.loop, h.refused) }
-
-// Soon is CallSoon for code that keeps no handle (actors.Loop).
-func (l *Loop) Soon(fn func()) { l.soon(fn) }
-
-// After is CallLater as actors know it: cancel takes the timer back.
-func (l *Loop) After(d time.Duration, fn func()) (cancel func()) { return l.CallLater(d, fn).Cancel }
 
 // funcName names a callback for people.
 func funcName(fn func()) string {

@@ -15,7 +15,7 @@ func runAside(t *testing.T, change ...func(*Config)) *Loop {
 	over := make(chan error, 1)
 	go func() { over <- l.RunForever() }()
 	runs := make(chan struct{})
-	must(t, l.Post(func() { close(runs) }))
+	must(t, l.post(func() { close(runs) }))
 	within(t, "start of the loop", runs)
 	t.Cleanup(func() {
 		must(t, l.Ref().Stop())
@@ -76,7 +76,7 @@ func TestTasksCreatedFromAnotherLoop(t *testing.T) {
 	within(t, "tasks of two loops", done)
 	for _, l := range []*Loop{a, b} {
 		n := make(chan int, 1)
-		must(t, l.Post(func() { n <- *counts[l] }))
+		must(t, l.post(func() { n <- *counts[l] }))
 		if got := <-n; got != 4*each {
 			t.Errorf("%s counted %d steps, want %d", l.Name(), got, 4*each)
 		}
@@ -89,7 +89,7 @@ func TestTaskOfARunningTaskFromAnotherLoop(t *testing.T) {
 	ended := make(chan struct{})
 	CreateTask(a.Context(context.Background()), "spinner", func(ctx context.Context) (int, error) {
 		created := make(chan struct{})
-		must(t, b.Post(func() {
+		must(t, b.post(func() {
 			CreateTask(ctx, "from b", func(context.Context) (int, error) {
 				if !a.here() || b.here() {
 					t.Error("the task runs on the loop that created it")
@@ -112,7 +112,7 @@ func TestHere(t *testing.T) {
 	}
 	ask := func(on, of *Loop) bool {
 		got := make(chan bool, 2)
-		must(t, on.Post(func() { got <- of.here() }))
+		must(t, on.post(func() { got <- of.here() }))
 		CreateTask(on.Context(context.Background()), "", func(context.Context) (int, error) { got <- of.here(); return 0, nil })
 		callback, task := <-got, <-got
 		if callback != task {

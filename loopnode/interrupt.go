@@ -24,10 +24,10 @@ func (l *Loop) watchInterrupt(t *task) (interrupted func() bool, stop func()) {
 				continue // a loop's own handler replaces this one
 			}
 			if count++; count == 1 {
-				_ = l.Post(func() { t.cancel("interrupted") })
+				_ = l.post(func() { t.cancel("interrupted") })
 				continue
 			}
-			_ = l.Post(func() {
+			_ = l.post(func() {
 				select {
 				case <-quit: // main has ended meanwhile: a later run is not meant
 				default:

@@ -48,7 +48,7 @@ type Loop struct {
 	left       *remains // idle coroutines, for Close or the collector
 	dropped    runtime.Cleanup
 	lost       map[*unretrieved]struct{} // failures nobody has looked at
-	attached   map[any]any               // see Attach
+	values     map[any]any               // see PerLoop
 	ctx        context.Context           // what CallbackContext and Context derive from
 	pools      executors
 	signals    map[syscall.Signal]*signalHandler
@@ -155,9 +155,9 @@ func (l *Loop) IsRunning() bool { return l.running.Load() }
 // IsClosed reports whether Close was called. Any goroutine. asyncio: loop.is_closed.
 func (l *Loop) IsClosed() bool { return l.closed.Load() }
 
-// ReadBuffer is the loop's shared buffer for transports: what a callback reads
-// into it is valid until that callback returns.
-func (l *Loop) ReadBuffer() []byte {
+// readBuffer is the buffer that all transports of the loop read into: what a
+// callback reads is valid until that callback returns.
+func (l *Loop) readBuffer() []byte {
 	if l.readBuf == nil {
 		l.readBuf = make([]byte, readBufferSize)
 	}

@@ -79,7 +79,9 @@ func (p *DefaultPolicy) OnFailure(f Failure) Directive {
 	switch {
 	case !f.Who.IsZero():
 		return actors.Undecided
-	case errors.Is(f.Reason, ErrStuck):
+	}
+	// Not errors.Is: a Setup may fail with the StuckError of another loop.
+	if _, stuck := f.Reason.(*StuckError); stuck {
 		return actors.Resume
 	}
 	return actors.Restart

@@ -50,7 +50,7 @@ func TestOrderOfATurn(t *testing.T) {
 		must(t, err)
 		var got []string
 		must(t, l.AddReader(int(r.Fd()), func() { got = append(got, "event"); l.RemoveReader(int(r.Fd())) }))
-		spy.before = func() { must(t, l.Post(func() { got = append(got, "post") })) }
+		spy.before = func() { must(t, l.post(func() { got = append(got, "post") })) }
 		runTurns(t, l, 2)
 		same(t, got, []string{"post", "event"})
 	})
@@ -62,7 +62,7 @@ func TestOrderOfATurn(t *testing.T) {
 			go func() { // ends after its posts
 				defer close(posted)
 				for range 1000 {
-					must(t, l.Post(func() { ran++ }))
+					must(t, l.post(func() { ran++ }))
 				}
 			}()
 			<-posted

@@ -49,13 +49,17 @@ func (r Ref) String() string { return r.addr.String() }
 // cluster.Func can. asyncio: loop.call_soon_threadsafe.
 func (r Ref) CallSoonThreadsafe(fn func()) error {
 	if r.loop == nil {
-		return fmt.Errorf("%w: %s: register the function with cluster.Func and call it by name", ErrNotLocal, r)
+		return r.notLocal()
 	}
-	return r.loop.Post(fn)
+	return r.loop.post(fn)
 }
 
-// Post is Ref.CallSoonThreadsafe (actors.Loop). Any goroutine.
-func (l *Loop) Post(fn func()) error {
+func (r Ref) notLocal() error {
+	return fmt.Errorf("%w: %s: register the function with cluster.Func and call it by name", ErrNotLocal, r)
+}
+
+// post is Ref.CallSoonThreadsafe. Any goroutine.
+func (l *Loop) post(fn func()) error {
 	if fn == nil {
 		return invalid("the callback is nil")
 	}
@@ -92,9 +96,12 @@ func (r Ref) CallSoonThreadsafeHandle(fn func()) (*SafeHandle, error) {
 	if fn == nil {
 		return nil, invalid("the callback is nil")
 	}
+	if r.loop == nil {
+		return nil, r.notLocal()
+	}
 	h := &SafeHandle{fn: fn, done: make(chan struct{})}
-	if err := r.CallSoonThreadsafe(h.run); err != nil {
-		return nil, err
+	if !r.loop.inbox.Put(core.Item{Run: h.run, Meta: h}) {
+		return nil, closedError(r.loop)
 	}
 	return h, nil
 }
@@ -114,22 +121,23 @@ func (h *SafeHandle) run() {
 	fn()
 }
 
-// Cancel reports whether it won: true means the callback has not started and
-// never will. It does not wait for a callback that runs; Done does. Any
+// Cancel prevents the callback if it has not started; Cancelled tells. It does
+// not wait for a callback that runs; Done does. Repeating it is harmless. Any
 // goroutine. asyncio 3.14: Handle.cancel of a thread-safe handle.
-func (h *SafeHandle) Cancel() bool {
+func (h *SafeHandle) Cancel() {
 	if !h.state.CompareAndSwap(safePending, safeCancelled) {
-		return h.state.Load() == safeCancelled
+		return
 	}
 	h.mu.Lock()
 	h.fn = nil // keeps nothing alive
 	h.mu.Unlock()
 	close(h.done)
-	return true
 }
 
-// Cancelled reports whether Cancel won. Any goroutine.
+// Cancelled reports whether the callback has not started and never will: Cancel
+// came in time, or the loop was closed first. Any goroutine.
 func (h *SafeHandle) Cancelled() bool { return h.state.Load() == safeCancelled }
 
-// Done is closed when the callback has returned or was cancelled. Any goroutine.
+// Done is closed when the callback has returned, was cancelled, or was dropped
+// because the loop was closed first. Any goroutine.
 func (h *SafeHandle) Done() <-chan struct{} { return h.done }

@@ -27,7 +27,7 @@ func (l *Loop) RunOnce(limit time.Duration) error { return l.runWith(true, limit
 // mode does on its own: it logs the call and the loop still stops.
 // asyncio: loop.stop.
 func (l *Loop) Stop() {
-	if l.CheckGoroutine("Loop.Stop; use Ref().Stop") != nil {
+	if l.checkGoroutine("Loop.Stop; use Ref().Stop") != nil {
 		_ = l.Ref().Stop() // closed meanwhile: it has stopped
 		return
 	}

@@ -52,7 +52,8 @@ func made(l *Loop, err error) (*Loop, error) {
 }
 
 // Run makes a loop, runs main as its first task and returns main's error. It
-// waits for main; ctx cancels it. Then, in this order: the tasks left over are
+// waits for main; ctx cancels it. main is a task and must not block, see
+// CreateTask. Then, in this order: the tasks left over are
 // cancelled and awaited, generators are closed, the executor is shut down (5
 // minutes at most), the loop is closed. SIGINT cancels main, and Run returns a
 // FatalError with ErrInterrupted; a second SIGINT ends the run at once. Call it

@@ -159,7 +159,7 @@ func WrapFuture[T any](ctx context.Context, f *SafeFuture[T]) *Future[T] {
 		}
 	})
 	f.AddDoneCallback(func() {
-		_ = l.Post(func() { outer.conclude(f.state, f.value, f.err) }) // a closed loop needs no news
+		_ = l.post(func() { outer.conclude(f.state, f.value, f.err) }) // a closed loop needs no news
 	})
 	return outer
 }

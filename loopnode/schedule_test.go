@@ -111,13 +111,23 @@ func TestCallbacks(t *testing.T) {
 			must(t, err)
 			var won bool
 			var wg sync.WaitGroup
-			wg.Go(func() { won = h.Cancel() })
+			wg.Go(func() { h.Cancel(); won = h.Cancelled() })
 			runTurns(t, l, 1)
 			wg.Wait()
 			<-h.Done()
 			if won == ran || won != h.Cancelled() {
 				t.Fatalf("won %v, ran %v", won, ran)
 			}
+		}
+	})
+	t.Run("a handle of a callback that the close drops is done and cancelled", func(t *testing.T) {
+		l, _ := newLoop(t)
+		h, err := l.Ref().CallSoonThreadsafeHandle(func() { t.Error("it ran on a closed loop") })
+		must(t, err)
+		must(t, l.Close())
+		comes(t, h.Done())
+		if !h.Cancelled() {
+			t.Error("it does not say that it never will run")
 		}
 	})
 	t.Run("SCH-20 a panic costs its callback and is reported with the user's frames", func(t *testing.T) {

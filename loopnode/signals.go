@@ -122,7 +122,7 @@ func (h *signalHandler) forward() {
 	defer close(h.over)
 	for range h.arrived {
 		if !h.queued.Swap(true) {
-			_ = h.loop.Post(h.call) // refused by a closed loop: nobody is left to tell
+			_ = h.loop.post(h.call) // refused by a closed loop: nobody is left to tell
 		}
 	}
 }

@@ -182,7 +182,7 @@ func TestSignals(t *testing.T) {
 		b, _ := newLoop(t)
 		isErr(t, a.AddSignalHandler(usr1, func() {}), ErrWrongGoroutine)
 		added := make(chan error, 1)
-		must(t, a.Post(func() { added <- a.AddSignalHandler(usr1, func() {}) }))
+		must(t, a.post(func() { added <- a.AddSignalHandler(usr1, func() {}) }))
 		must(t, <-added)
 		if a.RemoveSignalHandler(usr1) {
 			t.Error("removed from elsewhere")
@@ -196,7 +196,7 @@ func TestSignals(t *testing.T) {
 			t.Error("a loop removed another one's handler")
 		}
 		removed := make(chan bool, 1)
-		must(t, a.Post(func() { removed <- a.RemoveSignalHandler(usr1) }))
+		must(t, a.post(func() { removed <- a.RemoveSignalHandler(usr1) }))
 		if !<-removed {
 			t.Error("the owner could not remove it")
 		}

@@ -27,16 +27,6 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// SleepResult is Sleep that returns v when the time is over.
-// asyncio.sleep(delay, result).
-func SleepResult[T any](ctx context.Context, d time.Duration, v T) (T, error) {
-	if err := Sleep(ctx, d); err != nil {
-		var zero T
-		return zero, err
-	}
-	return v, nil
-}
-
 // settleOnce sets the result unless the future is done: a waiter that was
 // cancelled must not explode later.
 func (f *future) settleOnce() {

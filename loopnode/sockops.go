@@ -39,7 +39,7 @@ func SockRecv(ctx context.Context, fd, n int) ([]byte, error) {
 		if n == 0 {
 			return nil, nil
 		}
-		buf := loopOf(ctx).ReadBuffer()
+		buf := loopOf(ctx).readBuffer()
 		got, err := sock.Read(on, buf[:min(n, len(buf))])
 		if err != nil {
 			return nil, sockError("receiving from", fd, err)
@@ -75,7 +75,7 @@ func SockRecvfrom(ctx context.Context, fd, n int) ([]byte, net.Addr, error) {
 		return nil, nil, invalid("negative buffer size %d in SockRecvfrom", n)
 	}
 	d, err := onSocket(ctx, side{fd: fd}, func(on int) (d datagram, err error) {
-		buf := loopOf(ctx).ReadBuffer()
+		buf := loopOf(ctx).readBuffer()
 		if n > len(buf) {
 			buf = make([]byte, min(n, maxReceive))
 		}

@@ -323,7 +323,7 @@ func TestSockBusy(t *testing.T) {
 		onSockets(t, func(ctx context.Context, l *Loop, _ *counting) {
 			a, b, end := sockets(t, unix.SOCK_STREAM)
 			defer end()
-			w, err := l.Watch(a, func() {}, func() {})
+			w, err := l.watchOwned(a, func() {}, func() {})
 			must(t, err)
 			putText(t, b, "x")
 			if _, err := SockRecv(ctx, a, 1); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "transport") {

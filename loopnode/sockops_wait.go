@@ -34,7 +34,7 @@ type sockOp struct {
 	side  side
 	fd    int  // the caller's until the task gives way for the first time, then the duplicate
 	own   bool // fd is the duplicate: release closes it
-	watch *Watch
+	watch *watch
 	ready *Future[struct{}] // what the task waits for
 	gone  bool              // released, by its task or by a successor
 }
@@ -81,7 +81,7 @@ func (l *Loop) usable(s side) error {
 	case !ok:
 		return invalid("descriptor %d blocks and would stop the loop: make it with SOCK_NONBLOCK, or call syscall.SetNonblock", s.fd)
 	}
-	if err := l.Watched(s.fd); err != nil {
+	if err := l.watched(s.fd); err != nil {
 		return err
 	}
 	if e := l.watches[s.fd]; e != nil && (s.write && e.writer != nil || !s.write && e.reader != nil) {
@@ -146,7 +146,7 @@ func (o *sockOp) wait(ctx context.Context) error {
 		if o.side.write {
 			want = Writable
 		}
-		w, err := o.loop.watch(o.fd, want, o.wake, o.wake)
+		w, err := o.loop.newWatch(o.fd, want, o.wake, o.wake)
 		if err != nil {
 			return watchError(o.side.fd, err)
 		}

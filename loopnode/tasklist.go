@@ -49,6 +49,12 @@ func (r TaskRef) Name() string { return r.t.label() }
 // Cancel asks the task to end; see Future.Cancel.
 func (r TaskRef) Cancel(msg ...string) bool { return r.t.fut.Cancel(msg...) }
 
+// Cancelling is how many cancel requests are open; see Task.Cancelling.
+func (r TaskRef) Cancelling() int { return r.t.cancelling }
+
+// Uncancel withdraws one request; see Task.Uncancel.
+func (r TaskRef) Uncancel() int { return r.t.uncancel() }
+
 // Done reports whether the task has ended.
 func (r TaskRef) Done() bool { return r.t.fut.state != pending }
 
@@ -67,7 +73,7 @@ func CurrentTask(ctx context.Context) (TaskRef, bool) {
 // AllTasks are l's tasks that are not done, oldest first. Loop goroutine.
 // asyncio.all_tasks.
 func AllTasks(l *Loop) []TaskRef {
-	if l.CheckGoroutine("AllTasks") != nil {
+	if l.checkGoroutine("AllTasks") != nil {
 		return nil
 	}
 	l.inbox.Drain(l.admit) // tasks just created count

@@ -28,14 +28,14 @@ func RunCoroutineThreadsafe[T any](r Ref, name string, fn func(context.Context) 
 	k := newTask(l, l.ctx, name, fn, func(k *Task[T]) { k.tell(f) }, opts)
 	if k.loop == nil {
 		_ = f.SetException(k.err)
-		_ = l.Post(func() { // refused by a closed loop, which is no news
+		_ = l.post(func() { // refused by a closed loop, which is no news
 			l.CallExceptionHandler(ExceptionContext{Message: "Task could not be created", Exception: k.err})
 		})
 		return f
 	}
 	f.AddDoneCallback(func() {
 		if f.Cancelled() {
-			_ = l.Post(func() { k.Cancel(cancelMessage(f.err)...) })
+			_ = l.post(func() { k.Cancel(cancelMessage(f.err)...) })
 		}
 	})
 	return f

@@ -16,7 +16,7 @@ func TestRunCoroutineThreadsafe(t *testing.T) {
 			if _, ok := CurrentTask(ctx); !ok || !l.here() {
 				t.Error("it is no task of the loop")
 			}
-			return SleepResult(ctx, time.Millisecond, "done")
+			return "done", Sleep(ctx, time.Millisecond)
 		}).Wait(inTime(t))
 		if v != "done" || err != nil {
 			t.Errorf("got %q, %v", v, err)

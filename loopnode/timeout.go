@@ -75,7 +75,7 @@ func (s *TimeoutScope) Expired() bool { return s.state == scopeExpiring || s.sta
 // Never takes the limit away. ErrInvalidState once the scope has expired or was
 // left. Loop goroutine. asyncio: reschedule.
 func (s *TimeoutScope) Reschedule(when Instant) error {
-	if err := s.task.loop.CheckGoroutine("TimeoutScope.Reschedule"); err != nil {
+	if err := s.task.loop.checkGoroutine("TimeoutScope.Reschedule"); err != nil {
 		return err
 	}
 	if s.state != scopeEntered {

@@ -161,7 +161,7 @@ func (l *Loop) count(err error) {
 // onEvent queues the callbacks of one ready descriptor.
 func (l *Loop) onEvent(owner any, ready Events) {
 	l.inbox.Drain(l.admit) // what was posted during the wait goes before I/O
-	owner.(*Watch).ready(ready)
+	owner.(*watch).ready(ready)
 }
 
 // contained calls fn for the loop itself, outside of a batch. Neither a panic

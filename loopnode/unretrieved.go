@@ -34,7 +34,7 @@ func trackUnretrieved(f *future, err error) *unretrieved {
 // Called by the runtime's cleanup goroutine.
 func (u *unretrieved) collected() {
 	if !u.seen.Load() {
-		_ = u.loop.Post(u.report) // a closed loop has reported it
+		_ = u.loop.post(u.report) // a closed loop has reported it
 	}
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/loopmesh/loopmesh/internal/core"
 )
 
-// Watch is one descriptor that the loop watches, level triggered: a callback
+// watch is one descriptor that the loop watches, level triggered: a callback
 // runs every turn while its condition holds. Owned by the loop goroutine.
-type Watch struct {
+type watch struct {
 	loop       *Loop
 	fd         int
 	token      Token
@@ -22,11 +22,9 @@ type Watch struct {
 	closed            bool
 }
 
-// Watch registers fd and watches for nothing yet; Set says for what. The
-// callbacks run as separate entries of the ready queue, the reader's first.
-// It is the door for transports; a descriptor watched this way is refused by
-// AddReader and AddWriter until Close. Neither callback may be nil.
-func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
+// watchOwned is loopaccess.Loop.Watch: the watch of a transport, which refuses
+// AddReader and AddWriter until it is closed.
+func (l *Loop) watchOwned(fd int, onReadable, onWritable func()) (*watch, error) {
 	switch {
 	case l.closed.Load():
 		return nil, closedError(l)
@@ -39,7 +37,7 @@ func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
 		}
 		return nil, fmt.Errorf("%w: descriptor %d is watched with AddReader or AddWriter", ErrBusy, fd)
 	}
-	w, err := l.watch(fd, 0, onReadable, onWritable)
+	w, err := l.newWatch(fd, 0, onReadable, onWritable)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +45,8 @@ func (l *Loop) Watch(fd int, onReadable, onWritable func()) (*Watch, error) {
 	return w, nil
 }
 
-func (l *Loop) watch(fd int, want Events, onReadable, onWritable func()) (*Watch, error) {
-	w := &Watch{loop: l, fd: fd, want: want, onReadable: onReadable, onWritable: onWritable}
+func (l *Loop) newWatch(fd int, want Events, onReadable, onWritable func()) (*watch, error) {
+	w := &watch{loop: l, fd: fd, want: want, onReadable: onReadable, onWritable: onWritable}
 	token, err := l.backend.Add(fd, want, w)
 	if err != nil {
 		return nil, err
@@ -60,7 +58,7 @@ func (l *Loop) watch(fd int, want Events, onReadable, onWritable func()) (*Watch
 
 // Set says what to watch for. What is queued for a condition that is no longer
 // watched does not run.
-func (w *Watch) Set(read, write bool) error {
+func (w *watch) Set(read, write bool) error {
 	if w.closed {
 		return fmt.Errorf("%w: the watch of descriptor %d is closed", ErrInvalidState, w.fd)
 	}
@@ -87,7 +85,7 @@ func (w *Watch) Set(read, write bool) error {
 
 // Close ends the registration: no callback of it runs any more, and the
 // descriptor may be closed and its number used again at once.
-func (w *Watch) Close() {
+func (w *watch) Close() {
 	if w.closed {
 		return
 	}
@@ -104,7 +102,7 @@ func (w *Watch) Close() {
 }
 
 // drop takes a queued callback back.
-func (w *Watch) drop(pos *uint64) {
+func (w *watch) drop(pos *uint64) {
 	if *pos != 0 {
 		w.loop.core.Ready.Cancel(*pos - 1)
 		*pos = 0
@@ -112,7 +110,7 @@ func (w *Watch) drop(pos *uint64) {
 }
 
 // ready queues the callbacks whose condition holds.
-func (w *Watch) ready(ready Events) {
+func (w *watch) ready(ready Events) {
 	if w.closed {
 		return
 	}
@@ -127,7 +125,7 @@ func (w *Watch) ready(ready Events) {
 
 // fdWatch is who watches a descriptor: a transport, or AddReader and AddWriter.
 type fdWatch struct {
-	w              *Watch
+	w              *watch
 	transport      bool
 	reader, writer func()
 }
@@ -158,8 +156,8 @@ func (l *Loop) RemoveWriter(fd int) bool {
 	return l.removeFD(fd, func(e *fdWatch) *func() { return &e.writer })
 }
 
-// Watched returns ErrBusy when an open transport owns fd, nil otherwise.
-func (l *Loop) Watched(fd int) error {
+// watched returns ErrBusy when an open transport owns fd, nil otherwise.
+func (l *Loop) watched(fd int) error {
 	if e := l.watches[fd]; e != nil && e.transport {
 		return fmt.Errorf("%w: descriptor %d belongs to an open transport; use the transport, or close it first", ErrBusy, fd)
 	}
@@ -175,10 +173,10 @@ func (l *Loop) addFD(fd int, write bool, fn func(), of func(*fdWatch) *func()) e
 	case fn == nil:
 		return invalid("the callback for descriptor %d is nil", fd)
 	}
-	if err := l.CheckGoroutine("Loop.AddReader or AddWriter"); err != nil {
+	if err := l.checkGoroutine("Loop.AddReader or AddWriter"); err != nil {
 		return err
 	}
-	if err := l.Watched(fd); err != nil {
+	if err := l.watched(fd); err != nil {
 		return err
 	}
 	if err := l.unheld(side{fd, write}); err != nil {
@@ -190,7 +188,7 @@ func (l *Loop) addFD(fd int, write bool, fn func(), of func(*fdWatch) *func()) e
 			e.w.Close()
 		}
 		e = &fdWatch{}
-		w, err := l.watch(fd, 0, func() { e.w.readPos = 0; e.reader() }, func() { e.w.writePos = 0; e.writer() })
+		w, err := l.newWatch(fd, 0, func() { e.w.readPos = 0; e.reader() }, func() { e.w.writePos = 0; e.writer() })
 		if err != nil {
 			return watchError(fd, err)
 		}
@@ -216,12 +214,12 @@ func (e *fdWatch) cancelQueued(f *func()) {
 
 // stale reports whether the kernel forgot the registration: its descriptor was
 // closed without RemoveReader and the number may be another file by now.
-func (w *Watch) stale() bool {
+func (w *watch) stale() bool {
 	return w.closed || w.loop.backend.Modify(w.token, w.want) != nil
 }
 
 func (l *Loop) removeFD(fd int, side func(*fdWatch) *func()) bool {
-	if l.CheckGoroutine("Loop.RemoveReader or RemoveWriter") != nil {
+	if l.checkGoroutine("Loop.RemoveReader or RemoveWriter") != nil {
 		return false
 	}
 	e := l.watches[fd]

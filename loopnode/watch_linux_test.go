@@ -99,7 +99,7 @@ func TestDescriptors(t *testing.T) {
 	t.Run("FDW-07 a transport's descriptor is refused until it is closed", func(t *testing.T) {
 		l, _ := newLoop(t)
 		a, _ := pair(t)
-		w, err := l.Watch(a, func() {}, func() {})
+		w, err := l.watchOwned(a, func() {}, func() {})
 		must(t, err)
 		if err := l.AddReader(a, func() {}); !errors.Is(err, ErrBusy) {
 			t.Error(err)

@@ -48,10 +48,33 @@ type StuckError struct {
 	Frame string
 	// Stack is the whole stack.
 	Stack string
+	// State is what its goroutine does, in the runtime's words: "running", "chan
+	// receive", "select", "sync.Mutex.Lock", "sleep" and the like.
+	State string
 }
 
 func (e *StuckError) Error() string {
-	return fmt.Sprintf("%v for %s: %s", ErrStuck, e.For.Round(time.Millisecond), e.Frame)
+	return fmt.Sprintf("%v for %s: %s%s", ErrStuck, e.For.Round(time.Millisecond), e.Frame, e.advice())
+}
+
+// advice says what blocks the loop and what to use in its place.
+func (e *StuckError) advice() string {
+	use := ""
+	switch {
+	case strings.HasPrefix(e.State, "chan receive"), strings.HasPrefix(e.State, "select"):
+		use = "Recv(ctx, ch) or WaitDone(ctx)"
+	case strings.HasPrefix(e.State, "chan send"):
+		use = "a tasksync.Queue, or send in ToThread"
+	case strings.HasPrefix(e.State, "sleep"):
+		use = "Sleep(ctx, d)"
+	case strings.HasPrefix(e.State, "sync."), strings.HasPrefix(e.State, "semacquire"):
+		use = "package tasksync, or ToThread"
+	case strings.HasPrefix(e.State, "syscall"), strings.HasPrefix(e.State, "IO wait"):
+		use = "ToThread or RunInExecutor"
+	default:
+		return ""
+	}
+	return fmt.Sprintf(" (%s blocks the loop with all its tasks; use %s)", e.State, use)
 }
 
 // Unwrap makes it ErrStuck.
@@ -140,7 +163,7 @@ func (w *watchdog) look(l *Loop, tick *time.Ticker) bool {
 			n := w.count.Load()
 			if n == last && n&1 == 1 {
 				if took := now.Sub(since); took >= next {
-					w.stuck(l, took, next == w.limit)
+					w.stuck(l, n, took, next == w.limit)
 					next *= 2
 				}
 				continue
@@ -157,15 +180,16 @@ func (w *watchdog) look(l *Loop, tick *time.Ticker) bool {
 }
 
 // stuck names the callback, in the log once.
-func (w *watchdog) stuck(l *Loop, took time.Duration, first bool) {
+func (w *watchdog) stuck(l *Loop, turn uint64, took time.Duration, first bool) {
 	e := &StuckError{For: took}
 	e.Frame, e.Stack = l.stuckAt()
+	e.State = goroutineState(e.Stack)
 	if first {
-		l.log.Warn(fmt.Sprintf("Callback has not returned for %s: %s", took.Round(time.Millisecond), e.Frame),
+		l.log.Warn(fmt.Sprintf("Callback has not returned for %s: %s%s", took.Round(time.Millisecond), e.Frame, e.advice()),
 			"loop", l.name, "stack", e.Stack)
 	}
 	if w.supervisor != nil {
-		w.supervisor.Stuck(e)
+		w.supervisor.Stuck(e, func() bool { return w.count.Load() == turn })
 	}
 }
 
@@ -202,6 +226,15 @@ func allStacks() []byte {
 			return buf[:n]
 		}
 	}
+}
+
+// goroutineState is what stands in the brackets of the first line of a stack,
+// without how long it has lasted: "goroutine 7 [chan receive, 2 minutes]:".
+func goroutineState(stack string) string {
+	_, rest, _ := strings.Cut(stack, "[")
+	state, _, _ := strings.Cut(rest, "]")
+	state, _, _ = strings.Cut(state, ",")
+	return state
 }
 
 // userFrame is the innermost frame that is not the runtime's, with its place.

@@ -32,13 +32,13 @@ func TestWatchdog(t *testing.T) {
 		ran := make(chan error)
 		go func() { ran <- l.RunForever() }() // ends with Stop below
 		for range 20 {
-			must(t, l.Post(func() {}))
+			must(t, l.post(func() {}))
 			spinUntil(l.beat.resting.Load)
 			if !l.beat.resting.Load() {
 				t.Fatal("an idle loop is looked at again and again")
 			}
 		}
-		must(t, l.Post(func() { spinUntil(func() bool { return strings.Contains(log.String(), "has not returned") }) }))
+		must(t, l.post(func() { spinUntil(func() bool { return strings.Contains(log.String(), "has not returned") }) }))
 		must(t, l.Ref().Stop())
 		must(t, <-ran)
 		if !strings.Contains(log.String(), "has not returned") {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -23,7 +24,7 @@ type listener struct {
 	socket *Socket // its fd is -1 exactly when the descriptor is closed
 	addr   net.Addr
 	file   *socketFile // of a path that this listener made
-	watch  *loopnode.Watch
+	watch  loopaccess.Watch
 	retry  *loopnode.TimerHandle // set while it rests
 	accept func(fd int) (int, error)
 }
@@ -39,7 +40,7 @@ func (ln *listener) open() error {
 	if err := sock.Listen(ln.socket.fd, min(max(ln.server.backlog, 1), math.MaxInt32)); err != nil {
 		return err
 	}
-	w, err := ln.server.loop.Watch(ln.socket.fd, ln.onReadable, func() {})
+	w, err := loopaccess.Of(ln.server.loop).Watch(ln.socket.fd, ln.onReadable, func() {})
 	if err != nil {
 		return err
 	}

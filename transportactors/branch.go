@@ -47,9 +47,9 @@ func (b *branch) join(ctx context.Context) error {
 		return nil // the server is
 	}
 	joined := loopnode.NewFuture[struct{}](b.server.loop)
-	err := b.loop.Post(func() {
+	err := b.loop.Ref().CallSoonThreadsafe(func() {
 		base.Enter(b)
-		_ = b.server.loop.Post(func() {
+		_ = b.server.loop.Ref().CallSoonThreadsafe(func() {
 			if !joined.Done() {
 				_ = joined.SetResult(struct{}{})
 			}
@@ -68,7 +68,7 @@ func (b *branch) join(ctx context.Context) error {
 // closed has let go already.
 func (b *branch) part() {
 	if !b.home() {
-		_ = b.loop.Post(func() { base.Leave(b) })
+		_ = b.loop.Ref().CallSoonThreadsafe(func() { base.Leave(b) })
 	}
 }
 
@@ -88,7 +88,7 @@ func (b *branch) take(fd int) bool {
 		return false
 	}
 	b.waiting = append(b.waiting, fd)
-	_ = b.loop.Post(b.openNext) // a loop that closes first finds fd in waiting
+	_ = b.loop.Ref().CallSoonThreadsafe(b.openNext) // a loop that closes first finds fd in waiting
 	return true
 }
 
@@ -159,7 +159,7 @@ func (b *branch) each(fn func(Transport)) {
 		all()
 		return
 	}
-	_ = b.loop.Post(all) // a closed loop has no connections
+	_ = b.loop.Ref().CallSoonThreadsafe(all) // a closed loop has no connections
 }
 
 // left counts down a connection that has ended.
@@ -181,7 +181,7 @@ func (b *branch) ended(n int) {
 		count()
 		return
 	}
-	_ = b.server.loop.Post(count) // with the server's loop closed nobody waits
+	_ = b.server.loop.Ref().CallSoonThreadsafe(count) // with the server's loop closed nobody waits
 }
 
 // LoopClosed closes what will not be a connection any more; those that are

@@ -51,10 +51,10 @@ func newConn(l *loopnode.Loop, fd int, p any, b bounds) (*conn, error) {
 
 // start queues ConnectionMade, then reading, then ready: data never comes first.
 func (c *conn) start(ready func()) {
-	c.loop.Soon(c.made)
-	c.loop.Soon(c.interest)
+	c.loop.CallSoon(c.made)
+	c.loop.CallSoon(c.interest)
 	if ready != nil {
-		c.loop.Soon(ready)
+		c.loop.CallSoon(ready)
 	}
 }
 

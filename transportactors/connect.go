@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
@@ -81,7 +82,7 @@ func ConnectAcceptedSocket[P Protocol](ctx context.Context, factory func() P, fd
 
 // adopt makes a descriptor of the caller's usable here.
 func adopt(l *loopnode.Loop, fd int) error {
-	if err := l.Watched(fd); err != nil {
+	if err := loopaccess.Of(l).Watched(fd); err != nil {
 		return fmt.Errorf("%w: %w", loopnode.ErrInvalidArgument, err)
 	}
 	if err := sock.Adopt(fd); err != nil {
@@ -233,7 +234,7 @@ func connect(ctx context.Context, l *loopnode.Loop, a, from net.Addr) (int, erro
 // established waits until the connect that was begun on fd is decided.
 func established(ctx context.Context, l *loopnode.Loop, fd int) error {
 	decided := loopnode.NewFuture[error](l)
-	w, err := l.Watch(fd, func() {}, func() {
+	w, err := loopaccess.Of(l).Watch(fd, func() {}, func() {
 		if !decided.Done() {
 			_ = decided.SetResult(sock.Failure(fd))
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
@@ -49,7 +50,7 @@ func newDatagram(s datagramSocket, p any) (*datagram, error) {
 
 // start queues ConnectionMade, then receiving, then ready.
 func (d *datagram) start(ready func()) {
-	d.loop.Soon(func() {
+	d.loop.CallSoon(func() {
 		if d.losing {
 			return
 		}
@@ -58,8 +59,8 @@ func (d *datagram) start(ready func()) {
 			d.Call("ConnectionMade", func() { d.proto.opened.ConnectionMade(d) })
 		}
 	})
-	d.loop.Soon(d.interest)
-	d.loop.Soon(ready)
+	d.loop.CallSoon(d.interest)
+	d.loop.CallSoon(ready)
 }
 
 // interest watches for what the state asks for.
@@ -74,7 +75,7 @@ func (d *datagram) interest() {
 
 // onReadable receives what is there, at most a burst.
 func (d *datagram) onReadable() {
-	buf := d.loop.ReadBuffer()
+	buf := loopaccess.Of(d.loop).ReadBuffer()
 	for range burst {
 		if d.closing {
 			return

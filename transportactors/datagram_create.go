@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/lookup"
@@ -253,7 +254,7 @@ func givenDatagram(l *loopnode.Loop, network, local, remote string, o options) (
 	if extra != nil {
 		return datagramSocket{}, invalid("socket modifier arguments can not be used with WithSocket: %s", strings.Join(extra, ", "))
 	}
-	if err := l.Watched(o.socket); err != nil {
+	if err := loopaccess.Of(l).Watched(o.socket); err != nil {
 		return datagramSocket{}, fmt.Errorf("%w: %w", loopnode.ErrInvalidArgument, err)
 	}
 	f, connected, err := sock.AdoptDatagram(o.socket)

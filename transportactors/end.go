@@ -34,7 +34,7 @@ func (c *conn) sendFailed(reason error) {
 		waiting = sock.Unread(c.socket.fd)
 	}
 	if waiting > 0 {
-		c.loop.Soon(c.lastReads) // goes before the loss
+		c.loop.CallSoon(c.lastReads) // goes before the loss
 	}
 	c.Fail(reason)
 	c.unheard = waiting

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
@@ -18,7 +19,7 @@ type endpoint struct {
 	base.Calls
 	self   whole
 	loop   *loopnode.Loop
-	watch  *loopnode.Watch
+	watch  loopaccess.Watch
 	socket *Socket // its fd is -1 exactly when the descriptor is closed
 	proto  receiver
 	door   *door // made when somebody asks for a Ref
@@ -44,7 +45,7 @@ type whole interface {
 
 // open watches fd, which the endpoint owns from here on, also when it fails.
 func (e *endpoint) open(onReadable, onWritable func()) error {
-	w, err := e.loop.Watch(e.socket.fd, onReadable, onWritable)
+	w, err := loopaccess.Of(e.loop).Watch(e.socket.fd, onReadable, onWritable)
 	if err != nil {
 		e.socket.letGo()
 		return err
@@ -107,7 +108,7 @@ func stray(l *loopnode.Loop, method string) error {
 	if !l.Debug() {
 		return nil
 	}
-	return l.CheckGoroutine("Transport." + method + "; use Transport.Ref")
+	return loopaccess.Of(l).CheckGoroutine("Transport." + method + "; use Transport.Ref")
 }
 
 func (e *endpoint) ExtraInfo(name string) any {
@@ -145,7 +146,7 @@ func (e *endpoint) lose(reason error) {
 	e.losing, e.reason = true, reason
 	e.self.drop()
 	e.watch.Close()
-	e.loop.Soon(e.end)
+	e.loop.CallSoon(e.end)
 }
 
 // end tells the protocol and closes the descriptor behind it, whatever it did.

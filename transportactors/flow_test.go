@@ -106,7 +106,7 @@ func TestSlowReader(t *testing.T) {
 				came += len(b)
 				if turn++; turn%16 == 0 { // it rests now and then
 					_ = there.t.PauseReading()
-					there.t.Loop().Soon(func() { _ = there.t.ResumeReading() })
+					there.t.Loop().CallSoon(func() { _ = there.t.ResumeReading() })
 				}
 			}
 			pump()

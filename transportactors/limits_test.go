@@ -59,7 +59,7 @@ func TestWriteLimit(t *testing.T) {
 			deaf(t, append(opts, WithWriteLimit(1<<20)), func(ctx context.Context, here, _ *probe, told *[]loopnode.ExceptionContext) error {
 				watched := loopnode.NewFuture[error](mustLoop(ctx))
 				here.t.Loop().Actors().Watch(here.t.Ref().Actor(), func(e actors.Terminated) {
-					_ = here.t.Loop().Post(func() { _ = watched.SetResult(e.Reason) })
+					_ = here.t.Loop().Ref().CallSoonThreadsafe(func() { _ = watched.SetResult(e.Reason) })
 				})
 				most := 0
 				var err error

@@ -43,7 +43,7 @@ func (c *conn) writePipeEOF() error {
 func (c *conn) pipeEnded() {
 	c.eof, c.closing = true, true
 	if c.proto.eof != nil {
-		c.loop.Soon(func() {
+		c.loop.CallSoon(func() {
 			if eof := c.proto.eof; eof != nil && !c.ended {
 				c.Call("EOFReceived", func() { eof.EOFReceived() })
 			}

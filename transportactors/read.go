@@ -1,6 +1,7 @@
 package transportactors
 
 import (
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 )
 
@@ -36,7 +37,7 @@ func (c *conn) receive() (n int) {
 	if c.proto.buffer != nil {
 		return c.receiveInto(c.proto.buffer)
 	}
-	buf := c.loop.ReadBuffer()
+	buf := loopaccess.Of(c.loop).ReadBuffer()
 	if n = c.read(buf); n == 0 || c.proto.data == nil {
 		return n
 	}

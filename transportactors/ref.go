@@ -144,6 +144,6 @@ func (r Ref) post(fn func(*door)) error {
 	case d.closed.Load():
 		return fmt.Errorf("%w: %s", ErrClosed, r)
 	default:
-		return d.loop.Post(func() { fn(d) })
+		return d.loop.Ref().CallSoonThreadsafe(func() { fn(d) })
 	}
 }

@@ -56,7 +56,7 @@ func (r Ref) Write(p []byte) error {
 		return fmt.Errorf("%w: %d bytes are on their way to %s already", loopnode.ErrBusy, posted-size, r)
 	}
 	kept := bytes.Clone(p)
-	err := d.loop.Post(func() {
+	err := d.loop.Ref().CallSoonThreadsafe(func() {
 		d.order(&order{len(kept), func(t addressed) error { return t.Write(kept) }, func(err error) {
 			d.posted.Add(-size)
 			d.tellRefused(err)
@@ -137,7 +137,7 @@ func (d *door) setFull(full bool) {
 	}
 	d.full.Store(full)
 	if !full && len(d.orders) > 0 {
-		d.loop.Soon(d.drain)
+		d.loop.CallSoon(d.drain)
 	}
 }
 
@@ -179,7 +179,7 @@ func (d *door) withdraw(o *order) {
 		d.orders = slices.Delete(d.orders, i, i+1)
 		d.waiting -= o.size
 		if i == 0 {
-			d.loop.Soon(d.drain) // a Close may be the next one
+			d.loop.CallSoon(d.drain) // a Close may be the next one
 		}
 	}
 }

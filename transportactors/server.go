@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
@@ -61,7 +62,7 @@ func createServer(ctx context.Context, factory func() Protocol, network, address
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{loop: l, ctx: l.Detach(ctx), factory: factory, backlog: o.backlog, tls: secure, bounds: o.bounds}
+	s := &Server{loop: l, ctx: loopaccess.Of(l).Detach(ctx), factory: factory, backlog: o.backlog, tls: secure, bounds: o.bounds}
 	if err := s.occupy(ctx, network, address, o); err != nil {
 		return nil, err
 	}

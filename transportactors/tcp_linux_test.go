@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -345,7 +346,7 @@ func TestReads(t *testing.T) {
 		onPair(t, func(ctx context.Context, p *probe, theirs int) error {
 			lent := false
 			p.onData = func(b []byte) {
-				shared := p.t.Loop().ReadBuffer()
+				shared := loopaccess.Of(p.t.Loop()).ReadBuffer()
 				lent = &b[0] == &shared[0] && len(b) == cap(b) && string(b) == "abc"
 			}
 			if _, err := unix.Write(theirs, []byte("abc")); err != nil {

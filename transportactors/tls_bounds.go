@@ -60,5 +60,5 @@ func (t *tlsTransport) restEnded() {
 		t.Fail(nil)
 		return
 	}
-	t.loop.Soon(t.resumed)
+	t.loop.CallSoon(t.resumed)
 }

@@ -34,7 +34,7 @@ func (t *tlsTransport) close() {
 		t.Fail(err)
 		return
 	}
-	t.loop.Soon(t.resumed) // the goodbye may be behind input that nobody wants
+	t.loop.CallSoon(t.resumed) // the goodbye may be behind input that nobody wants
 }
 
 func (t *tlsTransport) shutdownTimeout() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -128,7 +129,7 @@ func TestTLSKeepsInput(t *testing.T) {
 			if len(w.p.data) != len(c.room) || len(w.client.in) == 0 {
 				return fmt.Errorf("%d bytes came and %d wait: nothing is proven", len(w.p.data), len(w.client.in))
 			}
-			clear(w.client.loop.ReadBuffer()) // as the read of another connection does
+			clear(loopaccess.Of(w.client.loop).ReadBuffer()) // as the read of another connection does
 			c.onUpdate = nil
 			must(t, w.client.ResumeReading())
 			must(t, turns(ctx, 2))

@@ -31,8 +31,8 @@ func (t *tlsTransport) serve() {
 	}
 	loopnode.CreateTask(t.shaking.ctx, "TLS handshake", func(ctx context.Context) (struct{}, error) {
 		if err := t.shake(ctx); err == nil {
-			t.loop.Soon(t.made)
-			t.loop.Soon(t.resumed)
+			t.loop.CallSoon(t.made)
+			t.loop.CallSoon(t.resumed)
 		} else if t.loop.Debug() && !ended(err) {
 			t.Report("Error on transport creation for incoming connection", err)
 		}
@@ -161,9 +161,9 @@ func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
 		return nil, err
 	}
 	err := base.Announce(ctx, t.loop, func(made func()) {
-		t.loop.Soon(t.made)
-		t.loop.Soon(t.resumed)
-		t.loop.Soon(made)
+		t.loop.CallSoon(t.made)
+		t.loop.CallSoon(t.resumed)
+		t.loop.CallSoon(made)
 	})
 	if err != nil {
 		t.Abort()

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 )
 
 // plainRead is room for the plain text of everything one read can bring.
@@ -26,7 +27,7 @@ func (t *tlsTransport) GetBuffer(int) []byte {
 	case t.phase == tlsShaking:
 		t.room = make([]byte, shakeRead)
 	case !nested:
-		t.room = t.loop.ReadBuffer()
+		t.room = loopaccess.Of(t.loop).ReadBuffer()
 	case len(t.room) < nestedRead: // Why not the loop's: the lower TLS decrypts from it
 		t.room = make([]byte, nestedRead)
 	}
@@ -217,7 +218,7 @@ func (t *tlsTransport) ResumeReading() error {
 	if t.phase <= tlsOpen && !t.reading {
 		t.reading = true
 		if t.phase == tlsOpen {
-			t.loop.Soon(t.resumed)
+			t.loop.CallSoon(t.resumed)
 		}
 	}
 	return nil

@@ -89,7 +89,7 @@ func upgrade(ctx context.Context, lower tlsLower, p Protocol, setup *tlsSetup, e
 	if err := t.shake(ctx); err != nil {
 		return nil, err
 	}
-	t.loop.Soon(t.resumed)
+	t.loop.CallSoon(t.resumed)
 	return t, nil
 }
 

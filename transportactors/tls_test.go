@@ -299,7 +299,7 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 			var tick func()
 			tick = func() {
 				if turn++; !over {
-					l.Soon(tick)
+					l.CallSoon(tick)
 				}
 			}
 			tick()

@@ -1,6 +1,9 @@
 package transportactors
 
-import "github.com/loopmesh/loopmesh/loopnode"
+import (
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
 
 // turnstile lets one handshake of a loop compute in a turn. Owned by the loop
 // goroutine.
@@ -20,7 +23,7 @@ func (s *turnstile) pass(l *loopnode.Loop, fn func()) {
 		return
 	}
 	s.turning = true
-	l.Soon(func() { s.next(l) })
+	l.CallSoon(func() { s.next(l) })
 	fn()
 }
 
@@ -41,10 +44,10 @@ type turnstileKey struct{}
 
 // turnstileOf is that of the loop. Loop goroutine.
 func turnstileOf(l *loopnode.Loop) *turnstile {
-	s, _ := l.Attached(turnstileKey{}).(*turnstile)
+	s, _ := loopaccess.Of(l).Attached(turnstileKey{}).(*turnstile)
 	if s == nil {
 		s = &turnstile{}
-		l.Attach(turnstileKey{}, s)
+		loopaccess.Of(l).Attach(turnstileKey{}, s)
 	}
 	return s
 }

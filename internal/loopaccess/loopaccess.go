@@ -27,6 +27,41 @@ func Of(l Opener) Loop { return l.Internal(Key{internal: true}) }
 // Loop is the internal methods of a *loopnode.Loop. The loop's goroutine calls
 // them, unless a comment says that any goroutine may.
 type Loop interface {
+	// Post is Ref.CallSoonThreadsafe. Any goroutine.
+	Post(fn func()) error
+	// Soon is Loop.CallSoon without the handle.
+	Soon(fn func())
+	// After is Loop.CallLater; cancel takes the timer back.
+	After(d time.Duration, fn func()) (cancel func())
+
+	// Attach keeps value with the loop under key, in place of what was there; nil
+	// takes it away. key is of a type of the caller's own. Close drops nothing.
+	Attach(key, value any)
+	// Attached is what Attach keeps under key, nil for nothing.
+	Attached(key any) any
+	// Detach is the values of ctx on this loop, without the task of ctx and
+	// without its end: for what outlives its maker. Any goroutine.
+	Detach(ctx context.Context) context.Context
+
+	// ReadBuffer is the buffer that all transports of the loop read into: what a
+	// callback reads is valid until that callback returns.
+	ReadBuffer() []byte
+	// Watch registers fd and watches for nothing yet; Watch.Set says for what. The
+	// callbacks run as separate entries of the ready queue, the reader's first.
+	// AddReader and AddWriter refuse the descriptor until Watch.Close. Neither
+	// callback may be nil.
+	Watch(fd int, onReadable, onWritable func()) (Watch, error)
+	// Watched returns ErrBusy when Watch registered fd, nil otherwise.
+	Watched(fd int) error
+	// CheckGoroutine refuses, in debug mode, a call that belongs to the loop's
+	// goroutine and comes from another one: ErrWrongGoroutine, also logged; what
+	// names the call. Any goroutine.
+	CheckGoroutine(what string) error
+
+	// ReservedExecutor is the pool, a loopnode.Executor, for one kind of blocking
+	// work of this module: users' functions that all wait do not keep it from going
+	// on. Nil when the default executor is the user's own: then that one is used.
+	ReservedExecutor(kind string) any
 	// Resolver is Config.Resolver, a loopnode.Resolver. Any goroutine.
 	Resolver() any
 	// TeardownAndClose cancels and awaits the tasks that are left, closes
@@ -37,14 +72,25 @@ type Loop interface {
 	Supervise(s Supervisor)
 }
 
+// Watch is one watched descriptor. Loop goroutine.
+type Watch interface {
+	// Set says what to watch for. What is queued for a condition that is no longer
+	// watched does not run.
+	Set(read, write bool) error
+	// Close ends the registration: no callback of it runs any more, and the
+	// descriptor may be closed and its number used again at once.
+	Close()
+}
+
 // Supervisor is told what fails on the loop that it supervises.
 type Supervisor interface {
 	// CallbackFailed counts a failed callback. An error ends the run of the loop
 	// with a FatalError. Loop goroutine.
 	CallbackFailed(err error) error
 	// Stuck reports a callback that has not returned, a *loopnode.StuckError. It is
-	// called again each time the duration has doubled. Watchdog's goroutine.
-	Stuck(err error)
+	// called again each time the duration has doubled; still tells whether the
+	// callback has not returned by then. Watchdog's goroutine.
+	Stuck(err error, still func() bool)
 	// Moves reports that the stuck callback has returned. Watchdog's goroutine.
 	Moves()
 }

@@ -39,7 +39,8 @@ func offLoop[T any](ctx context.Context, fn func(context.Context) (T, error)) (v
 		}
 		lookup, stop := context.WithCancel(context.Background())
 		defer stop() // a cancelled task wants no answer
-		return loopnode.RunInExecutor(ctx, nil, func() (T, error) { return fn(lookup) }).Await(ctx)
+		ex, _ := loopaccess.Of(t.Loop().(*loopnode.Loop)).ReservedExecutor("lookup").(loopnode.Executor)
+		return loopnode.RunInExecutor(ctx, ex, func() (T, error) { return fn(lookup) }).Await(ctx)
 	case coro.Marked():
 		return v, fmt.Errorf("%w: look names up in a task", loopnode.ErrWouldBlock)
 	}

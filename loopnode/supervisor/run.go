@@ -43,9 +43,6 @@ func (s *Supervisor) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.loop, s.stuck, s.away, s.sentence = nil, nil, false, nil
-	if _, period := s.cfg.Strategy.Limits(); time.Since(s.born) >= period {
-		s.streak = 0 // this life lasted
-	}
 }
 
 // live is one life: nil when it ended as it was asked to. The loop is closed
@@ -82,7 +79,9 @@ func (s *Supervisor) setup(l *loopnode.Loop, why error) {
 		return struct{}{}, s.cfg.Setup(ctx, life)
 	})
 	ended := func() {
-		if err := k.Exception(); err != nil && !k.Cancelled() {
+		// Cancelling counts requests: a Setup that returns a cancellation nobody asked
+		// for has failed.
+		if err := k.Exception(); err != nil && k.Cancelling() == 0 {
 			panic(loopnode.Fatal(fmt.Errorf("setting up loop %s: %w", s.name, err)))
 		}
 	}
@@ -102,9 +101,9 @@ func (s *Supervisor) verdict(err error) *loopnode.Failure {
 	case sentence != nil:
 		return sentence
 	case err != nil:
-		return s.decide(err)
+		return s.decide(&loopnode.Failure{Reason: err})
 	case s.cfg.Strategy.Restart == actors.Permanent && !s.stopping():
-		return s.decide(actors.ErrStopped)
+		return s.decide(&loopnode.Failure{Reason: actors.ErrStopped, Normal: true})
 	}
 	return nil
 }
@@ -126,7 +125,7 @@ func (s *Supervisor) next(f *loopnode.Failure) *loopnode.Loop {
 			s.begin(l)
 			return l
 		}
-		f = s.decide(fmt.Errorf("making loop %s anew: %w", s.name, err))
+		f = s.decide(&loopnode.Failure{Reason: fmt.Errorf("making loop %s anew: %w", s.name, err)})
 	}
 }
 
@@ -158,9 +157,9 @@ func (f *follower) CallbackFailed(last error) error {
 func (f *follower) Moves() { (*Supervisor)(f).moves() }
 
 // Stuck hears of a callback that does not return. Watchdog's goroutine.
-func (f *follower) Stuck(err error) {
+func (f *follower) Stuck(err error, still func() bool) {
 	if e := (*loopnode.StuckError)(nil); errors.As(err, &e) {
-		(*Supervisor)(f).hung(e)
+		(*Supervisor)(f).hung(e, still)
 	}
 }
 
@@ -175,7 +174,7 @@ func (s *Supervisor) moves() {
 
 // hung quarantines a loop that is reported stuck for the second time, and asks
 // what to do with it.
-func (s *Supervisor) hung(e *loopnode.StuckError) {
+func (s *Supervisor) hung(e *loopnode.StuckError, still func() bool) {
 	s.mu.Lock()
 	decided := s.sentence != nil
 	if !decided {
@@ -186,9 +185,9 @@ func (s *Supervisor) hung(e *loopnode.StuckError) {
 	if decided {
 		return
 	}
-	f := s.decide(e)
-	if f.Directive == actors.Resume {
-		return
+	f := s.decide(&loopnode.Failure{Reason: e})
+	if f.Directive == actors.Resume || !still() {
+		return // a verdict that comes when the callback has returned is too late
 	}
 	s.mu.Lock()
 	l := s.loop
@@ -198,14 +197,14 @@ func (s *Supervisor) hung(e *loopnode.StuckError) {
 }
 
 // decide answers a failure and tells who wants to know. Any goroutine.
-func (s *Supervisor) decide(why error) *loopnode.Failure {
-	f := &loopnode.Failure{Loop: s.name, Reason: why, At: time.Now()}
+func (s *Supervisor) decide(f *loopnode.Failure) *loopnode.Failure {
+	f.Loop, f.At = s.name, time.Now()
 	f.Directive = f.Ask(s.policy.OnFailure)
 	if f.Directive == actors.Undecided {
 		f.Directive = f.Ask(s.cfg.Strategy.Decide)
 	}
 	if f.Directive == actors.Undecided {
-		f.Directive = s.byLifetime(why)
+		f.Directive = s.byLifetime(f.Reason)
 	}
 	s.budgeted(f)
 	s.log.Warn("supervised loop failed", "loop", s.name, "directive", f.Directive, "error", f.Reason, "restarts", f.Restarts, "delay", f.Delay)
@@ -219,7 +218,7 @@ func (s *Supervisor) decide(why error) *loopnode.Failure {
 // byLifetime is the answer of a strategy without an opinion.
 func (s *Supervisor) byLifetime(why error) loopnode.Directive {
 	switch {
-	case errors.Is(why, loopnode.ErrStuck):
+	case isStuck(why):
 		return actors.Resume
 	case s.cfg.Strategy.Restart == actors.Temporary:
 		return actors.Stop
@@ -233,6 +232,10 @@ func (s *Supervisor) budgeted(f *loopnode.Failure) {
 	defer s.mu.Unlock()
 	if f.Directive == actors.Restart {
 		intensity, period := s.cfg.Strategy.Limits()
+		if !s.born.IsZero() && time.Since(s.born) >= period {
+			s.streak = 0 // the life that ends lasted: the back-off begins anew
+		}
+		s.born = time.Time{} // counts once: the next life has not begun
 		if s.restarts.Admit(int64(time.Since(s.start)), intensity, period) {
 			f.Delay = s.cfg.Strategy.Backoff.Delay(s.streak, rand.Float64())
 			s.streak++
@@ -244,6 +247,13 @@ func (s *Supervisor) budgeted(f *loopnode.Failure) {
 		}
 	}
 	f.Restarts = s.restarts.Len()
+}
+
+// isStuck tells the watchdog's own report from an error of the user's that wraps
+// one, of another loop.
+func isStuck(why error) bool {
+	_, is := why.(*loopnode.StuckError)
+	return is
 }
 
 func tell(fn func(loopnode.Failure), f loopnode.Failure) {

@@ -177,12 +177,10 @@ func (s *Supervisor) Stop(ctx context.Context) error {
 	if l != nil {
 		_ = l.Ref().Stop() // closed: it is on its way
 	}
-	select {
-	case <-s.done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w: supervised loop %s has not ended", loopnode.WaitDone(ctx), s.name)
+	if _, _, err := loopnode.Recv(ctx, s.done); err != nil {
+		return fmt.Errorf("%w: supervised loop %s has not ended", err, s.name)
 	}
+	return nil
 }
 
 func (s *Supervisor) stopping() bool {

@@ -401,3 +401,71 @@ func TestStuckLoop(t *testing.T) {
 		comes(t, s.Done())
 	})
 }
+
+// The delays grow from failure to failure, and begin anew after a life that
+// lasted longer than the period.
+func TestBackoffBeginsAnew(t *testing.T) {
+	decided := make(chan time.Duration, 10)
+	_, lives := supervised(t, Config{
+		Policy:    newVerdicts(nil),
+		Strategy:  actors.Strategy{Period: time.Second, Intensity: 100, Backoff: actors.Backoff{Min: time.Millisecond, Max: time.Second}},
+		OnDecided: func(f loopnode.Failure) { decided <- f.Delay },
+	})
+	fail := func(life *Life) time.Duration {
+		testloop.Must(t, life.Loop().Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(errBoom)) }))
+		return comes(t, decided)
+	}
+	first := fail(comes(t, lives))
+	second := fail(comes(t, lives))
+	life := comes(t, lives)
+	<-time.After(1100 * time.Millisecond) // this life lasts longer than the period
+	if third := fail(life); second <= first || third > first*2 {
+		t.Errorf("delays %v, %v and, after a life that lasted, %v", first, second, third)
+	}
+}
+
+func TestWhatIsAFailureOfALoop(t *testing.T) {
+	for name, why := range map[string]error{
+		"a cancellation that nobody asked for": loopnode.ErrCancelled,
+		"the stuck callback of another loop":   &loopnode.StuckError{},
+		"the normal end of something else":     actors.ErrStopped,
+	} {
+		t.Run(name, func(t *testing.T) {
+			lives := make(chan int, 2)
+			s, err := Start(Config{Policy: newVerdicts(nil), Setup: func(_ context.Context, life *Life) error {
+				lives <- life.Number()
+				if life.Number() == 1 {
+					return why
+				}
+				return nil
+			}})
+			testloop.Must(t, err)
+			defer stopSupervised(t, s)
+			comes(t, lives)
+			if n := comes(t, lives); n != 2 {
+				t.Error("life", n)
+			}
+		})
+	}
+}
+
+func TestStopOnItsOwnLoop(t *testing.T) {
+	stopped := make(chan error, 1)
+	var s *Supervisor
+	ready := make(chan struct{})
+	s, err := Start(Config{Policy: newVerdicts(nil), Setup: func(ctx context.Context, life *Life) error {
+		loopnode.Go(ctx, "stops", func(ctx context.Context) error {
+			if _, _, err := loopnode.Recv(ctx, ready); err != nil {
+				return err
+			}
+			err := s.Stop(ctx) // cancelled by the end of its own loop, at the latest
+			stopped <- err
+			return err
+		})
+		return nil
+	}})
+	testloop.Must(t, err)
+	close(ready)
+	comes(t, s.Done())
+	testloop.IsErr(t, comes(t, stopped), loopnode.ErrCancelled)
+}

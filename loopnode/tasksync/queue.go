@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // The errors of queues.
@@ -16,6 +14,8 @@ var (
 	ErrQueueFull = errors.New("queue is full")
 	// ErrQueueShutdown: the queue was shut down. asyncio.QueueShutDown.
 	ErrQueueShutdown = errors.New("queue is shut down")
+	// ErrTooManyDone: TaskDone was called more often than items were put.
+	ErrTooManyDone = errors.New("TaskDone called too many times")
 )
 
 // Queue hands items from tasks to tasks of one loop. Put, Get and Join wait;
@@ -63,9 +63,6 @@ func newQueue[T any](max int, s store[T]) *Queue[T] {
 
 // Len is how many items wait. asyncio: qsize.
 func (q *Queue[T]) Len() int { return q.store.len() }
-
-// Max is the bound, 0 or less for none. asyncio: maxsize.
-func (q *Queue[T]) Max() int { return q.max }
 
 // Empty reports whether no item waits.
 func (q *Queue[T]) Empty() bool { return q.store.len() == 0 }
@@ -142,11 +139,11 @@ func (q *Queue[T]) TryGet() (v T, err error) {
 	return v, nil
 }
 
-// TaskDone says that the work on one item is done. ErrInvalidState when it is
+// TaskDone says that the work on one item is done. ErrTooManyDone when it is
 // called more often than items were put. asyncio: task_done.
 func (q *Queue[T]) TaskDone() error {
 	if q.unfinished <= 0 {
-		return fmt.Errorf("%w: TaskDone was called too many times", loopnode.ErrInvalidState)
+		return ErrTooManyDone
 	}
 	if q.unfinished--; q.unfinished == 0 {
 		q.idle.Set()

@@ -115,7 +115,7 @@ func TestQueue(t *testing.T) {
 			}
 			testloop.Must(t, q.TaskDone())
 			ended(t, ctx, k)
-			testloop.IsErr(t, q.TaskDone(), loopnode.ErrInvalidState)
+			testloop.IsErr(t, q.TaskDone(), ErrTooManyDone)
 			return nil
 		})
 	})

@@ -358,7 +358,7 @@ func TestSynchronisation(t *testing.T) {
 				q.Shutdown(false)
 				return q.Put(e.ctx, 1)
 			}},
-		{name: "TaskDone of nothing", is: loopnode.ErrInvalidState, says: []string{"too many times"},
+		{name: "TaskDone of nothing", is: tasksync.ErrTooManyDone, says: []string{"too many times"},
 			do: func(e *env) error { return tasksync.NewQueue[int](1).TaskDone() }},
 		{name: "a priority queue without an order", is: loopnode.ErrInvalidArgument, says: []string{"less"},
 			do: func(e *env) error {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/lookup"
 	ta "github.com/loopmesh/loopmesh/transportactors"
@@ -317,13 +318,13 @@ func TestDescriptors(t *testing.T) {
 		}},
 		{name: "after Close", is: loopnode.ErrLoopClosed, says: []string{"gone"}, do: func(e *env) error { return closedLoop(e).AddReader(0, nothing) }},
 		{name: "Watch of a negative descriptor", is: syscall.EBADF, says: []string{"-3"}, do: func(e *env) error {
-			_, err := e.loop.Watch(-3, nothing, nothing)
+			_, err := loopaccess.Of(e.loop).Watch(-3, nothing, nothing)
 			return err
 		}},
 		{name: "Watch without functions", is: loopnode.ErrInvalidArgument, says: []string{"nil"}, do: func(e *env) error {
 			fd := socket(e, syscall.AF_INET, syscall.SOCK_DGRAM)
 			defer syscall.Close(fd)
-			_, err := e.loop.Watch(fd, nil, nil)
+			_, err := loopaccess.Of(e.loop).Watch(fd, nil, nil)
 			return err
 		}},
 	})

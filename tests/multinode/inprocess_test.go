@@ -179,7 +179,7 @@ func TestAConnectionIsWrittenToFromAnotherNode(t *testing.T) {
 		})
 		task.AddDoneCallback(func(f *loopnode.Future[int]) { _, _ = f.Result() })
 	}
-	if err := l.Post(serve); err != nil {
+	if err := l.Ref().CallSoonThreadsafe(serve); err != nil {
 		t.Fatal(err)
 	}
 	c, err := net.Dial("tcp", receive(t, "the server", address))
@@ -188,7 +188,7 @@ func TestAConnectionIsWrittenToFromAnotherNode(t *testing.T) {
 	}
 	defer c.Close()
 	tr := receive(t, "the connection", k.made)
-	if err := l.Post(func() { refs <- tr.Ref().Address().Path }); err != nil {
+	if err := l.Ref().CallSoonThreadsafe(func() { refs <- tr.Ref().Address().Path }); err != nil {
 		t.Fatal(err)
 	}
 	far, err := nodes[0].Transport("n3/" + receive(t, "its address", refs))

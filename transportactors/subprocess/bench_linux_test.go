@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/tasksync"
@@ -86,7 +87,7 @@ func BenchmarkSpawnAtOnce(b *testing.B) {
 			}
 			l, _ := loopnode.Running(ctx)
 			gone := loopnode.NewFuture[int](l)
-			w, err := l.Watch(child.FD(), func() { _ = gone.SetResult(0) }, func() {})
+			w, err := loopaccess.Of(l).Watch(child.FD(), func() { _ = gone.SetResult(0) }, func() {})
 			if err == nil {
 				err = w.Set(true, false)
 			}

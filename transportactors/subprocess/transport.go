@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
@@ -25,7 +26,7 @@ type subprocess struct {
 	name  string
 	group bool // the rest of its process group ends with it
 	proto Protocol
-	watch *loopnode.Watch // of the exit; nil when a goroutine waits for it
+	watch loopaccess.Watch // of the exit; nil when a goroutine waits for it
 
 	pipes [3]base.Pipe // nil for what is not a pipe
 	open  int          // pipes that have not ended
@@ -62,14 +63,14 @@ func (s *subprocess) attach(e *childEnds) error {
 	if fd == proc.None {
 		return nil
 	}
-	w, err := s.loop.Watch(fd, s.onExit, func() {})
+	w, err := loopaccess.Of(s.loop).Watch(fd, s.onExit, func() {})
 	s.watch = w
 	return err
 }
 
 // announce queues ConnectionMade, then data and the exit, and waits for it.
 func (s *subprocess) announce(ctx context.Context) error {
-	err := base.Announce(ctx, s.loop, func(made func()) { s.loop.Soon(func() { s.made(made) }) })
+	err := base.Announce(ctx, s.loop, func(made func()) { s.loop.CallSoon(func() { s.made(made) }) })
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,7 @@ func (s *subprocess) waitAside() {
 	// goroutine: owner: the transport; ends when the child does.
 	go func() {
 		child.Wait()
-		_ = s.loop.Post(s.onExit) // a closed loop has reaped it
+		_ = s.loop.Ref().CallSoonThreadsafe(s.onExit) // a closed loop has reaped it
 	}()
 }
 
@@ -220,7 +221,7 @@ func (p *childPipe) ConnectionLost(reason error) {
 func (s *subprocess) maybeEnd() {
 	if s.exited && s.open == 0 && !s.ending {
 		s.ending = true
-		s.loop.Soon(s.end)
+		s.loop.CallSoon(s.end)
 	}
 }
 

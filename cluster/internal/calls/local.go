@@ -61,7 +61,7 @@ func Local[Out any](ctx, base context.Context, loop *loopnode.Loop, name string,
 			w.Deliver(result[Out]{out, c.failure(err)})
 		})
 	}
-	if err := loop.Post(begin); err != nil {
+	if err := loop.Ref().CallSoonThreadsafe(begin); err != nil {
 		return out, fmt.Errorf("%s on %s: %w: %w", name, loop.Name(), fault.ErrClosed, err)
 	}
 	stop := c.watchClosed(w)
@@ -69,7 +69,7 @@ func Local[Out any](ctx, base context.Context, loop *loopnode.Loop, name string,
 	r, err := w.Wait(ctx)
 	if err != nil {
 		c.left.Store(true)
-		_ = loop.Post(c.cancel) // a closed loop has no task left
+		_ = loop.Ref().CallSoonThreadsafe(c.cancel) // a closed loop has no task left
 		return out, c.waitError(err)
 	}
 	return r.out, r.err

@@ -55,7 +55,7 @@ func (t *Incoming) Serve(f *wire.Frame) {
 		c.home.Queue.Put(c)
 		return
 	}
-	if err := c.home.Loop.Post(func() { c.start() }); err != nil {
+	if err := c.home.Loop.Ref().CallSoonThreadsafe(func() { c.start() }); err != nil {
 		c.Drop(err)
 	}
 }
@@ -93,10 +93,10 @@ func (c *inbound) start() bool {
 	c.task = loopnode.CreateTask(&Context{c.home.Ctx, c.deadline}, c.entry.Name, c.run)
 	c.task.AddDoneCallback(c.finish)
 	if left > 0 {
-		c.alarm = c.home.Loop.After(left, func() {
+		c.alarm = c.home.Loop.CallLater(left, func() {
 			c.overdue = true
 			c.task.Cancel("the caller's deadline passed")
-		})
+		}).Cancel
 	}
 	return true
 }
@@ -108,7 +108,7 @@ func (c *inbound) run(ctx context.Context) (registry.Outcome, error) {
 
 // cancel asks the task to end, or not to begin. Any goroutine.
 func (c *inbound) cancel(why string) {
-	_ = c.home.Loop.Post(func() { // a closed loop has no task left
+	_ = c.home.Loop.Ref().CallSoonThreadsafe(func() { // a closed loop has no task left
 		if c.task == nil {
 			c.withdrawn = true
 			return

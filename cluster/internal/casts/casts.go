@@ -145,7 +145,7 @@ func Schedule(loop *loopnode.Loop, op wire.Op, when int64, start func()) error {
 	if op != wire.Soon {
 		post = func() { loop.CallLater(delay(op, when), start) }
 	}
-	if err := loop.Post(post); err != nil {
+	if err := loop.Ref().CallSoonThreadsafe(post); err != nil {
 		return fmt.Errorf("%w: %w", fault.ErrClosed, err)
 	}
 	return nil

@@ -70,7 +70,7 @@ func (q *Queue) postLocked() error {
 	if q.posted || q.next == len(q.items) || q.running >= q.limit {
 		return nil
 	}
-	if err := q.loop.Post(q.drain); err != nil {
+	if err := q.loop.Ref().CallSoonThreadsafe(q.drain); err != nil {
 		return err
 	}
 	q.posted = true

@@ -50,7 +50,7 @@ func (w Waiter[T]) Deliver(v T) {
 	}
 	// A closed loop has released the task already; one that was cancelled has
 	// cancelled the future: neither wants the value.
-	_ = w.loop.Post(func() { _ = w.future.SetResult(v) })
+	_ = w.loop.Ref().CallSoonThreadsafe(func() { _ = w.future.SetResult(v) })
 }
 
 // Wait returns the value, or why ctx or the task ended first.

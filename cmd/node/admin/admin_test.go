@@ -88,7 +88,7 @@ func TestAStuckLoopIsNamedAndTheRestAnswers(t *testing.T) {
 	}
 	release, held := make(chan struct{}), make(chan struct{})
 	loop, _ := stuck.Local()
-	if err := loop.Post(func() { close(held); <-release }); err != nil {
+	if err := loop.Ref().CallSoonThreadsafe(func() { close(held); <-release }); err != nil {
 		t.Fatal(err)
 	}
 	<-held

@@ -40,7 +40,7 @@ func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
 	}
 	forget := func() { servers.CompareAndDelete(node, s) }
 	loop, _ := ref.Local()
-	if err := loop.Post(func() { loop.OnClose(forget) }); err != nil {
+	if err := loop.Ref().CallSoonThreadsafe(func() { loop.OnClose(forget) }); err != nil {
 		forget()
 		return nil, fmt.Errorf("admin API of node %s: %w", node.Name(), err)
 	}

@@ -20,7 +20,7 @@ func TestTasksOfAnotherNode(t *testing.T) {
 		}
 		loop, _ := ref.Local()
 		ready := make(chan struct{})
-		err = loop.Post(func() {
+		err = loop.Ref().CallSoonThreadsafe(func() {
 			ctx := loop.Context(context.Background())
 			var a, b *loopnode.Task[int]
 			a = loopnode.CreateTask(ctx, "chicken", func(ctx context.Context) (int, error) { return b.Await(ctx) })

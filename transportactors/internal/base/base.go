@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/loopmesh/loopmesh/internal/coro"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -31,5 +32,5 @@ func CheckGoroutine(l *loopnode.Loop, method, instead string) error {
 	if !l.Debug() {
 		return nil
 	}
-	return l.CheckGoroutine(method + "; use " + instead)
+	return loopaccess.Of(l).CheckGoroutine(method + "; use " + instead)
 }

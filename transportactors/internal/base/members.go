@@ -1,6 +1,9 @@
 package base
 
-import "github.com/loopmesh/loopmesh/loopnode"
+import (
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
 
 // Member is what lives on a loop and must end when the loop closes: a
 // transport, a server, the start of a child.
@@ -25,7 +28,7 @@ type membersKey struct{}
 
 // membersOf is the set of l, nil when l has no member. Loop goroutine.
 func membersOf(l *loopnode.Loop) *members {
-	s, _ := l.Attached(membersKey{}).(*members)
+	s, _ := loopaccess.Of(l).Attached(membersKey{}).(*members)
 	return s
 }
 
@@ -35,7 +38,7 @@ func Enter(m Member) {
 	s := membersOf(l)
 	if s == nil {
 		s = &members{set: map[Member]struct{}{}}
-		l.Attach(membersKey{}, s)
+		loopaccess.Of(l).Attach(membersKey{}, s)
 		s.remove = l.OnClose(s.close)
 	}
 	s.set[m] = struct{}{}
@@ -53,7 +56,7 @@ func Leave(m Member) {
 		if !s.closing {
 			s.remove()
 		}
-		l.Attach(membersKey{}, nil)
+		loopaccess.Of(l).Attach(membersKey{}, nil)
 	}
 }
 

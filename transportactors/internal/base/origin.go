@@ -3,6 +3,7 @@ package base
 import (
 	"context"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -14,7 +15,7 @@ type Origin struct{ ctx context.Context }
 func (o *Origin) Context() context.Context { return o.ctx }
 
 // Bear takes the values of ctx, and l as its loop, but neither its task nor its end.
-func (o *Origin) Bear(l *loopnode.Loop, ctx context.Context) { o.ctx = l.Detach(ctx) }
+func (o *Origin) Bear(l *loopnode.Loop, ctx context.Context) { o.ctx = loopaccess.Of(l).Detach(ctx) }
 
 // Inherit takes the ctx of another transport, which is under this one.
 func (o *Origin) Inherit(from interface{ Context() context.Context }) { o.ctx = from.Context() }
