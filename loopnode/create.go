@@ -20,7 +20,7 @@ import (
 // says.
 // A task must not wait, or end, while it has locked its thread with
 // runtime.LockOSThread: that ends the process, beyond any recover; debug mode
-// refuses it with ErrInvalidState. Run such code on an Executor.
+// refuses the wait with ErrInvalidState. Run such code on an Executor.
 // It does not wait. Any goroutine. asyncio: loop.create_task.
 func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
 	l := loopOf(ctx)

@@ -32,13 +32,6 @@ func (l *Loop) SlowCallback() time.Duration { return l.slowAt }
 // SetSlowCallback changes SlowCallback. Loop goroutine.
 func (l *Loop) SetSlowCallback(d time.Duration) { l.slowAt = d }
 
-// runUnlocked calls a plain callback and ends the thread locks it leaves behind,
-// also when it panics.
-func (l *Loop) runUnlocked(it core.Item) {
-	defer l.unlockThread(func() string { return "callback " + funcName(it.Run) })
-	it.Run()
-}
-
 // runTimed is one callback in debug mode.
 func (l *Loop) runTimed(it core.Item) {
 	start := l.backend.Now()
@@ -46,7 +39,7 @@ func (l *Loop) runTimed(it core.Item) {
 	if t, isStep := it.Meta.(*task); isStep {
 		t.step()
 	} else {
-		l.runUnlocked(it)
+		it.Run()
 	}
 	if took := l.backend.Now().Sub(start); took >= l.slowAt {
 		what := describe(it)
@@ -153,23 +146,11 @@ func goroutineID() uint64 {
 // coroutine is suspended under a lock that its resumer does not hold.
 func threadLocked() bool {
 	var buf [96]byte
-	return bytes.Contains(firstLine(buf[:]), []byte("locked to thread"))
+	return lockedHeader(firstLine(buf[:]))
 }
 
-// unlockThread ends thread locks that user code has left behind, and reports them.
-// Debug mode only; what names that code.
-func (l *Loop) unlockThread(what func() string) {
-	if !l.debug || l.run.locked || !threadLocked() {
-		return
-	}
-	for threadLocked() { // locks nest
-		runtime.UnlockOSThread()
-	}
-	l.CallExceptionHandler(ExceptionContext{
-		Message:   what() + " returned with its thread locked",
-		Exception: fmt.Errorf("%w: runtime.LockOSThread without UnlockOSThread; outside of debug mode the next switch to a task ends the process", ErrInvalidState),
-	})
-}
+// lockedHeader reads the first line of a stack trace.
+func lockedHeader(line []byte) bool { return bytes.Contains(line, []byte("locked to thread")) }
 
 // firstLine is the first line of the calling goroutine's stack trace, in buf.
 func firstLine(buf []byte) []byte {

@@ -130,9 +130,6 @@ func (t *task) main() {
 	}
 	t.gid.Store(t.w.gid)
 	t.thrown = nil
-	if t.loop.debug {
-		defer t.loop.unlockThread(func() string { return "task " + t.label() })
-	}
 	if t.loop.labels {
 		t.thrown = t.labelled(t.body.exec)
 		return
