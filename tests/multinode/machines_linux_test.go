@@ -24,7 +24,8 @@ import (
 type page struct {
 	t       *testing.T
 	home    string
-	prefix  string // of the addresses, instead of 10.0.0.
+	prefix  string                        // of the addresses, instead of 10.0.0.
+	inside  func(machine string) []string // words before a command that runs on a machine; nil: none
 	running map[string]*started
 }
 
@@ -86,7 +87,11 @@ func (p *page) command(ctx context.Context, machine, line string) *exec.Cmd {
 	while [ $# -gt 1 ]; do cp $recursive "$1" "$to" || return; shift; done
 }
 %s`, p.home, local)
-	cmd := exec.CommandContext(ctx, "sh", "-c", script)
+	words := []string{"sh", "-c", script}
+	if p.inside != nil {
+		words = append(p.inside(machine), words...)
+	}
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Dir = p.folder(machine)
 	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+filepath.Join(p.folder(machine), "run"))
 	return cmd

@@ -66,16 +66,15 @@ func (l *load) count(err error) {
 func (l *load) good() int { l.mu.Lock(); defer l.mu.Unlock(); return l.calls }
 func (l *load) bad() int  { l.mu.Lock(); defer l.mu.Unlock(); return l.failed }
 
-// TestVotersAreKilledUnderLoad kills each of three voters in turn, whichever leads,
-// while two nodes that are clients of them call each other. Each call ends in its
-// result or in a coded error, and none of the survivors is taken for dead.
-func TestVotersAreKilledUnderLoad(t *testing.T) {
-	p := openPage(t)
+// startVoters starts three voters on the machines of a page, and two nodes w1 and w2
+// in this process that are clients of them, with a loop io-0 each.
+func (p *page) startVoters() [2]*cluster.Node {
+	t := p.t
 	p.run("here", "./loopmesh keys init keys --cluster shop --voter n1=10.0.0.1 --voter n2=10.0.0.2 --voter n3=10.0.0.3 --node w1 --node w2")
 	var voters []string
 	for i := range 3 {
 		p.run("here", fmt.Sprintf("scp -r loopmesh keys/nodes/n%d 10.0.0.%d:", i+1, i+1))
-		p.start(fmt.Sprintf("10.0.0.%d", i+1), fmt.Sprintf("./loopmesh start --keys n%[1]d --loops 0 --voter --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --listen 10.0.0.%[1]d:4222 --store data", i+1))
+		p.start(fmt.Sprintf("10.0.0.%d", i+1), fmt.Sprintf("./loopmesh start --keys n%[1]d --loops 1 --voter --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --listen 10.0.0.%[1]d:4222 --store data", i+1))
 		voters = append(voters, fmt.Sprintf("%s%d:4222", p.prefix, i+1))
 	}
 	dir := filepath.Join(p.folder("here"), "keys")
@@ -87,6 +86,15 @@ func TestVotersAreKilledUnderLoad(t *testing.T) {
 	for _, w := range workers {
 		waitMembers(t, w, 5)
 	}
+	return workers
+}
+
+// TestVotersAreKilledUnderLoad kills each of three voters in turn, whichever leads,
+// while two nodes that are clients of them call each other. Each call ends in its
+// result or in a coded error, and none of the survivors is taken for dead.
+func TestVotersAreKilledUnderLoad(t *testing.T) {
+	p := openPage(t)
+	workers := p.startVoters()
 	died := []<-chan cluster.Terminated{watched(t, workers[0], "w2/io-0"), watched(t, workers[1], "w1/io-0")}
 	stop, work := make(chan struct{}), &load{}
 	var callers sync.WaitGroup
