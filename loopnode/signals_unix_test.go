@@ -363,6 +363,11 @@ func childEnds(t *testing.T, mode string) syscall.Signal {
 	cmd.Env = append(os.Environ(), childKey+"="+mode)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
+	// Why: a program started by nohup ignores SIGINT, and so would the child. A
+	// signal that is handled here has its default action in the child after exec.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, syscall.SIGINT)
+	defer signal.Stop(handled)
 	must(t, cmd.Start())
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil || line != "ready\n" {

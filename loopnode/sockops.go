@@ -28,8 +28,9 @@ const maxReceive = 16 << 20
 // descriptor under an operation neither disturbs it nor ends it: cancel it.
 //
 // Errors of all: ErrBusy, ErrInvalidArgument (a negative or blocking
-// descriptor), the kernel's (EBADF for one that is not open, ENOTSOCK,
-// ECONNRESET, …), CancelledError, ErrTimeout, ErrNoRunningLoop, ErrLoopClosed,
+// descriptor), the kernel's (EBADF for one that is not open, ENOTSOCK at once for
+// a file, pipe or device, ECONNRESET, …), CancelledError, ErrTimeout,
+// ErrNoRunningLoop, ErrLoopClosed,
 // ErrWouldBlock (in a callback).
 func SockRecv(ctx context.Context, fd, n int) ([]byte, error) {
 	if n < 0 {

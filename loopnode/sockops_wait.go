@@ -72,10 +72,11 @@ func (l *Loop) usable(s side) error {
 	case s.fd < 0:
 		return invalid("descriptor %d is negative", s.fd)
 	}
+	if err := isSocket(s.fd); err != nil {
+		return err
+	}
 	ok, err := sock.IsNonblocking(s.fd)
 	switch {
-	case errors.Is(err, syscall.EBADF):
-		return fmt.Errorf("descriptor %d is not open: %w", s.fd, err)
 	case err != nil:
 		return err
 	case !ok:
@@ -88,6 +89,24 @@ func (l *Loop) usable(s side) error {
 		return fmt.Errorf("%w: %s is watched with AddReader or AddWriter; remove that first", ErrBusy, s)
 	}
 	return l.unheld(s)
+}
+
+// isSocket refuses a descriptor that is closed or is no socket.
+//
+// Why: sock.Read and sock.Write are read(2) and write(2), which take any file. A
+// read of a regular file never answers would-block: it waits for the disk, and
+// the loop with it. A pipe would be taken by some operations and not by others.
+func isSocket(fd int) error {
+	_, err := sock.Type(fd)
+	switch {
+	case errors.Is(err, syscall.EBADF):
+		return fmt.Errorf("descriptor %d is not open: %w", fd, err)
+	case errors.Is(err, syscall.ENOTSOCK):
+		return fmt.Errorf("descriptor %d is a file or a pipe, not a socket: %w; use transportactors.ConnectReadPipe or ConnectWritePipe for a pipe, and RunInExecutor for a file", fd, err)
+	case err != nil:
+		return fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	return nil
 }
 
 // unheld tells whether no operation waits in s. One that was cancelled and has

@@ -199,6 +199,9 @@ func (s *Server) AbortClients() {
 // WaitClosed waits until the server is closed and its last connection is gone.
 // Call it in a task. Errors: what ended the wait early.
 func (s *Server) WaitClosed(ctx context.Context) error {
+	if err := base.RequireContext(ctx, "WaitClosed"); err != nil {
+		return err
+	}
 	if s.closed && s.count == 0 {
 		return nil
 	}
@@ -222,6 +225,9 @@ func (s *Server) settle() {
 // returns an error that is loopnode.ErrCancelled. ErrClosed on a closed server,
 // loopnode.ErrBusy when it is called twice.
 func (s *Server) ServeForever(ctx context.Context) error {
+	if err := base.RequireContext(ctx, "ServeForever"); err != nil {
+		return err
+	}
 	if s.forever != nil {
 		return fmt.Errorf("%w: ServeForever runs already", loopnode.ErrBusy)
 	}

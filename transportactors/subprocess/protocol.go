@@ -105,6 +105,12 @@ type Transport interface {
 // factory is called once, when the child runs. The child lives until it ends, or
 // until Close or the end of the loop kills it.
 //
+// A signal that this process handles or leaves alone has its default action in
+// the child, SIGPIPE and SIGXFSZ included (restore_signals=True of Python). One
+// that this process ignores, by signal.Ignore or because it was started by nohup,
+// stays ignored, as with Python: nohup then covers the children, too. Calling
+// signal.Notify for it before the start gives the child the default action.
+//
 // Errors: *os.PathError with ENOENT or EACCES for a program that is missing or
 // cannot be run (no method of the protocol was called), ENOENT for a missing
 // folder of WithDir, loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop,

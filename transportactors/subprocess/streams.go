@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // Process is a child process for code that waits. Its methods belong to the
@@ -88,6 +89,9 @@ func (p *Process) Wait(ctx context.Context) (int, error) { return p.s.wait(ctx) 
 // ErrTooMuchOutput, with what was read. After an error, a cancellation included,
 // the child is still the caller's: Close ends it.
 func (p *Process) Communicate(ctx context.Context, input []byte) (stdout, stderr []byte, err error) {
+	if err := base.RequireContext(ctx, "Communicate"); err != nil {
+		return nil, nil, err
+	}
 	if p.Stdin == nil && len(input) > 0 {
 		return nil, nil, invalid("there is input, but stdin of process %d is not a pipe", p.PID())
 	}

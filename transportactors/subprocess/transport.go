@@ -280,6 +280,9 @@ func (s *subprocess) killAndReap() {
 
 // wait waits for the exit code; any number of tasks may.
 func (s *subprocess) wait(ctx context.Context) (int, error) {
+	if err := base.RequireContext(ctx, "Wait"); err != nil {
+		return 0, err
+	}
 	if s.exited {
 		return s.code, nil
 	}

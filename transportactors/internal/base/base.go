@@ -26,6 +26,16 @@ func Home(ctx context.Context) (*loopnode.Loop, error) {
 	return l, nil
 }
 
+// RequireContext refuses a nil ctx of a call that waits. Without it the call would
+// do its work first and fail at the wait, or not fail when there is nothing to
+// wait for.
+func RequireContext(ctx context.Context, method string) error {
+	if ctx == nil {
+		return fmt.Errorf("%w: %s needs a ctx, not nil: pass that of the task that calls", loopnode.ErrInvalidArgument, method)
+	}
+	return nil
+}
+
 // CheckGoroutine refuses, in debug mode only, a call of method from another
 // goroutine than l's; instead says what that goroutine may call.
 func CheckGoroutine(l *loopnode.Loop, method, instead string) error {
