@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -289,4 +290,34 @@ func TestANodeIsAnnouncedWhenItsLoopsAreThere(t *testing.T) {
 		t.Error("a panic of Prepare is no error")
 	}
 	start(t, Config{Name: "n3", Beside: hub}).Close() // nothing is left of the failed ones
+}
+
+// TestAnEndWhileNATSIsAwayIsTold ends what is watched while nobody can be told.
+func TestAnEndWhileNATSIsAwayIsTold(t *testing.T) {
+	s, port := natsServer(t, 0)
+	url := natsURL(port)
+	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL = nil, url })
+	ref := newLoop(t, nodes[1], "io-0")
+	far := refTo(t, nodes[0], "n2/io-0")
+	loop, actor := watchInto(t, nodes[0], "n2/io-0"), make(chan actors.Terminated, 2)
+	nodes[0].Actors().Watch(actors.RefOf(actors.Address{Node: "n2", Path: "io-0"}), func(e actors.Terminated) { actor <- e })
+	until(t, "the watches stand", acked(nodes[0]))
+	s.Shutdown()
+	s.WaitForShutdown()
+	until(t, "both have noticed", func() bool { return nodes[0].Stats().Disconnects > 0 && nodes[1].Stats().Disconnects > 0 })
+	if err := ref.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the loop has ended", func() bool { _, there := nodes[1].Loop("io-0"); return !there })
+	newLoop(t, nodes[1], "io-0") // another one of that name changes nothing
+	natsServer(t, port)
+	wantIs(t, receive(t, "the end of the loop", loop).Reason, ErrStopped)
+	if e := receive(t, "the end of the actor", actor); errors.Is(e.Reason, ErrNodeDown) {
+		t.Errorf("the actor ended by %v", e.Reason)
+	}
+	// The other node may not be back yet: the call is sent again until it is.
+	if got, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{2, 2}); got != 4 || err != nil {
+		t.Errorf("got %v, %v", got, err)
+	}
+	onlyOnce(t, nodes[0], loop)
 }
