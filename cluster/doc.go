@@ -41,7 +41,10 @@
 //     is refused with ErrBusy, one without an answer is dropped (CastsFailed);
 //   - messages of actors: RemoteLimit of the actor system for each actor
 //     (TellsFailed); who asked gets actors.ErrMailboxFull;
-//   - watches of others: 100,000, then ErrBusy; members: 10,000, then not known;
+//   - watches of others: 100,000, of one node 50,000, then ErrBusy; members: 10,000,
+//     then not known; names that were used but never answered: 1,024; former members
+//     that are remembered: 4,096; member events that a reader has not read: 1,024, then
+//     EventsLost;
 //   - frames not yet looked at: 512 Ki messages or 256 MiB, then NATS drops the
 //     newest (Dropped): calls among them end by their deadline.
 //

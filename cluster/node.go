@@ -99,6 +99,7 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 		n.SetTransports(cfg.Transports)
 		sys.Identify(n.name, n.number)
 		sys.RouteRemote(n.tells.Route)
+		sys.RouteWatches(n.watches.Remote)
 		if err = n.join(ctx); err != nil {
 			n.abandon()
 		}

@@ -110,6 +110,7 @@ const actorsLimit = time.Second // how long actors on loops that others run may 
 // releaseActors takes the system off the node; one that was made for it ends.
 func (n *Node) releaseActors() {
 	n.actors.RouteRemote(nil)
+	n.actors.RouteWatches(nil)
 	n.actors.Identify("", 0)
 	if n.cfg.Actors != nil {
 		return

@@ -30,16 +30,20 @@ type nodeSpec struct {
 	socket string // path of the admin socket; "": where the other commands look for it
 }
 
-// startNode starts a node and its services, and waits until they serve. When a
-// service cannot start, the node is stopped again, so that nothing is left.
+// startNode starts a node and its services, and waits until they serve. The services
+// start before other nodes hear of the node: no call meets a node without its loops.
+// When a service cannot start, nothing is left of the node.
 func startNode(ctx context.Context, s nodeSpec) (*runningNode, error) {
-	node, err := cluster.Start(ctx, s.cfg)
-	if err != nil {
-		return nil, err
+	r := &runningNode{}
+	s.cfg.Prepare = func(ctx context.Context, node *cluster.Node) error {
+		r.node = node
+		return r.startServices(ctx, s)
 	}
-	r := &runningNode{node: node}
-	if err := r.startServices(ctx, s); err != nil {
-		return nil, errors.Join(err, r.stop(context.Background()))
+	if _, err := cluster.Start(ctx, s.cfg); err != nil {
+		if r.admin != nil {
+			r.admin.Close()
+		}
+		return nil, err
 	}
 	return r, nil
 }

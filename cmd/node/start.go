@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -109,9 +110,12 @@ func start(cmd *cobra.Command, o startOptions) error {
 		return err
 	}
 	announce(out, r, o.server.folder != "")
-	<-ctx.Done()
-	fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
-	return stopAll([]*runningNode{r})
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
+	case <-r.node.Done(): // by itself
+	}
+	return errors.Join(r.node.Reason(), stopAll([]*runningNode{r}))
 }
 
 // announce says what there is to do with a node.
