@@ -93,11 +93,16 @@ func (t *Table) At(addr actors.Address) (*Loop, error) {
 	if addr.Incarnation != 0 && addr.Incarnation != t.number {
 		return nil, fmt.Errorf("%s: %w: the node lives as incarnation %d now", addr, fault.ErrDeadIncarnation, t.number)
 	}
-	h := t.Find(addr.Path)
-	if h == nil {
-		return nil, fmt.Errorf("%s: %w", addr, fault.ErrUnknownLoop)
+	t.mu.RLock()
+	h, closed := t.byName[addr.Path], t.closed
+	t.mu.RUnlock()
+	switch {
+	case h != nil:
+		return h, nil
+	case closed:
+		return nil, fmt.Errorf("%s: %w: the node has been closed", addr, fault.ErrClosed)
 	}
-	return h, nil
+	return nil, fmt.Errorf("%s: %w", addr, fault.ErrUnknownLoop)
 }
 
 // Admit finds loop and function of a frame of another node, or says in an error
