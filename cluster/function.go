@@ -117,7 +117,7 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 // without JSON: the values are shared, not copied.
 //
 // Errors: what the function returned (errors.Is finds registered errors), and
-// ErrUnknownNode, ErrUnknownLoop, ErrUnknownFunction, ErrDeadIncarnation,
+// ErrUnknownNode, ErrUnknownLoop, ErrUnknownFunction, ErrDeadIncarnation, ErrStaleAddress,
 // ErrExpired, ErrBadPayload, ErrTooLarge, ErrPanic, ErrCancelled, ErrBusy,
 // ErrClosed, ErrNodeDown, ErrDisconnected, ErrNoNode.
 func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (out Out, err error) {

@@ -3,6 +3,10 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,6 +119,142 @@ func TestAClosedNodeSaysSoOfItsLoops(t *testing.T) {
 	wantIs(t, err, ErrClosed)
 	_, err = add.Via(n).Call(testCtx(t), own, sum{})
 	wantIs(t, err, ErrClosed)
+}
+
+// TestAnOldAddressReachesNoNewLoop: a loop that ends and a new one of its name are two.
+func TestAnOldAddressReachesNoNewLoop(t *testing.T) {
+	losses := make(chan Loss, 1)
+	nodes := group(t, 2, func(c *Config) { c.OnLoss = func(l Loss) { losses <- l } })
+	own := newLoop(t, nodes[1], "db")
+	old := refTo(t, nodes[0], own.String()) // as it travels in a message
+	if got, err := add.Call(testCtx(t), old, sum{1, 2}); got != 3 || err != nil {
+		t.Fatal(got, err)
+	}
+	ended := watchInto(t, nodes[1], own.String())
+	if err := own.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "its end", ended)
+	newLoop(t, nodes[1], "db")
+	_, err := add.Call(testCtx(t), old, sum{1, 2})
+	wantIs(t, err, ErrStaleAddress)
+	if err := castSlow.CallSoon(testCtx(t), old, 1); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, receive(t, "the loss", losses).Reason, ErrStaleAddress)
+	_, err = nodes[1].Ref(own.String())
+	wantIs(t, err, ErrStaleAddress)
+	if got, err := add.Call(testCtx(t), refTo(t, nodes[0], "n2/db"), sum{1, 2}); got != 3 || err != nil {
+		t.Error(got, err)
+	}
+}
+
+// TestAnAnswerThatCannotBeSentIsAnError: the result is within Config.MaxPayload, but its
+// frame is not within what the server takes.
+func TestAnAnswerThatCannotBeSentIsAnError(t *testing.T) {
+	_, port := natsServer(t, 0)
+	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL, c.MaxPayload = nil, natsURL(port), 1<<20 })
+	newLoop(t, nodes[1], "io")
+	_, err := grow.Call(testCtx(t), refTo(t, nodes[0], "n2/io"), 1<<20)
+	wantIs(t, err, ErrTooLarge)
+	if errors.Is(err, ErrExpired) {
+		t.Error("the caller waited for its deadline")
+	}
+}
+
+// gatekeeper passes connections on to a server while it is open.
+type gatekeeper struct {
+	net.Listener
+	to string
+
+	mu    sync.Mutex
+	open  bool
+	conns []net.Conn
+}
+
+func newGatekeeper(t *testing.T, to string) *gatekeeper {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gatekeeper{Listener: l, to: to, open: true}
+	var work sync.WaitGroup
+	work.Go(func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			back, err := g.pass(c)
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			work.Go(func() { _, _ = io.Copy(back, c); _ = back.Close() })
+			work.Go(func() { _, _ = io.Copy(c, back); _ = c.Close() })
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); g.set(false); work.Wait() })
+	return g
+}
+
+func (g *gatekeeper) pass(c net.Conn) (net.Conn, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.open {
+		return nil, net.ErrClosed
+	}
+	back, err := net.Dial("tcp", g.to)
+	if err == nil {
+		g.conns = append(g.conns, c, back)
+	}
+	return back, err
+}
+
+func (g *gatekeeper) set(open bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open = open
+	if !open {
+		for _, c := range g.conns {
+			_ = c.Close()
+		}
+		g.conns = nil
+	}
+}
+
+// TestCallsGivenUpEndWhenTheOtherNodeIsBackLater: both nodes lose NATS, and the one
+// where the function runs comes back long after the caller.
+func TestCallsGivenUpEndWhenTheOtherNodeIsBackLater(t *testing.T) {
+	_, port := natsServer(t, 0)
+	patient := func(c *Config) { c.Beside, c.Heartbeat, c.DeadAfter = nil, 100*time.Millisecond, time.Minute }
+	gates := [2]*gatekeeper{newGatekeeper(t, fmt.Sprintf("127.0.0.1:%d", port)), newGatekeeper(t, fmt.Sprintf("127.0.0.1:%d", port))}
+	var nodes [2]*Node
+	for i := range nodes {
+		cfg := Config{Name: fmt.Sprintf("n%d", i+1), URL: "nats://" + gates[i].Addr().String()}
+		patient(&cfg)
+		nodes[i] = start(t, cfg)
+	}
+	for _, n := range nodes {
+		if err := n.WaitMembers(testCtx(t), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newLoop(t, nodes[1], "io")
+	call := make(chan error, 1)
+	far := refTo(t, nodes[0], "n2/io")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour) // its deadline must not end the task
+	defer cancel()
+	go func() {
+		_, err := holdFunc.Call(ctx, far, struct{}{})
+		call <- err
+	}()
+	receive(t, "the call", hold.began)
+	gates[0].set(false)
+	gates[1].set(false) // second: the caller must not take it for dead
+	wantIs(t, receive(t, "the call under way", call), ErrDisconnected)
+	gates[0].set(true)
+	until(t, "the caller is back", func() bool { return nodes[0].Stats().Reconnects == 1 })
+	sent := nodes[0].Stats().FramesOut
+	until(t, "the caller has said so", func() bool { return nodes[0].Stats().FramesOut > sent+3 })
+	gates[1].set(true)
+	wantIs(t, receive(t, "the callee's end", hold.ended), loopnode.ErrCancelled)
 }
 
 var anything = Func("test.anything", func(_ context.Context, in any) (any, error) { return in, nil })
