@@ -16,17 +16,24 @@ type Address struct {
 	// Incarnation tells one life of a node from the next, so that a message for
 	// a dead life never reaches a stranger. Zero means any.
 	Incarnation uint64
+	// Loop tells one loop of a name from the next in the same life of the node, so that
+	// what is meant for a loop that has ended never reaches its successor. Zero means
+	// any. It counts only with an Incarnation.
+	Loop uint64
 	// Path names the thing on its node: segments separated by slashes.
 	Path string
 }
 
-// String is node@incarnation/path, without the incarnation when it is zero.
-// Parse reads it back.
+// String is node@incarnation.loop/path, without what is zero. Parse reads it back.
 func (a Address) String() string {
 	if a.Incarnation == 0 {
 		return a.Node + "/" + a.Path
 	}
-	return a.Node + "@" + strconv.FormatUint(a.Incarnation, 10) + "/" + a.Path
+	life := strconv.FormatUint(a.Incarnation, 10)
+	if a.Loop != 0 {
+		life += "." + strconv.FormatUint(a.Loop, 10)
+	}
+	return a.Node + "@" + life + "/" + a.Path
 }
 
 // IsZero reports whether the address names nothing.
@@ -54,16 +61,25 @@ func Parse(s string) (Address, error) {
 	}
 	a := Address{Node: host, Path: path}
 	if node, life, ok := strings.Cut(host, "@"); ok {
-		n, err := strconv.ParseUint(life, 10, 64)
-		if err != nil || n == 0 || strconv.FormatUint(n, 10) != life {
+		a.Node = node
+		life, loop, withLoop := strings.Cut(life, ".")
+		if a.Incarnation, ok = positive(life); !ok {
 			return Address{}, fmt.Errorf("%w: the incarnation %q in %q is not a positive number", ErrBadAddress, life, s)
 		}
-		a.Node, a.Incarnation = node, n
+		if a.Loop, ok = positive(loop); withLoop && !ok {
+			return Address{}, fmt.Errorf("%w: the loop's number %q in %q is not a positive number", ErrBadAddress, loop, s)
+		}
 	}
 	if err := a.Validate(); err != nil {
 		return Address{}, err
 	}
 	return a, nil
+}
+
+// positive reads a number as String writes it.
+func positive(s string) (n uint64, ok bool) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil && n != 0 && strconv.FormatUint(n, 10) == s
 }
 
 // checkName accepts a path: printable segments, none empty.

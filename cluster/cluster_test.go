@@ -85,6 +85,15 @@ func refTo(t testing.TB, n *Node, address string) loopnode.Ref {
 	return ref
 }
 
+// mustNode is the node that ctx belongs to.
+func mustNode(ctx context.Context) *Node {
+	n, ok := NodeOf(ctx)
+	if !ok {
+		panic("ctx belongs to no node")
+	}
+	return n
+}
+
 // until waits for a condition that another goroutine brings about.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
@@ -150,11 +159,11 @@ var (
 		if err != nil {
 			return "", err
 		}
-		return nodeOf(ctx).Name() + "/" + l.Name(), nil
+		return mustNode(ctx).Name() + "/" + l.Name(), nil
 	})
 	// relay calls another loop from inside a task.
 	relay = Func("test.relay", func(ctx context.Context, to string) (string, error) {
-		ref, err := nodeOf(ctx).Ref(to)
+		ref, err := mustNode(ctx).Ref(to)
 		if err != nil {
 			return "", err
 		}
@@ -212,7 +221,7 @@ func TestCallOfALocalLoopNeedsNoNetwork(t *testing.T) {
 }
 
 func TestCallWithoutANodeReachesLocalLoopsOnly(t *testing.T) {
-	if running.first() != nil {
+	if running.only() != nil {
 		t.Fatal("a node of another test is alive")
 	}
 	_, err := add.Call(testCtx(t), loopnode.RemoteRef(actors.Address{Node: "n2", Path: "io-0"}), sum{})

@@ -61,7 +61,8 @@ var (
 	// ErrFenced: the node did not serve, because it could not reach the cluster for so
 	// long that others may have given it up. Nothing ran.
 	ErrFenced = fault.ErrFenced
-	// ErrNoNode: the process has no node that could carry the call.
+	// ErrNoNode: no node carries the call: the process has none, or several and nothing
+	// says which.
 	ErrNoNode = fault.ErrNoNode
 
 	// ErrNodeDown: the node died or left. Reason of Terminated, and how calls end

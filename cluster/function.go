@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
@@ -18,37 +19,75 @@ import (
 )
 
 // Function is a named, typed function that can run on a loop of any node whose
-// program registers it. Func makes one.
+// program registers it. Func makes one, or Declare and Handle. Any goroutine.
 type Function[In, Out any] struct {
 	name string
-	fn   func(context.Context, In) (Out, error)
+	body *atomic.Pointer[body[In, Out]] // shared by those that Via makes; nil inside until Handle
 	via  *Node
 }
+
+type body[In, Out any] func(ctx context.Context, in In) (Out, error)
 
 // Func registers fn under name and returns the handle to call it with. Use it
 // for a package variable: all programs of a cluster that import the package then
 // know the function. fn runs as a task on the loop it is called on: it may await,
 // must not block, and its ctx ends when the caller gives up or dies, or its
-// deadline passes. In and Out travel as JSON, []byte as it is.
+// deadline passes. In and Out travel as JSON, []byte as it is. A function that calls
+// itself, or others that call it, needs Declare.
 //
-// Func panics when the name is empty, longer than 255 bytes or taken, like
-// http.Handle.
+// Func panics when the name is empty, longer than 255 bytes, begins with $ or is
+// taken, like http.Handle.
 func Func[In, Out any](name string, fn func(ctx context.Context, in In) (Out, error)) *Function[In, Out] {
-	if name == "" || len(name) > wire.MaxName || fn == nil {
-		panic(fmt.Sprintf("cluster: Func(%q): needs a name of 1 to %d bytes and a function", name, wire.MaxName))
+	f := Declare[In, Out](name)
+	f.Handle(fn)
+	return f
+}
+
+// Declare is Func without the function, which Handle gives. Why two steps: Go does
+// not initialize a variable whose initializer refers to the variable, and a function
+// that passes its message on does so:
+//
+//	var gossip = cluster.Declare[News, struct{}]("news.gossip")
+//	var _ = gossip.Handle(func(ctx context.Context, in News) (struct{}, error) {
+//		return struct{}{}, gossip.CallSoon(ctx, next(), in)
+//	})
+//
+// Until Handle, calls of it end with ErrUnknownFunction here. It panics as Func does.
+func Declare[In, Out any](name string) *Function[In, Out] {
+	if name == "" || len(name) > wire.MaxName || name[0] == '$' {
+		panic(fmt.Sprintf("cluster: Func(%q): needs a name of 1 to %d bytes that does not begin with $", name, wire.MaxName))
 	}
-	f := &Function[In, Out]{name: name, fn: fn}
-	if !registry.AddFunction(&registry.Entry{Name: name, In: reflect.TypeFor[In]().String(), Out: reflect.TypeFor[Out]().String(), Serve: f.serve}) {
+	f := &Function[In, Out]{name: name, body: &atomic.Pointer[body[In, Out]]{}}
+	e := &registry.Entry{Name: name, In: reflect.TypeFor[In]().String(), Out: reflect.TypeFor[Out]().String(), Serve: f.serve}
+	if !registry.AddFunction(e) {
 		panic(fmt.Sprintf("cluster: a function named %q is registered already; choose another name", name))
 	}
 	return f
 }
 
+// Handle gives a declared function its body, see Func. It panics when it has one. What
+// it returns means nothing: a package variable can be initialized with it.
+func (f *Function[In, Out]) Handle(fn func(ctx context.Context, in In) (Out, error)) struct{} {
+	b := body[In, Out](fn)
+	if fn == nil || !f.body.CompareAndSwap(nil, &b) {
+		panic(fmt.Sprintf("cluster: Handle of %q: needs a function, once", f.name))
+	}
+	return struct{}{}
+}
+
+// run runs the body in the task of a call.
+func (f *Function[In, Out]) run(ctx context.Context, in In) (out Out, err error) {
+	if f.body == nil || f.body.Load() == nil {
+		return out, fault.Codef(wire.UnknownFunction, "%w: %q is declared here and has no body (Handle)", ErrUnknownFunction, f.name)
+	}
+	return (*f.body.Load())(ctx, in)
+}
+
 // Name is the name it is registered under.
 func (f *Function[In, Out]) Name() string { return f.name }
 
-// Via is the function bound to a node: its calls go through that node. Needed
-// only where one process has several nodes and no ctx tells which one.
+// Via is the function bound to a node: its calls go through that node, whatever ctx
+// and ref say.
 func (f *Function[In, Out]) Via(n *Node) *Function[In, Out] {
 	bound := *f
 	bound.via = n
@@ -61,7 +100,7 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 	if err != nil {
 		return registry.Outcome{}, err
 	}
-	out, err := f.fn(ctx, in)
+	out, err := f.run(ctx, in)
 	if err != nil {
 		return registry.Outcome{}, err
 	}
@@ -78,20 +117,20 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 // without JSON: the values are shared, not copied.
 //
 // Errors: what the function returned (errors.Is finds registered errors), and
-// ErrUnknownNode, ErrUnknownLoop, ErrUnknownFunction, ErrDeadIncarnation,
+// ErrUnknownNode, ErrUnknownLoop, ErrUnknownFunction, ErrDeadIncarnation, ErrStaleAddress,
 // ErrExpired, ErrBadPayload, ErrTooLarge, ErrPanic, ErrCancelled, ErrBusy,
 // ErrClosed, ErrNodeDown, ErrDisconnected, ErrNoNode.
 func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (out Out, err error) {
 	if ctx == nil {
 		return out, errNoContext(f.name)
 	}
-	n := f.node(ctx)
+	n := f.node(ctx, ref)
 	loop, addr, err := locate(n, ref)
 	if err != nil {
 		return out, err
 	}
 	if loop != nil {
-		return callLocal(ctx, n, loop, f, in)
+		return callLocal(ctx, n, loop, f.name, func(ctx context.Context) (Out, error) { return f.run(ctx, in) })
 	}
 	frame := wire.Frame{Kind: wire.Call, Function: f.name}
 	if frame.Codec, frame.Payload, err = codec.Encode(in); err != nil {
@@ -150,14 +189,14 @@ func (f *Function[In, Out]) cast(ctx context.Context, ref loopnode.Ref, o order,
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s on %s: %w", f.name, ref, context.Cause(ctx))
 	}
-	n := f.node(ctx)
+	n := f.node(ctx, ref)
 	loop, addr, err := locate(n, ref)
 	if err != nil {
 		return err
 	}
 	if loop != nil {
 		run := func(ctx context.Context) (struct{}, error) {
-			_, err := f.fn(ctx, in)
+			_, err := f.run(ctx, in)
 			return struct{}{}, err
 		}
 		return casts.Schedule(loop, o.op, o.when, func() {
@@ -171,20 +210,24 @@ func (f *Function[In, Out]) cast(ctx context.Context, ref loopnode.Ref, o order,
 	return n.casts.Send(ctx, addr, &frame, o.mayWait)
 }
 
-func (f *Function[In, Out]) node(ctx context.Context) *Node {
+func (f *Function[In, Out]) node(ctx context.Context, ref loopnode.Ref) *Node {
 	if f.via != nil {
 		return f.via
 	}
-	return nodeOf(ctx)
+	return nodeOf(ctx, ref)
 }
 
 func errNoContext(name string) error {
 	return badConfig("a call of %s needs a ctx, not nil: use context.Background()", name)
 }
 
-// callLocal runs f on a loop of this process, the caller's own included.
-func callLocal[In, Out any](ctx context.Context, n *Node, loop *loopnode.Loop, f *Function[In, Out], in In) (Out, error) {
-	return calls.Local(ctx, contextOn(n, loop), loop, f.name, func(ctx context.Context) (Out, error) { return f.fn(ctx, in) })
+// callLocal runs fn on a loop of this process, the caller's own included.
+func callLocal[Out any](ctx context.Context, n *Node, loop *loopnode.Loop, name string, fn func(context.Context) (Out, error)) (Out, error) {
+	limit := defaultCallTimeout
+	if n != nil {
+		limit = n.cfg.CallTimeout
+	}
+	return calls.Local(ctx, calls.Callee{Base: contextOn(n, loop), Loop: loop, Name: name, Limit: limit}, fn)
 }
 
 // contextOn is what a task on loop starts from; n is nil where no node was started.
@@ -203,7 +246,7 @@ func locate(n *Node, ref loopnode.Ref) (*loopnode.Loop, actors.Address, error) {
 		return loop, addr, nil
 	}
 	if n == nil {
-		return nil, addr, fmt.Errorf("%w: call cluster.Start before calling %s", ErrNoNode, addr)
+		return nil, addr, fmt.Errorf("%w that carries a call to %s: call cluster.Start before; where there are several nodes, take the ref from Node.Ref, a ctx from Node.Context, or Function.Via", ErrNoNode, addr)
 	}
 	if addr.Node != "" && addr.Node != n.name {
 		return nil, addr, nil
@@ -236,6 +279,9 @@ func Functions() []FunctionInfo {
 // an empty in is null, and bytes are a string in base64. It waits as Call does,
 // also on a loop of this very process. Errors as of Call.
 func (n *Node) CallJSON(ctx context.Context, ref loopnode.Ref, name string, in json.RawMessage) (json.RawMessage, error) {
+	if ctx == nil {
+		return nil, errNoContext(name)
+	}
 	if len(in) == 0 {
 		in = json.RawMessage("null")
 	}
@@ -261,10 +307,9 @@ func callLocalJSON(ctx context.Context, n *Node, loop *loopnode.Loop, name strin
 	if e == nil {
 		return nil, fault.New(loop.Name(), name, ErrUnknownFunction, "this program registers no function of that name")
 	}
-	f := &Function[json.RawMessage, registry.Outcome]{name: name, fn: func(ctx context.Context, in json.RawMessage) (registry.Outcome, error) {
+	out, err := callLocal(ctx, n, loop, name, func(ctx context.Context) (registry.Outcome, error) {
 		return e.Serve(ctx, wire.JSON, in)
-	}}
-	out, err := callLocal(ctx, n, loop, f, in)
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (n *Node) RefTo(addr actors.Address) (loopnode.Ref, error) {
 		if !wire.ValidName(addr.Node) {
 			return loopnode.Ref{}, fmt.Errorf("%w: %q cannot be the name of a node: use letters, digits, - and _", actors.ErrBadAddress, addr.Node)
 		}
-		return loopnode.RemoteRef(addr), nil
+		return loopnode.RemoteRef(addr).WithCarrier(n), nil
 	}
 	h, err := n.loops.At(addr)
 	if err != nil {

@@ -20,11 +20,17 @@ func (n *Node) Members() []Member { return n.members.List() }
 
 // WaitMembers waits until exactly count nodes are known, this one included.
 func (n *Node) WaitMembers(ctx context.Context, count int) error {
+	if ctx == nil {
+		return badConfig("WaitMembers needs a ctx, not nil")
+	}
 	return n.members.Wait(ctx, strconv.Itoa(count), func(have int) bool { return have == count }, n.stop)
 }
 
 // WaitMembersAtLeast waits until count nodes or more are known, this one included.
 func (n *Node) WaitMembersAtLeast(ctx context.Context, count int) error {
+	if ctx == nil {
+		return badConfig("WaitMembers needs a ctx, not nil")
+	}
 	return n.members.Wait(ctx, "at least "+strconv.Itoa(count), func(have int) bool { return have >= count }, n.stop)
 }
 

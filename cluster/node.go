@@ -281,8 +281,8 @@ func (n *Node) flush() {
 	_ = n.link.Flush(ctx) // the node ends either way
 }
 
-// running are the nodes of this process, oldest first: a call from code that
-// belongs to no node goes through the oldest.
+// running are the nodes of this process: a call that neither its ctx, its ref nor its
+// function ties to a node goes through the only one there is.
 var running nodeList
 
 type nodeList struct {
@@ -308,10 +308,11 @@ func (l *nodeList) remove(n *Node) {
 	l.list = kept
 }
 
-func (l *nodeList) first() *Node {
+// only is the node of this process, nil when there is none or more than one.
+func (l *nodeList) only() *Node {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if len(l.list) == 0 {
+	if len(l.list) != 1 {
 		return nil
 	}
 	return l.list[0]
@@ -320,20 +321,25 @@ func (l *nodeList) first() *Node {
 type nodeKey struct{}
 
 // Context is parent with this node: calls made with it go through this node. A
-// function called from another node gets such a ctx. Needed only where one
-// process has several nodes.
+// function called from another node gets such a ctx. Needed only where one process has
+// several nodes, and the ref of the call is not of Node.Ref.
 func (n *Node) Context(parent context.Context) context.Context {
+	if parent == nil {
+		parent = context.Background()
+	}
 	return context.WithValue(parent, nodeKey{}, n)
 }
 
-// nodeOf is the node that carries a call made with ctx.
-func nodeOf(ctx context.Context) *Node {
-	if ctx != nil {
-		if n, ok := ctx.Value(nodeKey{}).(*Node); ok {
-			return n
-		}
+// nodeOf is the node that carries a call to ref made with ctx: the one ref is of
+// (Node.Ref), that of ctx, or the only one of the process; nil when none of them says.
+func nodeOf(ctx context.Context, ref loopnode.Ref) *Node {
+	if n, ok := ref.Carrier().(*Node); ok {
+		return n
 	}
-	return running.first()
+	if n, ok := NodeOf(ctx); ok {
+		return n
+	}
+	return running.only()
 }
 
 // loopContext is what the tasks of called functions on a loop start from.

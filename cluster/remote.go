@@ -72,6 +72,9 @@ func (t RemoteTransport) Close(ctx context.Context) error { return t.do(ctx, wir
 func (t RemoteTransport) Abort(ctx context.Context) error { return t.do(ctx, wire.Abort, nil) }
 
 func (t RemoteTransport) do(ctx context.Context, op wire.Op, data []byte) error {
+	if ctx == nil {
+		return badConfig("an operation on a connection needs a ctx, not nil")
+	}
 	return t.node.streams.Do(ctx, t.addr, op, data)
 }
 

@@ -139,6 +139,7 @@ func (r *rooms) broadcastArrived(f *wire.Frame, in link.Arrival) {
 	case wire.Ping, wire.Claim, wire.Probe, wire.Ask:
 		if r.link.SenderFits(f, in) {
 			r.members.Heard(f)
+			r.out.Heard(link.Peer{Name: f.From, Number: f.FromNumber})
 		}
 	default:
 		r.link.Misplaced(f, in.Subject)
@@ -175,7 +176,7 @@ func (r *rooms) fenced(f *wire.Frame) bool {
 	return true
 }
 
-func (r *rooms) nodeJoined(peer link.Peer) { r.out.NodeBack(peer) }
+func (r *rooms) nodeJoined(peer link.Peer) { r.out.Heard(peer) }
 
 // nodeGone tells every room that depends on an incarnation that it is over.
 func (r *rooms) nodeGone(peer link.Peer, why string, hasLeft bool) {
@@ -215,7 +216,6 @@ func (r *rooms) disconnected(noticesAfter bool) {
 func (r *rooms) reconnected() {
 	r.reconnects.Add(1)
 	r.members.Reconnected()
-	r.out.Reconnected()
 	r.outflows.Reconnected()
 	r.watches.Again()
 }

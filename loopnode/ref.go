@@ -14,6 +14,7 @@ import (
 type Ref struct {
 	addr actors.Address
 	loop *Loop // nil when the loop is elsewhere
+	via  any   // what carries calls to it, see WithCarrier; comparable
 }
 
 // Ref is the loop's address for other goroutines. Any goroutine.
@@ -24,6 +25,13 @@ func RemoteRef(addr actors.Address) Ref { return Ref{addr: addr} }
 
 // WithAddress is the same local loop under the address another node knows.
 func (r Ref) WithAddress(addr actors.Address) Ref { r.addr = addr; return r }
+
+// WithCarrier ties a ref to what carries calls to its loop: package cluster's node,
+// where one process has several. carrier must be comparable.
+func (r Ref) WithCarrier(carrier any) Ref { r.via = carrier; return r }
+
+// Carrier is what WithCarrier said; nil when nothing did.
+func (r Ref) Carrier() any { return r.via }
 
 // Address is where the loop is.
 func (r Ref) Address() actors.Address { return r.addr }

@@ -2,6 +2,7 @@ package calls
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -18,6 +19,7 @@ const maxGivenUp = 1024
 type givenUp struct {
 	mu     sync.Mutex
 	byPeer map[link.Peer]uint64 // the newest call
+	count  atomic.Int64         // length of byPeer
 }
 
 func (g *givenUp) init() { g.byPeer = map[link.Peer]uint64{} }
@@ -30,7 +32,11 @@ func (g *givenUp) note(peer link.Peer, newest uint64) {
 		clear(g.byPeer) // those tasks end by their deadlines
 	}
 	g.byPeer[peer] = newest
+	g.count.Store(int64(len(g.byPeer)))
 }
+
+// empty reports whether nothing is remembered. It is asked for every sign of life.
+func (g *givenUp) empty() bool { return g.count.Load() == 0 }
 
 // take returns up to which id the calls to a peer failed, once; 0 when there is
 // nothing to say to it.
@@ -39,31 +45,19 @@ func (g *givenUp) take(peer link.Peer) (newest uint64) {
 	defer g.mu.Unlock()
 	newest = g.byPeer[peer]
 	delete(g.byPeer, peer)
+	g.count.Store(int64(len(g.byPeer)))
 	return newest
 }
 
-func (g *givenUp) peers() (out []link.Peer) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for peer := range g.byPeer {
-		out = append(out, peer)
+// Heard ends the tasks of calls given up on a node that gives a sign of life. Why not
+// sooner, when this node is connected again: the other one may come back later, and
+// NATS drops what is sent to nobody.
+func (o *Outgoing) Heard(peer link.Peer) {
+	if o.given.empty() {
+		return
 	}
-	return out
-}
-
-// NodeBack ends the tasks of calls given up on a node that is a member again.
-func (o *Outgoing) NodeBack(peer link.Peer) {
 	if newest := o.given.take(peer); newest != 0 {
 		me := o.link.Self()
 		o.link.Answer(peer, &wire.Frame{Kind: wire.CancelAll, ID: newest, From: me.Name, FromNumber: me.Number})
-	}
-}
-
-// Reconnected ends the tasks of calls given up while this node was cut off.
-func (o *Outgoing) Reconnected() {
-	for _, peer := range o.given.peers() {
-		if number, ok := o.members.Number(peer.Name); ok && number == peer.Number {
-			o.NodeBack(peer)
-		}
 	}
 }

@@ -25,8 +25,9 @@ type Context struct {
 func (c *Context) Deadline() (time.Time, bool) { return c.At, !c.At.IsZero() }
 
 type result[Out any] struct {
-	out Out
-	err error
+	out     Out
+	err     error
+	expired bool // nobody has ended it: the task may still run
 }
 
 // local is a call to a loop of this process.
@@ -38,10 +39,19 @@ type local[Out any] struct {
 	name   string
 }
 
-// Local runs fn on a loop of this process, the caller's own included, and waits
-// for its result. base is what fn's ctx starts from; name is the function's.
-func Local[Out any](ctx, base context.Context, loop *loopnode.Loop, name string, fn func(context.Context) (Out, error)) (out Out, err error) {
-	c := &local[Out]{loop: loop, target: loop.Name(), name: name}
+// Callee is what runs and where.
+type Callee struct {
+	Base  context.Context // what the function's ctx starts from
+	Loop  *loopnode.Loop  // of this process, the caller's own included
+	Name  string          // of the function
+	Limit time.Duration   // of a call whose ctx has no deadline
+}
+
+// Local runs fn on a loop of this process and waits for its result. It keeps the
+// promises of a call to another node: it ends by ctx's deadline or after Limit, and
+// what does not wait any more cancels the task.
+func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Out, error)) (out Out, err error) {
+	c := &local[Out]{loop: to.Loop, target: to.Loop.Name(), name: to.Name}
 	if err := ctx.Err(); err != nil {
 		return out, c.waitError(context.Cause(ctx))
 	}
@@ -49,30 +59,39 @@ func Local[Out any](ctx, base context.Context, loop *loopnode.Loop, name string,
 	if err != nil {
 		return out, err
 	}
-	callee := &Context{Context: base}
-	callee.At, _ = ctx.Deadline()
-	begin := func() {
-		if c.left.Load() {
-			return
-		}
-		c.task = loopnode.CreateTask(callee, name, fn)
-		c.task.AddDoneCallback(func(t *loopnode.Future[Out]) {
-			out, err := t.Result()
-			w.Deliver(result[Out]{out, c.failure(err)})
-		})
+	callee := &Context{Context: to.Base}
+	var limited bool
+	if callee.At, limited = ctx.Deadline(); !limited {
+		callee.At = time.Now().Add(to.Limit)
+		alarm := time.AfterFunc(to.Limit, func() { w.Deliver(result[Out]{err: c.waitError(context.DeadlineExceeded), expired: true}) })
+		defer alarm.Stop()
 	}
-	if err := loop.Ref().CallSoonThreadsafe(begin); err != nil {
-		return out, fmt.Errorf("%s on %s: %w: %w", name, loop.Name(), fault.ErrClosed, err)
+	if err := to.Loop.Ref().CallSoonThreadsafe(func() { c.begin(callee, fn, w) }); err != nil {
+		return out, fmt.Errorf("%s on %s: %w: %w", to.Name, c.target, fault.ErrClosed, err)
 	}
 	stop := c.watchClosed(w)
 	defer stop()
 	r, err := w.Wait(ctx)
-	if err != nil {
+	if err != nil || r.expired {
 		c.left.Store(true)
-		_ = loop.Ref().CallSoonThreadsafe(c.cancel) // a closed loop has no task left
+		_ = to.Loop.Ref().CallSoonThreadsafe(c.cancel) // a closed loop has no task left
+	}
+	if err != nil {
 		return out, c.waitError(err)
 	}
 	return r.out, r.err
+}
+
+// begin starts the task. Loop goroutine.
+func (c *local[Out]) begin(callee context.Context, fn func(context.Context) (Out, error), w wait.Waiter[result[Out]]) {
+	if c.left.Load() {
+		return
+	}
+	c.task = loopnode.CreateTask(callee, c.name, fn)
+	c.task.AddDoneCallback(func(t *loopnode.Future[Out]) {
+		out, err := t.Result()
+		w.Deliver(result[Out]{out: out, err: c.failure(err)})
+	})
 }
 
 func (c *local[Out]) cancel() {

@@ -113,7 +113,7 @@ func (o *Outgoing) attempt(ctx context.Context, p *pending, addr actors.Address,
 		return a, err
 	}
 	me := o.link.Self()
-	f.ID, f.From, f.FromNumber, f.Incarnation, f.Path = p.id, me.Name, me.Number, p.peer.Number, addr.Path
+	f.ID, f.From, f.FromNumber, f.Incarnation, f.Loop, f.Path = p.id, me.Name, me.Number, p.peer.Number, addr.Loop, addr.Path
 	f.Remaining = time.Until(p.deadline)
 	if err := o.link.SendFor(p.peer, p.token, f); err != nil {
 		o.table.take(p.id)

@@ -114,7 +114,7 @@ func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err 
 	}
 	me := c.link.Self()
 	number = max(number, addr.Incarnation) // whoever gave the address away may have heard of a later life first
-	f.From, f.FromNumber, f.Incarnation, f.Path = me.Name, me.Number, number, addr.Path
+	f.From, f.FromNumber, f.Incarnation, f.Loop, f.Path = me.Name, me.Number, number, addr.Loop, addr.Path
 	if err := f.Check(c.limits.MaxPayload); err != nil {
 		return 0, fail(fault.ErrTooLarge, err.Error())
 	}

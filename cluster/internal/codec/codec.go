@@ -3,6 +3,7 @@ package codec
 
 import (
 	"encoding/json"
+	"reflect"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -15,7 +16,7 @@ func Encode[T any](v T) (wire.Codec, []byte, error) {
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
-		return 0, nil, fault.Codef(wire.BadPayload, "%w: %T cannot be written as JSON: %w", fault.ErrBadPayload, v, err)
+		return 0, nil, fault.Codef(wire.BadPayload, "%w: %v cannot be written as JSON: %w", fault.ErrBadPayload, reflect.TypeFor[T](), err)
 	}
 	return wire.JSON, b, nil
 }
@@ -24,14 +25,17 @@ func Encode[T any](v T) (wire.Codec, []byte, error) {
 func Decode[T any](codec wire.Codec, b []byte) (v T, err error) {
 	switch codec {
 	case wire.Raw:
-		p, ok := any(&v).(*[]byte)
-		if !ok {
-			return v, fault.Codef(wire.BadPayload, "%w: bytes came where %T is expected", fault.ErrBadPayload, v)
+		switch p := any(&v).(type) {
+		case *[]byte:
+			*p = b
+		case *any: // a function of any type
+			*p = b
+		default:
+			return v, fault.Codef(wire.BadPayload, "%w: bytes came where %v is expected", fault.ErrBadPayload, reflect.TypeFor[T]())
 		}
-		*p = b
 	case wire.JSON:
 		if err := json.Unmarshal(b, &v); err != nil {
-			return v, fault.Codef(wire.BadPayload, "%w: it does not fit the type %T: %w", fault.ErrBadPayload, v, err)
+			return v, fault.Codef(wire.BadPayload, "%w: it does not fit the type %v: %w", fault.ErrBadPayload, reflect.TypeFor[T](), err)
 		}
 	default:
 		return v, fault.Codef(wire.BadPayload, "%w: codec %d is not known here", fault.ErrBadPayload, codec)

@@ -37,7 +37,7 @@ var (
 	ErrLost             = errors.New("lost on the way")
 	ErrCutOff           = errors.New("cut off")
 	ErrFenced           = errors.New("node is fenced")
-	ErrNoNode           = errors.New("no cluster node in this process")
+	ErrNoNode           = errors.New("no cluster node")
 	ErrNodeDown         = actors.ErrNodeDown
 	ErrLoopDied         = actors.ErrLoopDied
 	ErrStopped          = actors.ErrStopped

@@ -26,9 +26,13 @@ type Loop struct {
 	Ref    loopnode.Ref
 	Queue  *Queue        // what others sent to it and has not begun
 	own    bool          // made by Run
+	number uint64        // tells it from others of its name, before and after it
 	gone   chan struct{} // closed when the goroutine of an own loop has ended
 	ending atomic.Bool   // it takes no calls any more
 }
+
+// Number tells a loop from others of its name, before and after it.
+func (h *Loop) Number() uint64 { return h.number }
 
 // Ending reports whether the loop takes no calls any more. It is so before
 // Events.Ending is told.
@@ -59,6 +63,7 @@ type Table struct {
 
 	mu     sync.RWMutex
 	byName map[string]*Loop
+	next   uint64 // number of the newest loop
 	closed bool
 }
 
@@ -93,11 +98,18 @@ func (t *Table) At(addr actors.Address) (*Loop, error) {
 	if addr.Incarnation != 0 && addr.Incarnation != t.number {
 		return nil, fmt.Errorf("%s: %w: the node lives as incarnation %d now", addr, fault.ErrDeadIncarnation, t.number)
 	}
-	h := t.Find(addr.Path)
-	if h == nil {
-		return nil, fmt.Errorf("%s: %w", addr, fault.ErrUnknownLoop)
+	t.mu.RLock()
+	h, closed := t.byName[addr.Path], t.closed
+	t.mu.RUnlock()
+	switch {
+	case h != nil && addr.Loop != 0 && addr.Loop != h.number:
+		return nil, fmt.Errorf("%s: %w: the loop of that name is number %d now", addr, fault.ErrStaleAddress, h.number)
+	case h != nil:
+		return h, nil
+	case closed:
+		return nil, fmt.Errorf("%s: %w: the node has been closed", addr, fault.ErrClosed)
 	}
-	return h, nil
+	return nil, fmt.Errorf("%s: %w", addr, fault.ErrUnknownLoop)
 }
 
 // Admit finds loop and function of a frame of another node, or says in an error
@@ -109,6 +121,9 @@ func (t *Table) Admit(f *wire.Frame, maxPayload int) (*Loop, *registry.Entry, er
 	h := t.Find(f.Path)
 	if h == nil {
 		return nil, nil, fault.Codef(wire.UnknownLoop, "node %s has no loop %q", t.node, f.Path)
+	}
+	if f.Loop != 0 && f.Loop != h.number {
+		return nil, nil, fault.Codef(wire.StaleLoop, "%w: %s/%s is loop number %d now, the address means number %d", fault.ErrStaleAddress, t.node, f.Path, h.number, f.Loop)
 	}
 	e := registry.Function(f.Function)
 	if e == nil {
@@ -130,9 +145,14 @@ func (t *Table) Add(loop *loopnode.Loop) (loopnode.Ref, error) {
 }
 
 func (t *Table) make(loop *loopnode.Loop) *Loop {
-	addr := actors.Address{Node: t.node, Incarnation: t.number, Path: loop.Name()}
+	t.mu.Lock()
+	t.next++
+	number := t.next
+	t.mu.Unlock()
+	addr := actors.Address{Node: t.node, Incarnation: t.number, Loop: number, Path: loop.Name()}
 	return &Loop{
-		Loop: loop, Ctx: t.context(loop), Ref: loop.Ref().WithAddress(addr),
+		number: number,
+		Loop:   loop, Ctx: t.context(loop), Ref: loop.Ref().WithAddress(addr),
 		Queue: newQueue(loop, t.running), gone: make(chan struct{}),
 	}
 }

@@ -180,8 +180,14 @@ func (l *Link) SendToName(name, token string, f *wire.Frame) error {
 // Answer is Send where nobody is left to tell about a failure: it is logged.
 func (l *Link) Answer(to Peer, f *wire.Frame) { l.answerTo(l.of(to), f) }
 
+// answerTo sends an answer. A Result that does not fit into a message of the NATS
+// server becomes an Error that does: who asked must not wait for its deadline.
 func (l *Link) answerTo(subject string, f *wire.Frame) {
-	if err := l.publish(subject, "", f); err != nil && !l.closing.Load() {
+	err := l.publish(subject, "", f)
+	if f.Kind == wire.Result && errors.Is(err, fault.ErrTooLarge) {
+		err = l.publish(subject, "", fault.Frame(f.ID, err))
+	}
+	if err != nil && !l.closing.Load() {
 		if ok, more := l.quiet.answers.Allow(); ok {
 			l.log.Warn("an answer could not be sent", "kind", f.Kind, "error", err, "kept_back", more)
 		}
