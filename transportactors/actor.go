@@ -30,28 +30,28 @@ type (
 // transport. Its address is that of the Ref, so that other nodes reach it, too.
 // Any goroutine. The zero actors.Ref when the system was shut down.
 func (r Ref) Actor() actors.Ref {
-	if r.door == nil {
+	if r.target == nil {
 		return actors.RefOf(r.addr)
 	}
-	return r.door.actor
+	return r.target.actor
 }
 
-// doorman is the actor of a transport. It holds nothing of its own: messages
+// transportActor is the actor of a transport. It holds nothing of its own: messages
 // become calls of the transport, on the same goroutine.
-type doorman struct{ *door }
+type transportActor struct{ *refTarget }
 
 // admit starts the actor. Loop goroutine.
-func (d *door) admit() {
+func (d *refTarget) startActor() {
 	var err error
 	d.sys = d.loop.Actors()
-	d.actor, err = d.sys.Spawn(d.loop, d.addr.Path, func() actors.Actor { return doorman{d} })
+	d.actor, err = d.sys.Spawn(d.loop, d.addr.Path, func() actors.Actor { return transportActor{d} })
 	if err != nil { // the system is being shut down, or the loop closed
 		d.loop.Logger().Debug("a transport has no actor", "transport", d.addr.String(), "error", err)
 	}
 }
 
 // dismiss ends the actor behind the messages that wait for it. Loop goroutine.
-func (d *door) dismiss(reason error) {
+func (d *refTarget) endActor(reason error) {
 	if d.actor.IsZero() || d.loop.IsClosed() {
 		return // a loop that closes ends its actors itself
 	}
@@ -59,7 +59,7 @@ func (d *door) dismiss(reason error) {
 }
 
 // Receive is called by the actor system.
-func (d doorman) Receive(ctx *actors.Context) {
+func (d transportActor) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case WriteRequest:
 		d.accept(ctx, len(m.Data), func(t addressed) error { return t.Write(m.Data) })
@@ -80,7 +80,7 @@ func closeOrder(t addressed) error { t.Close(); return nil }
 // answers it then. A write is refused when as many bytes wait as the write limit
 // allows: with loopnode.ErrBusy when it is asked, otherwise, because nobody would
 // hear of it, by the end of the connection with ErrWriteLimit.
-func (d doorman) accept(ctx *actors.Context, size int, call func(addressed) error) {
+func (d transportActor) accept(ctx *actors.Context, size int, call func(addressed) error) {
 	asked, sender := ctx.Asked(), ctx.Sender()
 	if d.t != nil && size > 0 {
 		if err := d.t.admits(d.waiting, size); err != nil {

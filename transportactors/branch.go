@@ -121,7 +121,7 @@ func (b *branch) open(fd int) {
 		return
 	}
 	refused = loopnode.ErrGoexit
-	c, err := newConn(b.loop, fd, b.server.tls.dress(b.loop, p), b.server.bounds)
+	c, err := newConn(b.loop, fd, b.server.tls.wrap(b.loop, p), b.server.bounds)
 	if refused = err; err != nil {
 		fd = -1 // newConn has closed it
 		return

@@ -22,11 +22,11 @@ type conn struct {
 	file     *sending // a file on its way behind the queue; nil otherwise
 	resuming bool     // inside ResumeWriting: a closing connection takes last words
 
-	reading  bool   // wanted by the user
-	eof      bool   // the peer ended its output; told once
-	writeEOF bool   // ours ends behind the queue
-	control  []byte // for files that arrive; made by the first read that may bring some
-	unheard  int    // bytes that had arrived when a send failed; lastReads hands them on
+	reading  bool       // wanted by the user
+	eof      bool       // the peer ended its output; told once
+	writeEOF bool       // ours ends behind the queue
+	control  []byte     // for files that arrive; made by the first read that may bring some
+	last     *lastInput // set between a failed send and the loss
 
 	idle  idleWatch
 	first firstByte
@@ -77,7 +77,7 @@ func (c *conn) made() {
 
 // interest watches for what the state asks for.
 func (c *conn) interest() {
-	if c.losing {
+	if c.losing || c.last != nil {
 		return
 	}
 	read := c.started && c.IsReading() || c.watchesReader()
@@ -98,7 +98,7 @@ func (c *conn) carry(t *tlsTransport) bool {
 	c.top = t
 	t.hard, c.hard = c.hard, math.MaxInt // Why: t counts a whole write, c would count its parts
 	t.first.limit = c.first.limit
-	c.door.move(&c.door, t)
+	c.target.move(&c.target, t)
 	return c.paused
 }
 

@@ -109,14 +109,14 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, b bounds, factory f
 		return nil, err
 	}
 	handed = true
-	dressed := secure.dress(l, p)
-	c, err := newConn(l, fd, dressed, b)
+	wrapped := secure.wrap(l, p)
+	c, err := newConn(l, fd, wrapped, b)
 	if err != nil {
 		return nil, err
 	}
 	c.Bear(l, ctx)
 	t, err := c.announced(ctx)
-	if tt, ok := dressed.(*tlsTransport); ok && secure != nil && err == nil {
+	if tt, ok := wrapped.(*tlsTransport); ok && secure != nil && err == nil {
 		return tt.announce(ctx)
 	}
 	return t, err

@@ -126,7 +126,7 @@ func (d *datagram) Close() {
 		return
 	}
 	d.closing = true
-	d.door.refuse(ErrClosed)
+	d.target.refuse(ErrClosed)
 	if len(d.queue.list) == 0 {
 		d.lose(nil)
 		return

@@ -148,7 +148,8 @@ func (d *datagram) checkHigh() {
 	if d.losing || !d.flow.pause(d.queue.size) {
 		return
 	}
-	d.door.setFull(true)
+	d.target.setFull(true)
+	d.logPause(d.loop, d, d.queue.size)
 	if d.proto.pauser != nil {
 		d.Tell("PauseWriting", d.proto.pauser.PauseWriting)
 	}
@@ -158,7 +159,7 @@ func (d *datagram) checkLow() {
 	if d.losing || !d.flow.resume(d.queue.size) {
 		return
 	}
-	d.door.setFull(false)
+	d.target.setFull(false)
 	if d.proto.pauser != nil {
 		d.Tell("ResumeWriting", d.proto.pauser.ResumeWriting)
 	}

@@ -31,4 +31,43 @@
 // DatagramProtocol hears of each with its sender's Addr.
 //
 // A Stream is the same connection for code that waits: an io.ReadWriter in a task.
+// Package framing cuts what a Protocol receives into packets.
+//
+// # What a peer can make grow
+//
+// Every buffer that a peer, or a slow reader, can make grow has a limit. StatsOf
+// adds up what the transports of a loop hold.
+//
+//	buffer                      limit                        set by                 beyond it                    test
+//	output of a connection      high mark + 16 MiB, or one   WithWriteLimit,        ErrWriteLimit ends it        TestWriteLimit,
+//	  (TLS, pipes, stdin too)     write into an empty queue    SetWriteBufferLimits                                TestPipeWriteLimit
+//	output of a datagram        as above                     as above               ErrWriteLimit, the packet    TestDatagramWriteLimit
+//	  endpoint                                                                        is not queued
+//	Ref.Write on its way        1 MiB, nothing while the     -                      loopnode.ErrBusy             TestRefWrites
+//	                              output is paused
+//	Ref.WriteWait               one write a goroutine        -                      it waits                     TestRefWrites
+//	WriteRequest that waits     the write limit              WithWriteLimit         ErrBusy, or ErrWriteLimit    TestWriteRequests
+//	                                                                                  ends it (no Ask)
+//	Sendfile over TLS           the high mark + 16 KiB       SetWriteBufferLimits   it waits                     TestSendfile
+//	TLS: answers of crypto/tls  high mark + 64 KiB + a read  SetWriteBufferLimits   reading rests                TestTLSFlood
+//	TLS: written in handshake   the write limit              WithWriteLimit         ErrWriteLimit ends it        TestWriteLimit
+//	TLS: read in handshake      4 KiB and a message          -                      crypto/tls ends it           FuzzTLSInput
+//	TLS: not decrypted yet      one read (256 KiB)           -                      reading is paused            TestTLSKeepsInput
+//	TLS: sent behind our end    4 MiB                        -                      the connection ends          TestTLSFlood
+//	unread bytes of a Stream    2 limits and one read        WithLimit              reading is paused            TestStreamBackPressure
+//	ReadUntil, ReadLine         the limit                    WithLimit              ErrLimitOverrun              TestReadUntil
+//	framing.Buffer              its limit                    framing.New            framing.ErrTooLong           TestPackets
+//	clients not accepted yet    the backlog                  WithBacklog            the kernel refuses them      -
+//	silent connections          none, by default             WithIdleTimeout,       loopnode.ErrTimeout ends it  TestTimeouts
+//	                                                           WithFirstByteTimeout
+//	handshakes that stall       60 s                         WithHandshakeTimeout   loopnode.ErrTimeout          TestTLSHandshake
+//	peers that never say        30 s                         WithShutdownTimeout    loopnode.ErrTimeout          TestTLSEnd
+//	  goodbye
+//	input behind a failed       what the kernel holds        -                      told after 30 s at last      TestLastInput
+//	  write
+//
+// What a Protocol keeps itself is its own affair. It has PauseWriting and
+// ResumeWriting to stop writing, and PauseReading to stop the peer: an echo that
+// pauses reading while its output is paused holds no more than the high mark and
+// one read.
 package transportactors

@@ -22,7 +22,7 @@ type endpoint struct {
 	watch  loopaccess.Watch
 	socket *Socket // its fd is -1 exactly when the descriptor is closed
 	proto  receiver
-	door   *door // made when somebody asks for a Ref
+	target *refTarget // made when somebody asks for a Ref
 
 	local, peer net.Addr
 
@@ -39,6 +39,8 @@ type whole interface {
 	base.Member
 	base.Subject
 	String() string
+	whyPaused(size int) any
+	WriteBufferSize() int
 	drop() // forgets the output that is queued
 	gone() // the protocol was told and the descriptor is closed
 }
@@ -123,6 +125,8 @@ func (e *endpoint) ExtraInfo(name string) any {
 		return e.socket.pipe.file
 	case name == "peercred":
 		return e.peerCred()
+	case name == "paused":
+		return e.self.whyPaused(e.self.WriteBufferSize())
 	}
 	return nil
 }
@@ -134,7 +138,7 @@ func (e *endpoint) Fail(reason error) {
 		e.loop.Logger().Debug("Fatal error on transport", "transport", e.self.String(), "error", reason)
 	}
 	e.closing = true
-	e.door.refuse(ErrClosed)
+	e.target.refuse(ErrClosed)
 	e.lose(reason)
 }
 
@@ -167,8 +171,8 @@ func (e *endpoint) release() {
 	e.socket.close()
 	base.Leave(e.self)
 	e.proto = receiver{}
-	if e.door != nil {
-		e.door.shut(e.reason)
+	if e.target != nil {
+		e.target.close(e.reason)
 	}
 	e.self.gone()
 }

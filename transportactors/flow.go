@@ -3,6 +3,8 @@ package transportactors
 import (
 	"fmt"
 	"math"
+
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // flow decides when a protocol must stop writing and may go on, and how much may
@@ -66,6 +68,22 @@ func (f *flow) resume(size int) bool {
 	}
 	f.paused = false
 	return true
+}
+
+// whyPaused says why the protocol was told PauseWriting: ExtraInfo("paused"). It is
+// nil while it may write.
+func (f *flow) whyPaused(size int) any {
+	if !f.paused {
+		return nil
+	}
+	return fmt.Sprintf("%d bytes wait for the peer; writing was paused above %d and resumes at %d", size, f.high, f.low)
+}
+
+// logPause is the same as a line of the log, in debug mode.
+func (f *flow) logPause(l *loopnode.Loop, t fmt.Stringer, size int) {
+	if l.Debug() {
+		l.Logger().Debug("PauseWriting", "transport", t.String(), "why", f.whyPaused(size))
+	}
 }
 
 // waterMarks works out the marks from what was given; negative is not given.

@@ -99,9 +99,11 @@ func TestWriteLimit(t *testing.T) {
 	t.Run("one write into an empty queue may be larger", func(t *testing.T) {
 		bothKinds(t, func(t *testing.T, opts []ConnOption) {
 			deaf(t, append(opts, WithWriteLimit(100<<10)), func(ctx context.Context, here, there *probe, _ *[]loopnode.ExceptionContext) error {
-				must(t, here.t.Write(make([]byte, 24<<20)))
+				came := 0
+				there.onData = func(b []byte) { came += len(b); there.data = nil }
+				must(t, here.t.Write(make([]byte, 12<<20)))
 				must(t, there.t.ResumeReading())
-				return eventually(ctx, func() bool { return len(there.data) == 24<<20 })
+				return eventually(ctx, func() bool { return came == 12<<20 })
 			})
 		})
 	})
@@ -184,7 +186,7 @@ func TestRefWrites(t *testing.T) {
 			own := loopnode.CreateTask(ctx, "own", func(ctx context.Context) (int, error) {
 				return 0, ref.WriteWait(ctx, make([]byte, 1000))
 			})
-			must(t, eventually(ctx, func() bool { return here.t.(*conn).door.waiting >= 4*(200<<10) })) // four workers
+			must(t, eventually(ctx, func() bool { return here.t.(*conn).target.waiting >= 4*(200<<10) })) // four workers
 			if taken.Load() != 0 {
 				return errors.New("a write did not wait for the slow peer")
 			}
@@ -231,7 +233,7 @@ func TestRefWrites(t *testing.T) {
 			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, loopnode.ErrTimeout) {
 				return fmt.Errorf("got %v", err)
 			}
-			if err := eventually(ctx, func() bool { return len(here.t.(*conn).door.orders) == 0 }); err != nil {
+			if err := eventually(ctx, func() bool { return len(here.t.(*conn).target.orders) == 0 }); err != nil {
 				return err
 			}
 			if err := ref.WriteWait(nil, nil); !errors.Is(err, loopnode.ErrInvalidArgument) { //nolint:staticcheck // on purpose
@@ -246,7 +248,7 @@ func TestRefWrites(t *testing.T) {
 			ref := here.t.Ref()
 			must(t, here.t.Write(make([]byte, 16<<20)))
 			task := loopnode.CreateTask(ctx, "waits", func(ctx context.Context) (int, error) { return 0, ref.WriteWait(ctx, []byte("x")) })
-			must(t, eventually(ctx, func() bool { return len(here.t.(*conn).door.orders) == 1 }))
+			must(t, eventually(ctx, func() bool { return len(here.t.(*conn).target.orders) == 1 }))
 			here.t.Abort()
 			if _, err := task.Await(ctx); !errors.Is(err, ErrClosed) {
 				return fmt.Errorf("got %v", err)
@@ -299,7 +301,7 @@ func TestWriteRequests(t *testing.T) {
 				return loopnode.RunInExecutor(ctx, nil, func() (any, error) { return sys.Ask(ctx, actor, WriteRequest{make([]byte, n)}) })
 			}
 			first := ask(1 << 20)
-			must(t, eventually(ctx, func() bool { return here.t.(*conn).door.waiting == 1<<20 }))
+			must(t, eventually(ctx, func() bool { return here.t.(*conn).target.waiting == 1<<20 }))
 			if _, err := ask(1 << 20).Await(ctx); !errors.Is(err, loopnode.ErrBusy) {
 				return fmt.Errorf("beyond the limit: %v", err)
 			}

@@ -1,6 +1,17 @@
 package transportactors
 
-// output is what the kernel has not taken yet: copies, in order.
+// output is the write queue of a connection: copies of what the kernel has not
+// taken yet, in order. Owned by the loop goroutine.
+//
+// A write goes to the kernel at once while the queue is empty, and only what the
+// kernel does not take is copied. From then on everything is queued behind it, so
+// that bytes leave in the order of the calls. The poller calls onWritable when the
+// kernel has room; it sends as much as one call takes. When the queue passes the
+// high mark of flow, the protocol hears PauseWriting; at the low mark,
+// ResumeWriting. Above the hard limit the connection ends.
+//
+// Invariant: the poller watches for room exactly while size is above zero or a file
+// is on its way behind the queue.
 type output struct {
 	pieces [][]byte
 	size   int // bytes in pieces

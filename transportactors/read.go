@@ -13,13 +13,14 @@ func (c *conn) setReading(method string, on bool) error {
 	if err := c.stray(method); err != nil {
 		return err
 	}
-	if !on {
-		c.unheard = 0
+	if c.closing && c.last == nil || c.reading == on {
+		return nil
 	}
-	if !c.closing && c.reading != on {
-		c.reading = on
-		c.interest()
+	c.reading = on
+	if c.last != nil && on {
+		c.loop.CallSoon(c.readLast)
 	}
+	c.interest()
 	return nil
 }
 
@@ -47,13 +48,13 @@ func (c *conn) receive() (n int) {
 	return n
 }
 
-// hears reports whether the protocol takes bytes now.
-func (c *conn) hears() bool { return c.IsReading() || c.unheard > 0 }
+// takesInput reports whether the protocol takes bytes now.
+func (c *conn) takesInput() bool { return c.IsReading() || c.last != nil && c.reading }
 
 // receiveInto is receive into the protocol's own memory.
 func (c *conn) receiveInto(to BufferedProtocol) (n int) {
 	var buf []byte
-	if !c.Call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !c.hears() {
+	if !c.Call("GetBuffer", func() { buf = to.GetBuffer(-1) }) || !c.takesInput() {
 		return 0
 	}
 	if len(buf) == 0 {

@@ -14,8 +14,8 @@ import (
 // What it is told happens on the transport's loop, in the order of the calls of
 // one goroutine. The zero Ref names nothing.
 type Ref struct {
-	addr actors.Address
-	door *door
+	addr   actors.Address
+	target *refTarget
 }
 
 // addressed is what a Ref reaches: a connection or a datagram endpoint.
@@ -30,11 +30,13 @@ type addressed interface {
 	ending() error // why it takes no more output; nil while it does
 }
 
-// door is what a Ref in this process points at; it outlives the transport.
-type door struct {
+// refTarget is what all Refs of one transport of this process share. It outlives the
+// transport, so that an old Ref answers ErrClosed. Any goroutine; fields marked so are
+// the loop goroutine's.
+type refTarget struct {
 	loop  *loopnode.Loop
 	addr  actors.Address
-	t     addressed // owned by the loop goroutine; nil after its end
+	t     addressed // nil after its end. Owned by the loop goroutine
 	sys   *actors.System
 	actor actors.Ref
 
@@ -49,33 +51,33 @@ type door struct {
 // live finds transports by address: those that were asked for a Ref and have
 // not ended.
 var (
-	live     sync.Map // actors.Address → *door
-	lastDoor atomic.Uint64
+	live       sync.Map // actors.Address → *refTarget
+	lastTarget atomic.Uint64
 )
 
-// openDoor makes the door of t. Loop goroutine.
-func openDoor(t addressed) *door {
+// newRefTarget makes the target of the Refs of t. Loop goroutine.
+func newRefTarget(t addressed) *refTarget {
 	l := t.Loop()
-	path := l.Name() + "/transports/" + strconv.FormatUint(lastDoor.Add(1), 10)
-	d := &door{loop: l, addr: actors.Address{Path: path}, t: t}
+	path := l.Name() + "/transports/" + strconv.FormatUint(lastTarget.Add(1), 10)
+	d := &refTarget{loop: l, addr: actors.Address{Path: path}, t: t}
 	d.full.Store(t.writingPaused())
 	if err := t.ending(); err != nil {
 		d.refuse(err)
 	}
-	d.admit()
+	d.startActor()
 	live.Store(d.addr, d)
 	return d
 }
 
-// shut makes every Ref of the transport answer ErrClosed, and ends its actor.
-func (d *door) shut(reason error) {
+// close makes every Ref of the transport answer ErrClosed, and ends its actor.
+func (d *refTarget) close(reason error) {
 	d.closed.Store(true)
 	d.refuse(ErrClosed)
 	d.t = nil
 	d.full.Store(false)
 	d.drain() // everything that waits is refused now
 	live.Delete(d.addr)
-	d.dismiss(reason)
+	d.endActor(reason)
 }
 
 // Lookup finds a transport of this process by the address of its Ref. A
@@ -87,12 +89,12 @@ func Lookup(addr actors.Address) (Ref, bool) {
 	if !ok {
 		return Ref{}, false
 	}
-	return d.(*door).ref(), true
+	return d.(*refTarget).ref(), true
 }
 
-func (d *door) ref() Ref { return Ref{d.addr, d} }
+func (d *refTarget) ref() Ref { return Ref{d.addr, d} }
 
-func (d *datagram) Ref() Ref { return d.reach(d) }
+func (d *datagram) Ref() Ref { return d.refOf(d) }
 
 // Ref is that of the TLS transport once there is one: nothing from elsewhere
 // may go out under TLS as it is.
@@ -100,18 +102,18 @@ func (c *conn) Ref() Ref {
 	if c.top != nil {
 		return c.top.Ref()
 	}
-	return c.reach(c)
+	return c.refOf(c)
 }
 
-// reach is the Ref of t, which is the transport around e.
-func (e *endpoint) reach(t addressed) Ref {
-	if e.door == nil {
-		e.door = openDoor(t)
+// refOf is the Ref of t, which is the transport around e.
+func (e *endpoint) refOf(t addressed) Ref {
+	if e.target == nil {
+		e.target = newRefTarget(t)
 		if e.ended {
-			e.door.shut(e.reason)
+			e.target.close(e.reason)
 		}
 	}
-	return e.door.ref()
+	return e.target.ref()
 }
 
 // Address is where the transport is; an empty node is this process.
@@ -123,22 +125,22 @@ func (r Ref) String() string { return r.addr.String() }
 // Close is Transport.Close from any goroutine, behind the writes that came before
 // it. It never waits. Errors: ErrClosed, ErrNotLocal, loopnode.ErrLoopClosed.
 func (r Ref) Close() error {
-	return r.post(func(d *door) {
+	return r.post(func(d *refTarget) {
 		d.order(&order{0, func(t addressed) error { t.Close(); return nil }, func(error) {}})
 	})
 }
 
 // Abort is Transport.Abort from any goroutine, at once. Errors as of Close.
 func (r Ref) Abort() error {
-	return r.post(func(d *door) {
+	return r.post(func(d *refTarget) {
 		if d.t != nil {
 			d.t.Abort()
 		}
 	})
 }
 
-func (r Ref) post(fn func(*door)) error {
-	switch d := r.door; {
+func (r Ref) post(fn func(*refTarget)) error {
+	switch d := r.target; {
 	case d == nil:
 		return fmt.Errorf("%w: %s", ErrNotLocal, r)
 	case d.closed.Load():

@@ -43,7 +43,7 @@ type order struct {
 // (nothing was taken: try later, or use WriteWait), ErrClosed from Close or the
 // loss on, ErrWriteEOF, ErrNotLocal, loopnode.ErrLoopClosed.
 func (r Ref) Write(p []byte) error {
-	d := r.door
+	d := r.target
 	if err := r.refused(); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (r Ref) WriteWait(ctx context.Context, p []byte) error {
 	if err := r.refused(); err != nil {
 		return err
 	}
-	d, p := r.door, bytes.Clone(p)
+	d, p := r.target, bytes.Clone(p)
 	outcome := loopnode.RunCoroutineThreadsafe(d.loop.Ref(), "write", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, d.writeInTurn(ctx, p)
 	})
@@ -96,7 +96,7 @@ func (r Ref) WriteWait(ctx context.Context, p []byte) error {
 }
 
 // writeInTurn writes p behind the orders that wait. In a task of the loop.
-func (d *door) writeInTurn(ctx context.Context, p []byte) error {
+func (d *refTarget) writeInTurn(ctx context.Context, p []byte) error {
 	taken := loopnode.NewFuture[error](d.loop)
 	o := &order{len(p), func(t addressed) error { return t.Write(p) }, func(err error) {
 		if !taken.Done() {
@@ -114,24 +114,24 @@ func (d *door) writeInTurn(ctx context.Context, p []byte) error {
 
 // refused is why the transport takes no write from elsewhere. Any goroutine.
 func (r Ref) refused() error {
-	if r.door == nil {
+	if r.target == nil {
 		return fmt.Errorf("%w: %s", ErrNotLocal, r)
 	}
-	if why := r.door.refusal.Load(); why != nil {
+	if why := r.target.refusal.Load(); why != nil {
 		return fmt.Errorf("%w: %s", *why, r)
 	}
 	return nil
 }
 
 // refuse makes writes from elsewhere answer err from here on; the first one counts.
-func (d *door) refuse(err error) {
+func (d *refTarget) refuse(err error) {
 	if d != nil {
 		d.refusal.CompareAndSwap(nil, &err)
 	}
 }
 
 // setFull follows the pauses of the transport's output. Loop goroutine.
-func (d *door) setFull(full bool) {
+func (d *refTarget) setFull(full bool) {
 	if d == nil || d.full.Load() == full {
 		return
 	}
@@ -142,7 +142,7 @@ func (d *door) setFull(full bool) {
 }
 
 // order does o now, or behind the orders that wait. Loop goroutine.
-func (d *door) order(o *order) {
+func (d *refTarget) order(o *order) {
 	if d.t != nil && (len(d.orders) > 0 || o.size > 0 && d.full.Load()) {
 		d.orders = append(d.orders, o)
 		d.waiting += o.size
@@ -151,7 +151,7 @@ func (d *door) order(o *order) {
 	d.do(o)
 }
 
-func (d *door) do(o *order) {
+func (d *refTarget) do(o *order) {
 	err := fmt.Errorf("%w: %s", ErrClosed, d.addr)
 	if d.t != nil {
 		err = o.call(d.t)
@@ -160,7 +160,7 @@ func (d *door) do(o *order) {
 }
 
 // drain does the orders that wait, as long as the peer takes them.
-func (d *door) drain() {
+func (d *refTarget) drain() {
 	for len(d.orders) > 0 && !(d.full.Load() && d.orders[0].size > 0) {
 		o := d.orders[0]
 		d.orders[0] = nil
@@ -174,7 +174,7 @@ func (d *door) drain() {
 }
 
 // withdraw takes back an order that nobody waits for any more.
-func (d *door) withdraw(o *order) {
+func (d *refTarget) withdraw(o *order) {
 	if i := slices.Index(d.orders, o); i >= 0 {
 		d.orders = slices.Delete(d.orders, i, i+1)
 		d.waiting -= o.size
@@ -186,7 +186,7 @@ func (d *door) withdraw(o *order) {
 
 // tellRefused reports a write that Ref.Write had taken. A transport that has
 // ended has told that itself.
-func (d *door) tellRefused(err error) {
+func (d *refTarget) tellRefused(err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrClosed):

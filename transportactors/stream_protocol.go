@@ -84,7 +84,7 @@ func (p *streamProtocol) inputError() error {
 	switch {
 	case p.reason != nil:
 		return p.reason
-	case p.eof, p.lost, p.t.IsClosing():
+	case p.eof, p.lost, p.t.IsClosing() && !inputWaits(p.t):
 		return io.EOF
 	}
 	return nil

@@ -321,7 +321,6 @@ func TestReads(t *testing.T) {
 			return nil
 		})
 		for name, end := range map[string]func(*probe){
-			"paused":  func(p *probe) { _ = p.t.PauseReading() },
 			"closed":  func(p *probe) { p.t.Close() },
 			"aborted": func(p *probe) { p.t.Abort() },
 		} {

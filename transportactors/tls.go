@@ -27,18 +27,18 @@ type tlsTransport struct {
 	flow
 	base.Origin
 	base.Calls
-	loop  *loopnode.Loop
-	lower tlsLower
-	conn  *tls.Conn
-	setup *tlsSetup
-	proto receiver
-	door  *door         // made when somebody asks for a Ref
-	top   *tlsTransport // TLS upon this one
+	loop   *loopnode.Loop
+	lower  tlsLower
+	conn   *tls.Conn
+	setup  *tlsSetup
+	proto  receiver
+	target *refTarget    // made when somebody asks for a Ref
+	top    *tlsTransport // TLS upon this one
 
 	phase   tlsPhase
 	told    bool // ConnectionMade was called, by us or before StartTLS
 	reading bool // wanted by the user
-	eof     bool // the peer said goodbye
+	eof     bool // the peer sent close_notify
 	inside  bool // in a call to conn: the protocol must not be called
 	full    bool // lower asks to pause
 
@@ -87,10 +87,10 @@ func newTLS(l *loopnode.Loop, setup *tlsSetup, p any) *tlsTransport {
 }
 
 // ConnectionMade comes from the lower transport of a new connection.
-func (t *tlsTransport) ConnectionMade(lower Transport) { t.putOn(lower.(tlsLower)) }
+func (t *tlsTransport) ConnectionMade(lower Transport) { t.attach(lower.(tlsLower)) }
 
-// putOn begins: the handshake has its time from here on.
-func (t *tlsTransport) putOn(lower tlsLower) {
+// attach starts TLS on lower and the handshake timer.
+func (t *tlsTransport) attach(lower tlsLower) {
 	t.lower = lower
 	t.Inherit(lower)
 	t.paused = lower.carry(t)
@@ -108,14 +108,14 @@ func (t *tlsTransport) carry(upon *tlsTransport) bool {
 	t.top = upon
 	t.lower.carry(upon)
 	upon.hard, t.hard = t.hard, math.MaxInt
-	t.door.move(&t.door, upon)
+	t.target.move(&t.target, upon)
 	return t.paused
 }
 
-// move makes d the door of t instead of the transport's it was.
-func (d *door) move(from **door, t *tlsTransport) {
+// move makes the Refs of a transport reach t, which is the TLS upon it.
+func (d *refTarget) move(from **refTarget, t *tlsTransport) {
 	if d != nil {
-		t.door, *from, d.t = d, nil, t
+		t.target, *from, d.t = d, nil, t
 		d.setFull(t.paused)
 	}
 }
@@ -166,18 +166,18 @@ func (t *tlsTransport) IsClosing() bool {
 }
 
 func (t *tlsTransport) Ref() Ref {
-	if t.door == nil {
-		t.door = openDoor(t)
+	if t.target == nil {
+		t.target = newRefTarget(t)
 		if t.phase == tlsOver {
-			t.door.shut(t.reason)
+			t.target.close(t.reason)
 		}
 	}
-	return t.door.ref()
+	return t.target.ref()
 }
 
-// dress is the protocol of a socket's transport: p, with TLS before it when
-// there is a set-up.
-func (s *tlsSetup) dress(l *loopnode.Loop, p Protocol) any {
+// wrap returns p, or a TLS transport around p if TLS is configured: the protocol of
+// the socket's transport.
+func (s *tlsSetup) wrap(l *loopnode.Loop, p Protocol) any {
 	if s == nil {
 		return p
 	}

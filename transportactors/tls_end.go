@@ -6,8 +6,8 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Close says goodbye behind what is queued and waits for the peer's, within the
-// shutdown timeout. During the handshake it aborts.
+// Close sends close_notify (the goodbye) behind what is queued and waits for the
+// peer's until the shutdown timeout. During the handshake it aborts.
 func (t *tlsTransport) Close() {
 	if stray(t.loop, "Close") == nil {
 		t.close()
@@ -24,7 +24,7 @@ func (t *tlsTransport) close() {
 		return
 	}
 	t.phase = tlsClosing
-	t.door.refuse(ErrClosed)
+	t.target.refuse(ErrClosed)
 	t.timer = t.loop.CallLater(t.setup.shutdown, t.shutdownTimeout)
 	t.inside = true
 	err := t.conn.CloseWrite()
@@ -43,7 +43,7 @@ func (t *tlsTransport) shutdownTimeout() {
 	}
 }
 
-// Abort drops what is queued and says nothing.
+// Abort drops what is queued and sends no close_notify.
 func (t *tlsTransport) Abort() {
 	if stray(t.loop, "Abort") == nil {
 		t.breakShake(errShaking)
@@ -58,7 +58,7 @@ func (t *tlsTransport) Fail(reason error) {
 		return
 	}
 	t.phase, t.reason = tlsFailed, reason
-	t.door.refuse(ErrClosed)
+	t.target.refuse(ErrClosed)
 	t.in, t.backlog = nil, nil
 	if t.lower != nil {
 		t.lower.Abort()
@@ -90,7 +90,7 @@ func (t *tlsTransport) ConnectionLost(reason error) {
 
 func (t *tlsTransport) release() {
 	t.proto = receiver{}
-	if t.door != nil {
-		t.door.shut(t.reason)
+	if t.target != nil {
+		t.target.close(t.reason)
 	}
 }

@@ -78,7 +78,7 @@ func TestTLSFlow(t *testing.T) {
 			must(t, err)
 			early = newTLS(l, setup, here)
 			tr.SetProtocol(early)
-			early.putOn(tr.(tlsLower))
+			early.attach(tr.(tlsLower))
 			must(t, early.shake(ctx))
 			early.Abort()
 			s.Close()

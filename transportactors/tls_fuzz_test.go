@@ -39,7 +39,7 @@ func FuzzTLSInput(f *testing.F) {
 			p := newProbe(ctx)
 			lower := &sink{loop: l, stuck: true}
 			lower.up = newTLS(l, setup, p)
-			lower.up.putOn(lower)
+			lower.up.attach(lower)
 			for rest := input; len(rest) > 0 && lower.up.phase != tlsOver; {
 				n := min(len(rest), 1+int(step)*16, len(lower.up.GetBuffer(-1)))
 				copy(lower.up.room, rest[:n])

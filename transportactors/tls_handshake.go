@@ -61,7 +61,7 @@ func (t *tlsTransport) shake(ctx context.Context) (err error) {
 	return err
 }
 
-// shaken settles the outcome of the handshake.
+// shaken takes the outcome of the handshake: TLS is open, or the lower transport ends.
 func (t *tlsTransport) shaken(err error) error {
 	t.timer.Cancel()
 	broken := t.shaking.broken
@@ -88,7 +88,7 @@ func (t *tlsTransport) shaken(err error) error {
 
 var errShaking = fmt.Errorf("%w during the TLS handshake", ErrClosed)
 
-// explain puts words around what crypto/tls says.
+// explain adds to an error of crypto/tls that it came from the handshake.
 func (t *tlsTransport) explain(err error) error {
 	var header tls.RecordHeaderError
 	switch {
@@ -121,16 +121,16 @@ func (t *tlsTransport) shakeInput(data []byte) {
 	t.room = nil
 	t.in = append(t.in, data...)
 	_ = t.lower.PauseReading()
-	next := t.stir
+	next := t.wakeHandshake
 	if t.shaking.ctx == nil && !t.setup.client {
 		t.shaking.ctx = t.loop.Context(context.Background())
 		next = t.serve
 	}
-	turnstileOf(t.loop).pass(t.loop, next)
+	handshakeTurnsOf(t.loop).pass(t.loop, next)
 }
 
-// stir wakes the handshake.
-func (t *tlsTransport) stir() {
+// wakeHandshake wakes the handshake.
+func (t *tlsTransport) wakeHandshake() {
 	if s := t.shaking; s != nil && s.more != nil && !s.more.Done() {
 		_ = s.more.SetResult(struct{}{})
 	}
@@ -141,7 +141,7 @@ func (t *tlsTransport) breakShake(err error) {
 	if t.shaking != nil && t.shaking.broken == nil {
 		t.shaking.broken = err
 	}
-	t.stir()
+	t.wakeHandshake()
 }
 
 func (t *tlsTransport) shakeTimeout() {

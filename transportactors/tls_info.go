@@ -20,6 +20,8 @@ func (t *tlsTransport) ExtraInfo(name string) any {
 		return t.setup.config
 	case "compression":
 		return nil
+	case "paused":
+		return t.whyPaused(t.WriteBufferSize())
 	case "ssl_object", "peercert", "cipher":
 		if t.shaking != nil || t.conn == nil {
 			return nil // Why not ask: conn holds its locks while it shakes hands

@@ -11,6 +11,30 @@ import (
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 )
 
+// How unmodified crypto/tls is driven.
+//
+// crypto/tls wants a net.Conn that blocks. It gets one that is no connection (wire):
+// its Read takes the cipher text that the lower transport has brought (t.in), and
+// its Write collects cipher text (t.out), which flush hands to the lower transport.
+//
+// Handshake. tls.Conn.Handshake runs in a task, because an error in it is for good.
+// When t.in is empty, wire.Read suspends the task until more has come.
+//
+// Afterwards there is no task. The lower transport calls BufferUpdated with cipher
+// text; pump calls tls.Conn.Read again and again and gives the plain text to the
+// protocol. When t.in is used up, wire.Read returns errNothingYet, a temporary
+// net.Error: crypto/tls keeps half a record that it has read and forgets the error,
+// so that the next Read goes on. Every other error it would repeat for ever.
+//
+// States: tlsShaking, tlsOpen, tlsClosing (our goodbye is on its way; input is
+// decrypted only to find the peer's), tlsFailed (the lower transport is ending),
+// tlsOver. They follow each other in this order, and some may be left out.
+//
+// Invariants. The protocol is never called inside a call to crypto/tls (t.inside):
+// it may write, close or pause, and crypto/tls holds its locks. Between two calls of
+// the loop t.in is a copy: the room that it was read into is used by every other
+// connection. The lower transport reads exactly while wantsInput says so.
+
 // plainRead is room for the plain text of everything one read can bring.
 const plainRead = 256<<10 + 32<<10
 
@@ -53,8 +77,8 @@ func (t *tlsTransport) BufferUpdated(n int) {
 	}
 }
 
-// keep takes a copy of what is left: the room is for the next read. kept says
-// that it is one.
+// keep makes what is left a copy, because the room is for the next read. kept says
+// that it is a copy already.
 func (t *tlsTransport) keep(kept bool) {
 	switch {
 	case len(t.in) == 0:
@@ -196,7 +220,9 @@ func (t *tlsTransport) inputEnded() {
 	}
 }
 
-// PauseReading stops delivery at once, also of what is decrypted already.
+// PauseReading stops delivery at once, also of what is decrypted already. The end
+// of the peer, orderly or not, is told behind what waits, once reading is resumed, as
+// with a plain connection; WithIdleTimeout finds a dead peer before that.
 func (t *tlsTransport) PauseReading() error {
 	if err := stray(t.loop, "PauseReading"); err != nil {
 		return err

@@ -80,7 +80,7 @@ func overSinkWith(t testing.TB, ctx context.Context, lower *sink, p *probe, serv
 	must(t, err)
 	client = newTLS(lower.loop, setup, p)
 	lower.up = client
-	client.putOn(lower)
+	client.attach(lower)
 	post := lower.loop.Ref()
 	// goroutine: owner: the test; ends when the pipe is closed.
 	go func() {

@@ -85,7 +85,7 @@ func upgrade(ctx context.Context, lower tlsLower, p Protocol, setup *tlsSetup, e
 	t.told = true
 	t.in = early
 	lower.SetProtocol(t)
-	t.putOn(lower)
+	t.attach(lower)
 	if err := t.shake(ctx); err != nil {
 		return nil, err
 	}

@@ -102,7 +102,10 @@ func (t *tlsTransport) tellFlow() {
 		return
 	}
 	t.paused = t.full
-	t.door.setFull(t.paused)
+	t.target.setFull(t.paused)
+	if t.paused {
+		t.logPause(t.loop, t, t.WriteBufferSize())
+	}
 	switch {
 	case t.proto.pauser == nil:
 	case t.paused:
@@ -141,5 +144,8 @@ func (t *tlsTransport) WriteBufferLimits() (high, low int) { return t.high, t.lo
 // WriteBufferSize counts plain text that waits for the handshake and cipher
 // text that the kernel has not taken.
 func (t *tlsTransport) WriteBufferSize() int {
+	if t.lower == nil {
+		return len(t.backlog)
+	}
 	return len(t.backlog) + t.lower.WriteBufferSize()
 }

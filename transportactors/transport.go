@@ -58,7 +58,8 @@ type Transport interface {
 	// ExtraInfo knows "peername" and "sockname" (net.Addr), "socket" (*Socket)
 	// and, for ConnectReadPipe and ConnectWritePipe, "pipe" (*os.File), also
 	// after the end; until then also "peercred" (PeerCred) of a UNIX connection;
-	// nil for anything else. TLS adds "sslcontext" (*tls.Config), and behind the
+	// nil for anything else. "paused" is why the protocol was told PauseWriting, as a
+	// text, nil while it may write. TLS adds "sslcontext" (*tls.Config), and behind the
 	// handshake, also after the end, "ssl_object" (tls.ConnectionState),
 	// "peercert" (*x509.Certificate, nil unless verified) and "cipher" (Cipher).
 	ExtraInfo(name string) any

@@ -81,7 +81,7 @@ func (c *conn) writable(method string) error {
 		return err
 	}
 	switch {
-	case c.losing, c.closing && !c.resuming:
+	case c.losing, c.last != nil, c.closing && !c.resuming:
 		return fmt.Errorf("%w: %s", ErrClosed, c)
 	case c.writeEOF:
 		return ErrWriteEOF
@@ -114,7 +114,8 @@ func (c *conn) checkHigh() {
 	if c.losing || !c.flow.pause(c.queue.size) {
 		return
 	}
-	c.door.setFull(true)
+	c.target.setFull(true)
+	c.logPause(c.loop, c, c.queue.size)
 	if c.proto.pauser != nil {
 		c.Call("PauseWriting", c.proto.pauser.PauseWriting)
 	}
@@ -127,7 +128,7 @@ func (c *conn) checkLow() {
 	if !c.flow.resume(c.queue.size) {
 		return
 	}
-	c.door.setFull(false)
+	c.target.setFull(false)
 	if c.proto.pauser != nil {
 		c.resuming = true
 		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
@@ -180,7 +181,7 @@ func (c *conn) WriteEOF() error {
 		return c.writePipeEOF()
 	}
 	c.writeEOF = true
-	c.door.refuse(ErrWriteEOF)
+	c.target.refuse(ErrWriteEOF)
 	if c.queue.size == 0 {
 		c.shutdown()
 	}

@@ -86,8 +86,10 @@ func (p *Process) Wait(ctx context.Context) (int, error) { return p.s.wait(ctx) 
 // stderr to their ends, and waits for the exit; nil for what is not a pipe. That
 // the child takes less than input is no error. Input without a pipe for it is
 // loopnode.ErrInvalidArgument; more output than WithMaxOutput is
-// ErrTooMuchOutput, with what was read. After an error, a cancellation included,
-// the child is still the caller's: Close ends it.
+// ErrTooMuchOutput. With every error, also of a cancellation or the end of ctx, it
+// returns what it had read until then: those bytes are taken from the streams, so
+// that another call does not return them again. The child is still the caller's:
+// Close ends it.
 func (p *Process) Communicate(ctx context.Context, input []byte) (stdout, stderr []byte, err error) {
 	if err := base.RequireContext(ctx, "Communicate"); err != nil {
 		return nil, nil, err
