@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,6 +13,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/internal/logbridge"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -77,8 +79,10 @@ type Config struct {
 	// one; default: as the URL says (tls://).
 	TLS *tls.Config
 
-	// Logger gets everything; default hclog.Default named "cluster".
+	// Logger gets what the node logs, or Slog does: set one of them. With neither,
+	// warnings and errors go to stderr under the name "cluster".
 	Logger hclog.Logger
+	Slog   *slog.Logger
 
 	// Prepare is called by Start when the name belongs to the node and nobody has
 	// heard of it yet. Loops that are made here exist when others first hear of the
@@ -130,7 +134,8 @@ const (
 	maxPayloadLimit    = 8 << 20 // what nats-server advises as the most
 )
 
-// withKeys takes what Config leaves open from the key folder. It also refuses a name
+// withKeys takes what Config leaves open from the key folder, and settles the
+// logger, which every later step may use. It also refuses a name
 // made up at random where the name has to be the same at the next start.
 func (c Config) withKeys() (Config, error) {
 	if c.Keys != "" {
@@ -145,6 +150,11 @@ func (c Config) withKeys() (Config, error) {
 			c.Cluster = id.Cluster
 		}
 	}
+	log, err := logbridge.Logger(c.Logger, c.Slog, "cluster")
+	if err != nil {
+		return c, badConfig("%w", err)
+	}
+	c.Logger, c.Slog = log, nil
 	if c.Name == "" && (c.Voter || c.StoreDir != "") {
 		return c, badConfig("Voter and StoreDir need a Name: it has to be the same at the next start")
 	}
@@ -157,9 +167,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Cluster == "" {
 		c.Cluster = defaultCluster
-	}
-	if c.Logger == nil {
-		c.Logger = hclog.Default().Named("cluster")
 	}
 	if c.Heartbeat == 0 {
 		c.Heartbeat = defaultHeartbeat

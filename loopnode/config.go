@@ -3,6 +3,7 @@ package loopnode
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/internal/logbridge"
 )
 
 // Config describes a loop. The zero value works.
@@ -18,8 +20,10 @@ type Config struct {
 	// Name is how logs, addresses and other nodes call the loop: what can be the
 	// path of an actors.Address. Default "loop-N".
 	Name string
-	// Logger gets what asyncio logs; default hclog.Default named "loopmesh".
+	// Logger gets what asyncio logs, or Slog does: set one of them. With neither,
+	// warnings and errors go to stderr under the name "loopmesh".
 	Logger hclog.Logger
+	Slog   *slog.Logger
 	// Debug turns the checks of asyncio's debug mode on. LOOPMESH_DEBUG=1 does too.
 	Debug bool
 	// SlowCallback is from when on debug mode names a slow callback; default 100 ms.
@@ -53,7 +57,12 @@ const (
 )
 
 // defaultLogger is the logger of loops that were given none.
-func defaultLogger() hclog.Logger { return hclog.Default().Named("loopmesh") }
+func defaultLogger() hclog.Logger {
+	log, _ := logbridge.Logger(nil, nil, loggerName) // fails only for two loggers
+	return log
+}
+
+const loggerName = "loopmesh"
 
 var loopCount atomic.Int64
 
@@ -61,9 +70,8 @@ func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = fmt.Sprintf("loop-%d", loopCount.Add(1))
 	}
-	if c.Logger == nil {
-		c.Logger = defaultLogger()
-	}
+	c.Logger, _ = logbridge.Logger(c.Logger, c.Slog, loggerName) // validate has refused two loggers
+	c.Slog = nil
 	if c.Resolver == nil {
 		c.Resolver = net.DefaultResolver
 	}
@@ -85,6 +93,9 @@ func (c Config) validate() error {
 		if err := (actors.Address{Path: c.Name}).Validate(); err != nil {
 			return invalid("Config.Name is %q, which cannot be part of an address: %w", c.Name, err)
 		}
+	}
+	if _, err := logbridge.Logger(c.Logger, c.Slog, loggerName); err != nil {
+		return invalid("Config: %w", err)
 	}
 	switch {
 	case c.SlowCallback < 0:

@@ -159,6 +159,9 @@ func (o *Outgoing) prepare(ctx context.Context, p *pending, addr actors.Address,
 // find is resolve that asks for a node nobody here has heard of: it may have just
 // started.
 func (o *Outgoing) find(ctx context.Context, p *pending, addr actors.Address) error {
+	if o.link.Closing() {
+		return p.failure(fault.ErrClosed, "this node has been closed")
+	}
 	err := o.resolve(p, addr)
 	if err == nil || !errors.Is(err, fault.ErrUnknownNode) {
 		return err

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -105,7 +106,7 @@ func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err 
 		return 0, fail(fault.ErrClosed, "this node has been closed")
 	case c.link.Offline():
 		return 0, fail(fault.ErrDisconnected, "nothing was sent")
-	case !known:
+	case !known && !answersKnownLife(addr):
 		return 0, fail(fault.ErrUnknownNode, "it is not a member of the cluster")
 	case addr.Incarnation != 0 && addr.Incarnation < number:
 		return 0, fail(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
@@ -119,6 +120,13 @@ func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err 
 		return 0, fail(fault.ErrTooLarge, err.Error())
 	}
 	return number, nil
+}
+
+// answersKnownLife reports whether addr is where one life of a node waits for an
+// answer. Its question proves that this life is there, though it may have come
+// before the news that the node has joined.
+func answersKnownLife(addr actors.Address) bool {
+	return addr.Incarnation != 0 && strings.HasPrefix(addr.Path, "$reply/")
 }
 
 // Run runs the function as a task nobody waits for. Loop goroutine. ended may be
