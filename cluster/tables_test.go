@@ -25,7 +25,8 @@ func TestManyCallsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if s := nodes[0].Stats(); s.InFlight != 0 || s.Calls != 6*512 || s.CallsFailed != 3*512 || s.NoResponders < 3*512 {
+	// Calls that look for the same absent node at the same time share one question.
+	if s := nodes[0].Stats(); s.InFlight != 0 || s.Calls != 6*512 || s.CallsFailed != 3*512 || s.NoResponders == 0 {
 		t.Errorf("%+v", s)
 	}
 }
