@@ -34,13 +34,18 @@
 // silent for Config.DeadAfter. An external NATS tells too when its operator lets
 // the account of the nodes import $SYS.ACCOUNT.*.DISCONNECT of the system account.
 //
-// What happens when too much arrives? Nobody waits for a slow node; what it cannot
-// take is refused or dropped, counted in Stats and logged:
+// What happens when too much arrives? Who sends waits, or is refused; nothing that was
+// sent is dropped without a word:
 //
-//   - calls and calls without an answer: Config.MaxInbound unfinished ones; a call
-//     is refused with ErrBusy, one without an answer is dropped (CastsFailed);
-//   - messages of actors: RemoteLimit of the actor system for each actor
-//     (TellsFailed); who asked gets actors.ErrMailboxFull;
+//   - calls without an answer: 2,048 or 512 KiB of one node may be under way to one loop
+//     and not taken by it. Then CallSoon waits, and TryCallSoon is ErrNoCredit. A loop
+//     runs Config.MaxInbound of them at a time; the others keep their credit. Other
+//     loops of the same node are not slowed;
+//   - calls: Config.MaxInbound unfinished ones of each loop, or 64 MiB of arguments, then
+//     ErrBusy;
+//   - calls for later: Config.MaxTimers of a node, or 64 MiB, then they are refused;
+//   - messages of actors: as calls without an answer, for each actor; Send never waits
+//     and is ErrNoCredit;
 //   - watches of others: 100,000, of one node 50,000, then ErrBusy; members: 10,000,
 //     then not known; names that were used but never answered: 1,024; former members
 //     that are remembered: 4,096; member events that a reader has not read: 1,024, then
@@ -49,8 +54,8 @@
 //     newest (Dropped): calls among them end by their deadline.
 //
 // What is posted to one node without an answer travels in batches of up to 32 KiB.
-// A batch never waits to become full. A batch that the connection loses on the way
-// out is counted in SendErrors and logged.
+// A batch never waits to become full. What gets lost on the way, or does not run when it
+// has arrived, is told to Config.OnLoss and counted (Lost, Refusals).
 //
 // What each thing promises:
 //
@@ -58,7 +63,8 @@
 //     error, refusal or timeout. After a timeout, ErrDisconnected or ErrNodeDown
 //     the caller does not know whether the function ran.
 //   - CallSoon, CallLater and CallAt run it at most once; CallSoon from one node to
-//     one loop keeps its order. nil means: sent, not: will run.
+//     one loop keeps its order. nil means: sent; what does not run then
+//     is told to Config.OnLoss.
 //   - Watch delivers Terminated exactly once, also when the node dies.
 //
 // Who may do what? Without Keys a server listens on this machine only, and every
