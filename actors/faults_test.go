@@ -328,10 +328,11 @@ func TestAskOnALoopsGoroutineIsRefused(t *testing.T) {
 
 func TestANilContextIsAnError(t *testing.T) {
 	s := system(t, quiet())
-	if _, err := s.Ask(nil, RefOf(Address{Path: "a"}), 1); err == nil { //nolint:staticcheck // that is the test
+	var none context.Context
+	if _, err := s.Ask(none, RefOf(Address{Path: "a"}), 1); err == nil {
 		t.Error("Ask")
 	}
-	if err := s.Shutdown(nil); err == nil { //nolint:staticcheck // that is the test
+	if err := s.Shutdown(none); err == nil {
 		t.Error("Shutdown")
 	}
 }

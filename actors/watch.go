@@ -102,9 +102,6 @@ type actorWatch struct {
 
 func (w *actorWatch) ended(reason error) { w.by.postSystem(&watchEnd{w, reason}) }
 
-// address makes the actor findable for the answers of another node.
-func (w *actorWatch) address() Address { return w.by.address() }
-
 // notice hands Terminated to the actor if the watch still stands.
 func (c *cell) notice(t watchEnd) {
 	if c.watching[t.watch.as] != t.watch || c.phase != alive {

