@@ -173,12 +173,15 @@ func TestLargeMessagesDisconnectNobody(t *testing.T) {
 	have, grown := newTally(), growth()
 	release := blockLoop(t, ref.CallSoonThreadsafe)
 	const each, total = 1<<20 - 8<<10, 600
+	// The sender to the stuck loop waits until the other one has finished.
+	ctx, cancel := context.WithTimeout(context.Background(), castsLimit)
+	defer cancel()
 	sent := make(chan error, 2)
 	for _, address := range []string{"n2/stuck", "n2/idle"} {
 		go func() {
 			far, err := nodes[0].Ref(address)
 			for i := 0; i < total && err == nil; i++ {
-				err = swallow.Via(nodes[0]).CallSoon(testCtx(t), far, make([]byte, each))
+				err = swallow.Via(nodes[0]).CallSoon(ctx, far, make([]byte, each))
 			}
 			sent <- err
 		}()
