@@ -66,7 +66,7 @@ type Handlers struct {
 // Arrival says how a frame came.
 type Arrival struct {
 	Subject string
-	Reply   string      // where its sender expects an answer; "" for nowhere
+	Reply   string      // where its sender expects an answer; "" when it expects none
 	Sender  string      // node that sent it, by the subject
 	Rights  keys.Grants // of the sender on this node
 }
