@@ -40,7 +40,7 @@
 //
 //	buffer                      limit                        set by                 beyond it                    test
 //	output of a connection      high mark + 16 MiB, or one   WithWriteLimit,        ErrWriteLimit ends it        TestWriteLimit,
-//	  (TLS, pipes, stdin too)     write into an empty queue    SetWriteBufferLimits                                TestPipeWriteLimit
+//	  (TLS, pipes, stdin too)     write at the high mark       SetWriteBufferLimits                                TestPipeWriteLimit
 //	output of a datagram        as above                     as above               ErrWriteLimit, the packet    TestDatagramWriteLimit
 //	  endpoint                                                                        is not queued
 //	Ref.Write on its way        1 MiB, nothing while the     -                      loopnode.ErrBusy             TestRefWrites

@@ -13,8 +13,11 @@ import (
 // The high and low marks are advice: above the high one the protocol is told
 // PauseWriting, at the low one ResumeWriting. The hard limit is for those who do
 // not heed it, or cannot because they write from elsewhere: a write that would
-// make more than it wait ends the connection with ErrWriteLimit. One write into
-// an empty queue may be larger; the program decides on its size, not the peer.
+// make more than it wait ends the connection with ErrWriteLimit. One write while no
+// more than the high mark waits may be larger: whoever stops at PauseWriting, or
+// waits for its turn elsewhere, must not be ended for it, and the program decides
+// on the size of that write, not the peer. So what waits is never more than the
+// limit, or the high mark and one write.
 type flow struct {
 	high, low int
 	hard      int  // most bytes that may wait; 0: writeHeadroom above high
@@ -46,7 +49,7 @@ func (f *flow) admits(queued, n int) error {
 	if f.hard == 0 {
 		most = min(f.high, math.MaxInt-writeHeadroom) + writeHeadroom
 	}
-	if queued == 0 || n <= most-queued {
+	if queued <= f.high || n <= most-queued {
 		return nil
 	}
 	return fmt.Errorf("%w: %d bytes wait and %d more came, the limit is %d (WithWriteLimit)", ErrWriteLimit, queued, n, most)
