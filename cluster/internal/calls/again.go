@@ -27,7 +27,15 @@ func (o *Outgoing) Unreachable(token string) {
 	}
 	o.members.Absent(p.peer)
 	number, _ := o.members.Number(p.peer.Name)
-	p.done(answer{err: p.failure(fault.ErrUnknownNode, "nobody listens under that name"), again: number == p.peer.Number})
+	p.done(answer{err: p.nobody(), again: number == p.peer.Number})
+}
+
+// nobody is the error of a call that could be delivered to nobody.
+func (p *pending) nobody() error {
+	if p.life {
+		return p.failure(fault.ErrDeadIncarnation, fmt.Sprintf("nobody listens as incarnation %d of the node", p.peer.Number))
+	}
+	return p.failure(fault.ErrUnknownNode, "nobody listens under that name")
 }
 
 // pause waits before a call is sent again. cause is why it has to be.

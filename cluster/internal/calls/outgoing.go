@@ -85,7 +85,7 @@ func (o *Outgoing) Request(ctx context.Context, addr actors.Address, f *wire.Fra
 }
 
 func (o *Outgoing) request(ctx context.Context, addr actors.Address, f *wire.Frame) (Reply, error) {
-	p := &pending{target: addr.Node + "/" + addr.Path, function: f.Function}
+	p := &pending{target: addr.Node + "/" + addr.Path, function: f.Function, life: addr.Incarnation != 0}
 	if err := o.prepare(ctx, p, addr, f); err != nil {
 		return Reply{}, err
 	}
@@ -97,7 +97,7 @@ func (o *Outgoing) request(ctx context.Context, addr actors.Address, f *wire.Fra
 		if err := o.pause(ctx, p, a.err, wait); err != nil {
 			return Reply{}, err
 		}
-		p = &pending{target: p.target, function: p.function, begun: p.begun, deadline: p.deadline}
+		p = &pending{target: p.target, function: p.function, life: p.life, begun: p.begun, deadline: p.deadline}
 	}
 }
 

@@ -27,6 +27,7 @@ type pending struct {
 	peer     link.Peer
 	target   string
 	function string
+	life     bool // the address names one life of the node, not whoever has its name
 	begun    time.Time
 	deadline time.Time
 	waiter   wait.Waiter[answer]

@@ -17,15 +17,28 @@ import (
 // meanwhile, unless it was fenced: what reaches it was sent to this incarnation.
 type claim struct {
 	until   time.Duration // end of the step
+	probes  int           // how often this claim has asked for the name
 	pending bool          // claimed again, waits for objections
 	expired bool          // fenced: does not serve
 
 	witnesses map[string]uint64 // members that have known a newer incarnation of this name
 }
 
+// probesMost is how often a starting node asks who holds its name. Why more than
+// once: the server may hand the first question to the connection of a holder that
+// has just been killed, before it notices; then nobody answers and nobody is told
+// that nobody listens. A holder that is there and stuck answers none of them.
+const probesMost = 2
+
 // begin starts the first claim.
 func (m *Machine) begin(now time.Duration) {
-	m.phase = probing
+	m.phase, m.claim.probes = probing, 0
+	m.probe(now)
+}
+
+// probe asks who holds the name.
+func (m *Machine) probe(now time.Duration) {
+	m.claim.probes++
 	m.claim.until = now + m.cfg.ProbeWait
 	m.send(Message{Kind: Probe, To: ID{Name: m.self.Name}})
 	m.wake(m.claim.until)
@@ -56,6 +69,8 @@ func (m *Machine) settle(now time.Duration) {
 		return
 	}
 	switch {
+	case m.phase == probing && m.claim.probes < probesMost:
+		m.probe(now)
 	case m.phase == probing:
 		m.refusedBy(ID{Name: m.self.Name}, "somebody listens as this name but does not answer")
 	case m.phase == claiming:
