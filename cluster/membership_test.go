@@ -114,6 +114,9 @@ func (c *cable) mend() {
 // TestTwinsNeverRunTheSameCall cuts a node off, replaces it, and lets the old one
 // come back, while calls to the name go on.
 func TestTwinsNeverRunTheSameCall(t *testing.T) {
+	stamps.mu.Lock()
+	clear(stamps.lives) // of an earlier run: ids begin anew
+	stamps.mu.Unlock()
 	beats := func(c *Config) { c.Heartbeat, c.DeadAfter = 100*time.Millisecond, time.Second }
 	hub := group(t, 1, beats, func(c *Config) { c.Listen = "127.0.0.1:0" })[0]
 	wire := newCable(t, hostOf(t, hub))
