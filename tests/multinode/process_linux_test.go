@@ -140,6 +140,9 @@ func quarter(t *testing.T) (*cluster.Node, []*process) {
 		all = append(all, boot(t, fmt.Sprintf("n%d", i+1), strings.TrimPrefix(hub.URL(), "nats://")))
 	}
 	waitMembers(t, hub, 4)
+	for _, p := range all { // each learns of the others by itself: hub's view is not theirs
+		until(t, p.name+" knows all nodes", func() bool { return len(nodesOf(t, "--node", p.name)) == 4 })
+	}
 	return hub, all
 }
 
