@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers stress-proc
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers bench-compare stress-proc
 
 ci: test vet staticcheck cross race foreign conformance
 
@@ -66,6 +66,15 @@ bench-quick:
 stress-proc:
 	go test -run '^$$' -bench SpawnStress -benchtime 1x ./transportactors
 
-# Ours beside Go's net, gnet, a C loop and asyncio, in one interleaved run.
+# Ours beside a C loop, libuv, Go's net, gnet, asyncio, uvloop and Node.js, as far as they are
+# installed, in one interleaved run.
 bench-peers:
 	cd bench/peers && go run . -rounds 5
+
+# This tree beside another commit, in one interleaved run: make bench-compare BEFORE=HEAD~10
+BEFORE ?= HEAD
+bench-compare:
+	rm -rf $(BIN)/before && mkdir -p $(BIN)/before
+	git archive $(BEFORE) | tar x -C $(BIN)/before
+	cd $(BIN)/before/bench/peers && go build -o $(BIN)/peers-before .
+	cd bench/peers && go run . -rounds 7 -peers loopmesh,before -also 'before=$(BIN)/peers-before -serve loopmesh'

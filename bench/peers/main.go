@@ -1,39 +1,84 @@
-// Command peers compares loopmesh with what it competes with, over TCP: Go's
-// net, gnet, a C epoll loop, asyncio and, where it is installed, uvloop. Every
-// round runs every load against every peer, in a drawn order, so that a noisy
-// machine hurts all alike; the table shows medians. Trust the ratios.
+// Command peers compares loopmesh with what it competes with, over TCP: a C epoll
+// loop, libuv, Go's net, gnet, asyncio, uvloop and Node.js, as far as this machine has
+// them.
+//
+// How it measures: servers run on one processor and the load on another (see
+// pin.go); the load never sleeps and compares every byte (foreign/load.c). Before
+// anything is timed each server passes the gates of gate.go, or its failure stands
+// beside its figures. Every round runs every load against every server in a drawn
+// order, so that a noisy machine hurts all alike. The table shows the median and, of
+// the rates, the range; -raw keeps every sample. Trust ratios, never absolute times;
+// ratios whose ranges overlap are not different.
 //
 //	go run . -rounds 5
+//	go run . -also 'before=/path/to/older/peers -serve loopmesh'
 package main
 
 import (
+	"cmp"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// sample is one round of one load against one peer.
-type sample struct{ rate, user, system, p50, p99 float64 }
+// sample is one round of one load against one server; times in microseconds.
+type sample struct {
+	outcome
+	rate, cpu, user float64 // requests a second; processor time of a request
+}
+
+// options are what the command line says.
+type options struct {
+	rounds int
+	during time.Duration
+	work   string
+	only   string
+	raw    string
+	pinned bool
+	also   map[string]string
+}
 
 func main() {
+	o := options{also: map[string]string{}}
 	serveAs := flag.String("serve", "", "be this server and print its address")
-	rounds := flag.Int("rounds", 5, "how often to run everything")
-	during := flag.Duration("time", time.Second, "how long each load lasts")
-	only := flag.String("work", "", "only loads whose name contains this")
+	unpinned := flag.Bool("unpinned", false, "let the system choose the processors")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often to run everything")
+	flag.DurationVar(&o.during, "time", time.Second, "how long each load lasts")
+	flag.StringVar(&o.work, "work", "", "only loads whose name contains this")
+	flag.StringVar(&o.only, "peers", "", "only these servers, separated by commas")
+	flag.StringVar(&o.raw, "raw", "", "write every sample to this file, as CSV")
+	flag.Func("also", "NAME=COMMAND of another server, which prints its address", func(s string) error {
+		name, command, ok := strings.Cut(s, "=")
+		if !ok {
+			return errors.New("wants NAME=COMMAND")
+		}
+		o.also[name] = command
+		return nil
+	})
 	flag.Parse()
+	o.pinned = !*unpinned
 	if *serveAs != "" {
-		fatal(inGo[*serveAs]("127.0.0.1:0"))
+		serve, ok := inGo[*serveAs]
+		if !ok {
+			fatal(fmt.Errorf("no server is called %q", *serveAs))
+		}
+		fatal(serve("127.0.0.1:0"))
 	}
 	dir, err := os.MkdirTemp("", "loopmesh-peers-")
 	if err != nil {
 		fatal(err)
 	}
-	err = compare(dir, *rounds, *during, *only)
+	err = compare(dir, o)
 	_ = os.RemoveAll(dir)
 	if err != nil {
 		fatal(err)
@@ -45,79 +90,146 @@ func fatal(err error) {
 	os.Exit(1)
 }
 
-func compare(dir string, rounds int, during time.Duration, only string) error {
-	names, how := commands(dir)
-	peers := map[string]*peer{}
-	for _, name := range names {
-		p, err := start(name, how[name])
-		if err != nil {
-			return err
+func compare(dir string, o options) (err error) {
+	pin := pinIf(o.pinned)
+	fmt.Println(machine(pin))
+	l := &loader{program: dir + "/load", pin: pin}
+	if err := compile(dir, "load", loadC); err != nil {
+		return fmt.Errorf("the load is a C program: %w", err)
+	}
+	peers, err := startAll(dir, o, pin)
+	defer func() {
+		for _, p := range peers {
+			p.stop()
 		}
-		defer p.stop()
-		peers[name] = p
+	}()
+	if err != nil {
+		return err
+	}
+	raw, done, err := rawFile(o.raw)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	for _, p := range peers {
+		p.failed = passes(p.address)
+		for _, f := range p.failed {
+			fmt.Printf("%s fails: %s\n", p.name, f)
+		}
 	}
 	for _, w := range works {
-		if !strings.Contains(w.name, only) {
-			continue
+		if strings.Contains(w.name, o.work) {
+			seen := rounds(w, peers, l, o, raw)
+			show(w, peers, seen)
 		}
-		seen := map[string][]sample{}
-		for range rounds {
-			for _, i := range rand.Perm(len(names)) {
-				s, err := measure(w, peers[names[i]], during)
-				if err != nil {
-					return fmt.Errorf("%s, %s: %w", names[i], w.name, err)
-				}
-				seen[names[i]] = append(seen[names[i]], s)
-			}
-		}
-		show(w, names, seen)
 	}
 	return nil
 }
 
-func measure(w work, p *peer, during time.Duration) (s sample, err error) {
-	if _, err = run(w, p.address, during/10); err != nil { // warm
-		return s, err
-	}
-	u0, s0, err := p.spent()
-	if err != nil {
-		return s, err
-	}
-	o, err := run(w, p.address, during)
-	if err != nil {
-		return s, err
-	}
-	u1, s1, err := p.spent()
-	n := float64(o.requests)
-	return sample{
-		rate: n / o.took.Seconds(), user: (u1 - u0).Seconds() * 1e6 / n, system: (s1 - s0).Seconds() * 1e6 / n,
-		p50: o.p50.Seconds() * 1e6, p99: o.p99.Seconds() * 1e6,
-	}, err
-}
-
-func show(w work, names []string, seen map[string][]sample) {
-	fmt.Printf("\n%s\n", w.name)
-	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "peer\trequests/s\tp50 us\tp99 us\tuser us/req\tsystem us/req\trate, ours to theirs\tuser, ours to theirs\t")
-	ours := medians(seen["loopmesh"])
-	for _, name := range names {
-		m := medians(seen[name])
-		fmt.Fprintf(tw, "%s\t%.0f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\t\n",
-			name, m.rate, m.p50, m.p99, m.user, m.system, ours.rate/m.rate, ours.user/m.user)
-	}
-	_ = tw.Flush()
-}
-
-func medians(all []sample) (m sample) {
-	of := func(get func(sample) float64) float64 {
-		v := make([]float64, len(all))
-		for i, s := range all {
-			v[i] = get(s)
+// rounds runs one load o.rounds times against every server.
+func rounds(w work, peers []*peer, l *loader, o options, raw io.Writer) map[string][]sample {
+	seen := map[string][]sample{}
+	for round := range o.rounds {
+		for _, i := range rand.Perm(len(peers)) {
+			p := peers[i]
+			s, err := measure(w, p, l, o.during)
+			if err != nil {
+				fmt.Printf("%s, %s: %v\n", p.name, w.name, err)
+				continue
+			}
+			seen[p.name] = append(seen[p.name], s)
+			fmt.Fprintf(raw, "%q,%q,%d,%.0f,%.3f,%.3f,%.2f,%.2f,%.2f,%.2f\n", w.name, p.name, round, s.rate, s.cpu, s.user, s.p50, s.p99, s.p999, s.worst)
 		}
-		slices.Sort(v)
-		return v[len(v)/2]
 	}
-	m.rate, m.user, m.system = of(func(s sample) float64 { return s.rate }), of(func(s sample) float64 { return s.user }), of(func(s sample) float64 { return s.system })
-	m.p50, m.p99 = of(func(s sample) float64 { return s.p50 }), of(func(s sample) float64 { return s.p99 })
-	return m
+	return seen
+}
+
+func measure(w work, p *peer, l *loader, during time.Duration) (s sample, err error) {
+	if _, err = l.run(w, p.address, during/10); err != nil { // warm
+		return s, err
+	}
+	before, err := spent(p.cmd.Process.Pid)
+	if err != nil {
+		return s, err
+	}
+	if s.outcome, err = l.run(w, p.address, during); err != nil {
+		return s, err
+	}
+	after, err := spent(p.cmd.Process.Pid)
+	total, user := after.since(before)
+	s.rate = s.requests / s.seconds
+	s.cpu, s.user = total.Seconds()*1e6/s.requests, user.Seconds()*1e6/s.requests
+	return s, err
+}
+
+func rawFile(path string) (io.Writer, func() error, error) {
+	if path == "" {
+		return io.Discard, func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = fmt.Fprintln(f, "load,server,round,requests/s,cpu us,user us,p50 us,p99 us,p99.9 us,max us")
+	return f, f.Close, err
+}
+
+// machine says where the figures come from.
+func machine(pin pinning) string {
+	var u unix.Utsname
+	_ = unix.Uname(&u) // an unknown kernel is shown empty
+	model := "unknown processor"
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, rest, ok := strings.Cut(string(b), "model name\t: "); ok {
+			model, _, _ = strings.Cut(rest, "\n")
+		}
+	}
+	return fmt.Sprintf("%s, Linux %s, %d x %s, %s, %v", time.Now().Format(time.DateOnly), unix.ByteSliceToString(u.Release[:]), runtime.NumCPU(), model, runtime.Version(), pin)
+}
+
+// show prints one load as a table in Markdown.
+func show(w work, peers []*peer, seen map[string][]sample) {
+	fmt.Printf("\n### %s\n\n", w.name)
+	tw := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(tw, "| server\t| k/s (range)\t| p50 us\t| p99\t| p99.9\t| cpu us\t| of it user\t| rate, loopmesh to it\t| cpu, loopmesh to it\t|")
+	fmt.Fprintln(tw, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
+	ours := seen["loopmesh"]
+	for _, p := range peers {
+		s := seen[p.name]
+		if len(s) == 0 {
+			continue
+		}
+		rate := func(s sample) float64 { return s.rate }
+		cost := func(s sample) float64 { return s.cpu }
+		low, high := extremes(s, rate)
+		mark := ""
+		if len(p.failed) > 0 {
+			mark = " (fails a gate)"
+		}
+		fmt.Fprintf(tw, "| %s%s\t| %.1f (%.1f-%.1f)\t| %.1f\t| %.1f\t| %.1f\t| %.2f\t| %.2f\t| %s\t| %s\t|\n", p.name, mark,
+			median(s, rate)/1000, low/1000, high/1000,
+			median(s, func(s sample) float64 { return s.p50 }), median(s, func(s sample) float64 { return s.p99 }), median(s, func(s sample) float64 { return s.p999 }),
+			median(s, cost), median(s, func(s sample) float64 { return s.user }), ratio(ours, s, rate), ratio(ours, s, cost))
+	}
+	_ = tw.Flush() // to stdout, like the lines before it
+}
+
+func ratio(a, b []sample, of func(sample) float64) string {
+	if len(a) == 0 || median(b, of) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", median(a, of)/median(b, of))
+}
+
+func median(all []sample, of func(sample) float64) float64 {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b sample) int { return cmp.Compare(of(a), of(b)) })
+	return of(sorted[len(sorted)/2])
+}
+
+func extremes(all []sample, of func(sample) float64) (low, high float64) {
+	low, high = of(all[0]), of(all[0])
+	for _, s := range all {
+		low, high = min(low, of(s)), max(high, of(s))
+	}
+	return low, high
 }

@@ -8,23 +8,28 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/loopmesh/loopmesh/bench/peers/serve"
 )
 
 var (
+	//go:embed foreign/load.c
+	loadC string
 	//go:embed foreign/echo.c
 	echoC string
+	//go:embed foreign/uv.c
+	uvC string
 	//go:embed foreign/echo.py
 	echoPy string
+	//go:embed foreign/echo.js
+	echoJS string
 )
 
 // inGo are the servers that this program is itself when it is asked to serve.
 var inGo = map[string]func(address string) error{
-	"loopmesh": serve.Loopmesh, "Go net": serve.Net, "gnet": serve.Gnet,
+	"loopmesh": serve.Loopmesh, "loopmesh stream": serve.LoopmeshStream, "Go net": serve.Net, "gnet": serve.Gnet,
 }
 
 // peer is a server in a process of its own.
@@ -32,50 +37,83 @@ type peer struct {
 	name    string
 	address string
 	cmd     *exec.Cmd
+	failed  []string // gates
 }
 
-// commands are how the peers are started; a peer whose program this machine
-// lacks is left out, and said to be.
-func commands(dir string) (names []string, how map[string][]string) {
+// command is how a peer is started; why says what this machine lacks for it.
+type command struct {
+	name string
+	args []string
+	why  error
+}
+
+// commands are all peers there are.
+func commands(dir string, also map[string]string) (all []command) {
 	self, err := os.Executable()
-	if err != nil {
-		fatal(err)
+	for _, name := range []string{"loopmesh", "loopmesh stream", "Go net", "gnet"} {
+		all = append(all, command{name, []string{self, "-serve", name}, err})
 	}
-	how = map[string][]string{}
-	add := func(name string, err error, args ...string) {
-		if err != nil {
-			fmt.Printf("without %s: %v\n", name, err)
-			return
-		}
-		names, how[name] = append(names, name), args
-	}
-	for _, name := range []string{"loopmesh", "Go net", "gnet"} {
-		add(name, nil, self, "-serve", name)
-	}
-	source, program := filepath.Join(dir, "echo.c"), filepath.Join(dir, "echo")
-	add("C", compile(source, program), program)
+	all = append(all,
+		command{"C epoll", []string{filepath.Join(dir, "echo")}, compile(dir, "echo", echoC)},
+		command{"libuv", []string{filepath.Join(dir, "uv")}, compile(dir, "uv", uvC, "-luv")})
 	script := filepath.Join(dir, "echo.py")
 	err = os.WriteFile(script, []byte(echoPy), 0o600)
-	if err == nil {
-		err = exec.Command("python3", "-c", "import asyncio").Run()
+	for _, name := range []string{"asyncio", "uvloop"} {
+		why := err
+		if why == nil {
+			why = exec.Command("python3", "-c", "import "+name).Run()
+		}
+		all = append(all, command{name, []string{"python3", script, name}, why})
 	}
-	add("asyncio", err, "python3", script)
-	add("uvloop", exec.Command("python3", "-c", "import uvloop").Run(), "python3", script, "uvloop")
-	return names, how
+	script = filepath.Join(dir, "echo.js")
+	if err = os.WriteFile(script, []byte(echoJS), 0o600); err == nil {
+		_, err = exec.LookPath("node")
+	}
+	all = append(all, command{"Node.js", []string{"node", script}, err})
+	for name, line := range also {
+		all = append(all, command{name, strings.Fields(line), nil})
+	}
+	return all
 }
 
-func compile(source, program string) error {
-	if err := os.WriteFile(source, []byte(echoC), 0o600); err != nil {
+func compile(dir, name, source string, libraries ...string) error {
+	file := filepath.Join(dir, name+".c")
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
 		return err
 	}
-	return exec.Command("cc", "-O2", "-o", program, source).Run()
+	out, err := exec.Command("cc", append([]string{"-O2", "-o", filepath.Join(dir, name), file}, libraries...)...).CombinedOutput()
+	if err != nil {
+		line, _, _ := strings.Cut(string(out), "\n")
+		return fmt.Errorf("%w: %s", err, line)
+	}
+	return nil
 }
 
-// start runs a peer and reads where it listens.
+// startAll starts the peers that are wanted and that this machine has. Those it
+// returns run, also beside an error.
+func startAll(dir string, o options, pin pinning) (peers []*peer, err error) {
+	for _, c := range commands(dir, o.also) {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), c.name) {
+			continue
+		}
+		if c.why != nil {
+			fmt.Printf("without %s: %v\n", c.name, c.why)
+			continue
+		}
+		p, err := start(c.name, pin.server(c.args))
+		if err != nil {
+			return peers, err
+		}
+		peers = append(peers, p)
+	}
+	return peers, nil
+}
+
+// start runs a peer and reads where it listens. GOMAXPROCS stays 1 where servers are
+// pinned to one processor: Go asks how many it may use.
 func start(name string, args []string) (*peer, error) {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=2")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -95,22 +133,4 @@ func start(name string, args []string) (*peer, error) {
 func (p *peer) stop() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-}
-
-const clockTick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
-
-// spent is the time the peer has used: its own and the kernel's for it.
-func (p *peer) spent() (user, system time.Duration, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, 0, err
-	}
-	_, rest, _ := strings.Cut(string(b), ") ") // the name may hold spaces
-	f := strings.Fields(rest)
-	u, err1 := strconv.Atoi(f[11])
-	s, err2 := strconv.Atoi(f[12])
-	if err1 != nil || err2 != nil {
-		return 0, 0, fmt.Errorf("unreadable: %q", b)
-	}
-	return time.Duration(u) * clockTick, time.Duration(s) * clockTick, nil
 }
