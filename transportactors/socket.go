@@ -31,7 +31,12 @@ type pipeFile struct {
 func (s *Socket) FD() int { return s.fd }
 
 // read reads what is there, once.
-func (s *Socket) read(p []byte) (int, error) { return sock.Read(s.fd, p) }
+func (s *Socket) read(p []byte) (int, error) {
+	if s.pipe != nil {
+		return sock.Read(s.fd, p)
+	}
+	return sock.ReadStream(s.fd, p)
+}
 
 // readFiles is read that takes the files which come with the bytes, too.
 func (s *Socket) readFiles(p, control []byte) (int, []int, error) {
@@ -39,10 +44,20 @@ func (s *Socket) readFiles(p, control []byte) (int, []int, error) {
 }
 
 // write writes what the kernel takes at once.
-func (s *Socket) write(p []byte) (int, error) { return sock.Write(s.fd, p) }
+func (s *Socket) write(p []byte) (int, error) {
+	if s.pipe != nil {
+		return sock.Write(s.fd, p)
+	}
+	return sock.WriteStream(s.fd, p)
+}
 
 // writev is write of several pieces with one call.
-func (s *Socket) writev(pieces [][]byte) (int, error) { return sock.Writev(s.fd, pieces) }
+func (s *Socket) writev(pieces [][]byte) (int, error) {
+	if len(pieces) == 1 {
+		return s.write(pieces[0])
+	}
+	return sock.Writev(s.fd, pieces)
+}
 
 // letGo closes the descriptor; a file around it stays open.
 func (s *Socket) letGo() {

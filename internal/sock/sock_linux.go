@@ -4,6 +4,8 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loopmesh/loopmesh/internal/rawio"
 )
 
 const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
@@ -138,12 +140,17 @@ func Unread(fd int) int {
 	return n
 }
 
-// Read reads what is there.
+// Read reads what is there of any file.
 func Read(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 
-// Write writes what fits. Why not send with MSG_NOSIGNAL: a write
-// costs less and serves pipes too, and only package os ends the program for a
-// broken standard output; here it is EPIPE.
+// ReadStream is Read of a stream socket, for less: see package rawio.
+func ReadStream(fd int, p []byte) (int, error) { return rawio.Receive(fd, p) }
+
+// WriteStream is Write to a stream socket, for less: see package rawio.
+func WriteStream(fd int, p []byte) (int, error) { return rawio.Send(fd, p) }
+
+// Write writes what fits into any file. To a broken pipe or socket it is EPIPE:
+// only package os ends the program for a broken standard output.
 func Write(fd int, p []byte) (int, error) { return unix.Write(fd, p) }
 
 // Writev writes what fits of at most MaxPieces pieces.

@@ -28,6 +28,12 @@ func Unread(int) int { return 0 }
 // Read answers ErrUnsupported.
 func Read(int, []byte) (int, error) { return 0, ErrUnsupported }
 
+// ReadStream answers ErrUnsupported.
+func ReadStream(int, []byte) (int, error) { return 0, ErrUnsupported }
+
+// WriteStream answers ErrUnsupported.
+func WriteStream(int, []byte) (int, error) { return 0, ErrUnsupported }
+
 // Write answers ErrUnsupported.
 func Write(int, []byte) (int, error) { return 0, ErrUnsupported }
 

@@ -99,8 +99,13 @@ var planted = []struct {
 		"actors/a.go": "package actors\nfunc init() {}\ntype t int\nfunc (t) init() {}\n",
 	}, []string{"actors/a.go:2: has an init function"}},
 	{"no unsafe", map[string]string{
-		"actors/a.go": "package actors\nimport _ \"unsafe\"\n",
-	}, []string{"actors/a.go:2: imports unsafe"}},
+		"actors/a.go":             "package actors\nimport _ \"unsafe\"\n",
+		"internal/rawio/r.go":     "package rawio\nimport _ \"unsafe\"\n",
+		"internal/rawio/x/x.go":   "package x\nimport _ \"unsafe\"\n",
+		"internal/sock/s_test.go": "package sock\nimport _ \"unsafe\"\n",
+	}, []string{
+		"actors/a.go:2: imports unsafe", "internal/rawio/x/x.go:2: imports unsafe", "internal/sock/s_test.go:2: imports unsafe",
+	}},
 	{"no norace, no linkname", map[string]string{
 		"actors/a.go": "package actors\n//go:norace\nfunc f() {}\n//go:linkname g runtime.g\nfunc g()\n",
 	}, []string{"actors/a.go:2: has the directive //go:norace", "actors/a.go:4: has the directive //go:linkname"}},

@@ -1,0 +1,37 @@
+package rawio
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Receive reads what is there of a stream socket; 0: the peer ended its output.
+// EAGAIN when nothing is there, ENOTSOCK for anything but a socket.
+func Receive(fd int, p []byte) (int, error) {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	filled(p[:n])
+	return int(n), nil
+}
+
+// Send writes what a stream socket takes at once, or one datagram to the peer of a
+// connected socket. EPIPE, and no signal, when nobody reads.
+func Send(fd int, p []byte) (int, error) {
+	released(p)
+	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+	var n uintptr
+	var errno syscall.Errno
+	if at := uintptr(len(p)); at <= Most {
+		n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), at, flags, 0, 0)
+	} else {
+		n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), at, flags, 0, 0)
+	}
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
