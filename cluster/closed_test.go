@@ -75,7 +75,8 @@ func TestRightsOfANodeCountOnTheOthers(t *testing.T) {
 			t.Errorf("%v does not say %q", err, word)
 		}
 	}
-	wantIs(t, n2.TransportTo(actors.Address{Node: "n1", Path: "io-0/transports/1"}).Write(ctx, []byte("x")), ErrRefused)
+	_, err = n2.Transport(ctx, "n1/io-0/transports/1")
+	wantIs(t, err, ErrRefused)
 	refused := n1.Stats().NoRight
 	if err := add.Via(n2).CallLater(ctx, refTo(t, n2, "n1/io-0"), 0, sum{}); err != nil {
 		t.Error(err)

@@ -117,9 +117,6 @@ type Config struct {
 	// Actors is the actor system that other nodes reach through this node; it can
 	// be of one node only. nil makes one, see Node.Actors.
 	Actors *actors.System
-	// Transports finds connections that other nodes write to, close or abort;
-	// default: those of package transportactors that were asked for a Ref.
-	Transports TransportDirectory
 }
 
 const (
@@ -185,9 +182,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxTimers == 0 {
 		c.MaxTimers = defaultMaxTimers
-	}
-	if c.Transports == nil {
-		c.Transports = TransportLookup(processTransports)
 	}
 	return c
 }

@@ -23,7 +23,7 @@
 //     CallSoon, CallLater and CallAt without one.
 //   - Send a message to an actor of another node: Message registers its type,
 //     Node.Actors is the system to send from, actors.RefOf names the receiver.
-//   - Write to a connection of another node: Node.Transport.
+//   - Write to a connection of another node: Node.Transport, as to one of your own.
 //   - Hear that a loop, or its node, has ended: Node.Watch.
 //
 // How soon is a death seen? A killed process within milliseconds where the server
@@ -46,6 +46,8 @@
 //   - calls for later: Config.MaxTimers of a node, or 64 MiB, then they are refused;
 //   - messages of actors: as calls without an answer, for each actor; Send never waits
 //     and is ErrNoCredit;
+//   - bytes to a connection of another node: 1 MiB of each stream, and 65,536 streams of
+//     others, 16,384 of one node;
 //   - watches of others: 100,000, of one node 50,000, then ErrBusy; members: 10,000,
 //     then not known; names that were used but never answered: 1,024; former members
 //     that are remembered: 4,096; member events that a reader has not read: 1,024, then
@@ -65,6 +67,8 @@
 //   - CallSoon, CallLater and CallAt run it at most once; CallSoon from one node to
 //     one loop keeps its order. nil means: sent; what does not run then
 //     is told to Config.OnLoss.
+//   - Bytes to a connection arrive in order and whole, or the connection is aborted and
+//     the writer hears it (ErrLost). nil of Write means: accepted within the window.
 //   - Watch delivers Terminated exactly once, also when the node dies.
 //
 // Who may do what? Without Keys a server listens on this machine only, and every

@@ -274,10 +274,6 @@ func TestWithoutAContextNothingIsCalled(t *testing.T) {
 	nodes := group(t, 2)
 	newLoop(t, nodes[1], "io")
 	far, near := refTo(t, nodes[0], "n2/io"), refTo(t, nodes[1], "n2/io")
-	conn, err := nodes[0].Transport("n2/io/c1")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var none context.Context
 	for name, call := range map[string]func() error{
 		"Start":       func() error { _, err := Start(none, Config{}); return err },
@@ -289,8 +285,7 @@ func TestWithoutAContextNothingIsCalled(t *testing.T) {
 		"CallAt":      func() error { return add.CallAt(none, far, time.Now(), sum{}) },
 		"CallJSON":    func() error { _, err := nodes[0].CallJSON(none, far, "test.add", nil); return err },
 		"WaitMembers": func() error { return nodes[0].WaitMembers(none, 9) },
-		"Write":       func() error { return conn.Write(none, nil) },
-		"Close":       func() error { return conn.Close(none) },
+		"Transport":   func() error { _, err := nodes[0].Transport(none, "n2/io/c1"); return err },
 		"Stop":        func() error { return nodes[0].Stop(none) },
 	} {
 		if err := call(); !errors.Is(err, ErrConfig) {

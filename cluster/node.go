@@ -96,7 +96,6 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 	sys, err := adopt(cfg.Actors, n.log)
 	if err == nil {
 		n.rooms = makeRooms(n, sys, &n.work)
-		n.SetTransports(cfg.Transports)
 		sys.Identify(n.name, n.number)
 		sys.RouteRemote(n.tells.Route)
 		sys.RouteWatches(n.watches.Remote)
@@ -133,6 +132,9 @@ func (n *Node) join(ctx context.Context) (err error) {
 	n.work.Go(func() { n.members.Run(n.stop) })
 	// goroutine: owner: node; ends when Close or abandon closes n.stop
 	n.work.Go(func() { n.link.SendPosted(n.stop) })
+	n.streams.Fit()
+	// goroutine: owner: node; ends when Close or abandon closes n.stop
+	n.work.Go(func() { n.streams.Run(n.stop) })
 	if err := n.members.Claim(ctx); err != nil {
 		return err
 	}
@@ -169,6 +171,9 @@ func (n *Node) connectionEvents() engine.Events {
 		Back: func(kind engine.Kind) {
 			if kind == engine.Control {
 				n.reconnected()
+			}
+			if kind != engine.Notices {
+				n.streams.Reconnected()
 			}
 		},
 		Gone:   n.members.Noticed,
@@ -257,6 +262,8 @@ func (n *Node) Close() {
 		close(n.stop)
 		n.out.Close()
 		n.outflows.Close()
+		n.streams.Close()
+		n.written.Close()
 		n.loops.Close()
 		n.releaseActors()
 		n.members.Leave()

@@ -9,73 +9,33 @@ import (
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/cluster/internal/streams"
-	"github.com/loopmesh/loopmesh/internal/wire"
-	"github.com/loopmesh/loopmesh/transportactors"
 )
 
-// TransportRef is a connection of this process that any goroutine may command.
-// None of its methods waits, and Write keeps no slice.
-type TransportRef = streams.TransportRef
+// RemoteTransport is a connection of any node of the cluster, shaped like
+// transportactors.Transport: Write, WriteEOF, PauseReading, ResumeReading, Close, Abort,
+// SetProtocol for PauseWriting, ResumeWriting and ConnectionLost. Any goroutine.
+//
+// What it has accepted and the connection has not taken is at most 1 MiB, wherever it
+// is. A connection takes bytes when those before them have fallen to its low water
+// mark, so a peer that reads slowly slows the writer: PauseWriting at half of it, then
+// ErrNoCredit of Write; WriteWait waits. Bytes arrive in order and whole, or the
+// connection is aborted (ErrLost) and both its protocol and the writer hear it.
+type RemoteTransport = streams.Stream
 
-// TransportDirectory finds a connection of this process by its address; only the
-// path counts. Any goroutine.
-type TransportDirectory = streams.Directory
-
-// TransportLookup is a function as a TransportDirectory.
-type TransportLookup func(addr actors.Address) (TransportRef, bool)
-
-// Lookup calls the function.
-func (f TransportLookup) Lookup(addr actors.Address) (TransportRef, bool) { return f(addr) }
-
-// processTransports finds the connections of package transportactors.
-func processTransports(addr actors.Address) (TransportRef, bool) { return transportactors.Lookup(addr) }
-
-// SetTransports says where connections are found that other nodes write to,
-// close or abort. With nil every such request is ErrUnknownTransport.
-func (n *Node) SetTransports(d TransportDirectory) { n.streams.SetDirectory(d) }
-
-// RemoteTransport is a connection on any node of the cluster. Comparable.
-type RemoteTransport struct {
-	node *Node
-	addr actors.Address
-}
-
-// Transport names the connection at an address such as
-// "n1/io-0/srv:7000/c42". It sends nothing.
-func (n *Node) Transport(address string) (RemoteTransport, error) {
+// Transport begins a stream to the connection at an address such as
+// "n1/io-0/srv:7000/c42". It asks the connection's node and waits for the answer, as a
+// call does. It lasts until Close, Abort or Detach, or until the connection or its node
+// ends. Errors: ErrUnknownTransport, ErrRefused (this node has no right to write there),
+// actors.ErrBadAddress, and those of Function.Call.
+func (n *Node) Transport(ctx context.Context, address string) (*RemoteTransport, error) {
 	addr, err := actors.Parse(address)
 	if err != nil {
-		return RemoteTransport{}, err
+		return nil, err
 	}
-	return n.TransportTo(addr), nil
-}
-
-// TransportTo is Transport for an address that has been read.
-func (n *Node) TransportTo(addr actors.Address) RemoteTransport { return RemoteTransport{n, addr} }
-
-// Address is where the connection is.
-func (t RemoteTransport) Address() actors.Address { return t.addr }
-
-// Write hands data to the connection and waits until its node has taken it, at
-// most once: nil means that it is in the connection's write buffer. Data above
-// Config.MaxPayload is ErrTooLarge: write it in pieces. Other errors:
-// ErrUnknownTransport, what the connection says, and those of Function.Call.
-func (t RemoteTransport) Write(ctx context.Context, data []byte) error {
-	return t.do(ctx, wire.Write, data)
-}
-
-// Close closes the connection after what was written, and waits until its node
-// has taken the order.
-func (t RemoteTransport) Close(ctx context.Context) error { return t.do(ctx, wire.Close, nil) }
-
-// Abort closes the connection at once, and waits until its node has taken the order.
-func (t RemoteTransport) Abort(ctx context.Context) error { return t.do(ctx, wire.Abort, nil) }
-
-func (t RemoteTransport) do(ctx context.Context, op wire.Op, data []byte) error {
 	if ctx == nil {
-		return badConfig("an operation on a connection needs a ctx, not nil")
+		return nil, badConfig("Transport needs a ctx, not nil: use context.Background()")
 	}
-	return t.node.streams.Do(ctx, t.addr, op, data)
+	return n.streams.Open(ctx, addr)
 }
 
 // RegisterMessage lets actors of different nodes send each other values of type T. Both

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
@@ -35,6 +34,8 @@ func (r *rooms) refuse(f *wire.Frame, err error) {
 		r.link.Answer(link.Sender(f), fault.Frame(f.ID, err))
 	case wire.Cast:
 		r.casts.Deny(f, err)
+	case wire.Stream:
+		r.written.Deny(f, err)
 	case wire.Tell:
 		r.tells.Refuse(f, err)
 	}
@@ -50,7 +51,7 @@ func neededRight(f *wire.Frame) string {
 			return "call:" + f.Function
 		}
 		return "timer:" + f.Function
-	case wire.TransportOp:
+	case wire.TransportOp, wire.Stream:
 		return "write"
 	case wire.Tell:
 		return tells.NeededRight(f.Function, f.Path)
@@ -76,8 +77,15 @@ func hasRight(in link.Arrival, right string) bool {
 // subjectDenied ends what waits for an answer to something that the NATS server did
 // not let this node send. NATS says so behind a publish that went well, or not at all.
 func (n *Node) subjectDenied(subject string) {
-	rest, ok := strings.CutPrefix(subject, fmt.Sprintf("%s.to.", n.cfg.Cluster))
-	if node, _, more := strings.Cut(rest, "."); ok && more {
+	rest, ok := strings.CutPrefix(subject, n.cfg.Cluster+".")
+	kind, rest, _ := strings.Cut(rest, ".")
+	node, _, more := strings.Cut(rest, ".")
+	switch {
+	case !ok || !more:
+	case kind == "to":
 		n.out.Denied(node)
+		n.streams.Denied(node)
+	case kind == "bulk":
+		n.streams.Denied(node)
 	}
 }

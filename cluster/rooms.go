@@ -35,7 +35,8 @@ type rooms struct {
 	casts   *casts.Casts
 	tells   *tells.Tells
 	watches *watching.Watches // of this node on others, and of others on this one
-	streams *streams.Streams
+	streams *streams.Out      // of this node to connections anywhere
+	written *streams.In       // of any node to connections here
 	actors  *actors.System
 
 	log                                    hclog.Logger
@@ -79,7 +80,8 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	r.casts = casts.New(r.link, r.members, r.loops, r.outflows, r.inflows,
 		casts.Limits{MaxPayload: cfg.MaxPayload, Timers: cfg.MaxTimers, TimerBytes: inboundBytes}, log)
 	r.tells = tells.New(r.link, r.casts, r.outflows, r.inflows, sys, log)
-	r.streams = streams.New(r.link, r.out, cfg.MaxPayload)
+	r.written = streams.NewIn(r.link)
+	r.streams = streams.NewOut(r.link, r.out, r.written)
 	return r
 }
 
@@ -126,8 +128,12 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 		r.inflows.Synced(f)
 	case f.Kind == wire.EndFlow:
 		r.inflows.EndFlow(f)
+	case f.Kind == wire.Stream:
+		r.written.Handle(f)
+	case f.Kind == wire.Taken:
+		r.streams.Taken(f)
 	case f.Kind == wire.TransportOp:
-		r.streams.Serve(f)
+		r.written.Order(f)
 	default:
 		r.link.Misplaced(f, in.Subject)
 	}
@@ -164,7 +170,7 @@ func (r *rooms) unreachable(token string) {
 // dealt with. What ends or takes something back is always taken.
 func (r *rooms) fenced(f *wire.Frame) bool {
 	switch f.Kind {
-	case wire.Call, wire.Cast, wire.Tell, wire.TransportOp, wire.Watch:
+	case wire.Call, wire.Cast, wire.Tell, wire.TransportOp, wire.Stream, wire.Watch:
 	default:
 		return false
 	}
@@ -184,6 +190,8 @@ func (r *rooms) nodeGone(peer link.Peer, why string, hasLeft bool) {
 	r.out.NodeDown(peer, why, !hasLeft)
 	r.outflows.NodeDown(peer, why)
 	r.inflows.NodeDown(peer)
+	r.streams.NodeDown(peer, why)
+	r.written.NodeDown(peer)
 	r.in.NodeDown(peer)
 	r.watches.NodeDown(peer, why, hasLeft)
 	r.actors.NodeDown(peer.Name, peer.Number)
@@ -198,6 +206,7 @@ func (r *rooms) needed(now time.Time) []link.Peer {
 func (r *rooms) sweep(now time.Time) {
 	r.out.Expire(now)
 	r.inflows.Sweep()
+	r.written.Sweep()
 	if r.link.Usable() {
 		r.watches.Tick()
 		r.outflows.Sweep(now)

@@ -1,81 +1,328 @@
 package cluster
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
+	"hash"
+	"io"
+	"net"
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
 )
 
-// recorder is a connection that writes down what is asked of it.
-type recorder struct {
-	mu  sync.Mutex
-	log []string
+// held is a connection on a loop of a node, and its peer.
+type held struct {
+	address string // node/…
+	made    chan transportactors.Transport
+	lost    chan error
+	client  *net.TCPConn
 }
 
-func (r *recorder) note(s string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.log = append(r.log, s)
-	return nil
-}
+func (h *held) ConnectionMade(t transportactors.Transport) { h.made <- t }
+func (h *held) DataReceived([]byte)                        {}
+func (h *held) ConnectionLost(err error)                   { h.lost <- err }
 
-func (r *recorder) Write(b []byte) error {
-	switch string(b) {
-	case "refuse":
-		return errors.New("the transport is closing")
-	case "panic":
-		panic("oops")
+// serveOne makes a connection on a loop of n that others can write to.
+func serveOne(t testing.TB, n *Node, loop loopnode.Ref, opts ...transportactors.ServerOption) (*held, transportactors.Transport) {
+	t.Helper()
+	h := &held{made: make(chan transportactors.Transport, 1), lost: make(chan error, 1)}
+	l, _ := loop.Local()
+	server := loopnode.RunCoroutineThreadsafe(loop, "serve", func(ctx context.Context) (*transportactors.Server, error) {
+		return transportactors.CreateServer(ctx, func() transportactors.Protocol { return h }, "tcp", "127.0.0.1:0", opts...)
+	})
+	s, err := server.Wait(testCtx(t))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return r.note("write " + string(b))
+	c, err := net.Dial("tcp", s.Addrs()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	h.client = c.(*net.TCPConn)
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	tr := receive(t, "the connection", h.made)
+	path := make(chan string, 1)
+	on(t, l, func() { path <- tr.Ref().Address().Path })
+	h.address = n.Name() + "/" + receive(t, "its address", path)
+	return h, tr
 }
-func (r *recorder) Close() error { return r.note("close") }
-func (r *recorder) Abort() error { return r.note("abort") }
 
-func TestTransportsAreReachedByTheirAddress(t *testing.T) {
-	rec := &recorder{}
-	var asked actors.Address
+func on(t testing.TB, l *loopnode.Loop, fn func()) {
+	t.Helper()
+	if err := l.Ref().CallSoonThreadsafe(fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, n *Node, address string) *RemoteTransport {
+	t.Helper()
+	s, err := n.Transport(testCtx(t), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// fill writes bytes whose order can be checked.
+func fill(p []byte, at int) {
+	for i := range p {
+		p[i] = byte((at + i) * 2654435761 >> 13)
+	}
+}
+
+func digest(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
+
+func TestAStreamIsWholeAndInOrder(t *testing.T) {
+	const total = 96 << 20
 	nodes := group(t, 2)
-	ctx := testCtx(t)
-	far, err := nodes[0].Transport("n2/io-0/srv:7000/c42")
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantIs(t, far.Write(ctx, []byte("early")), ErrUnknownTransport)
-	nodes[1].SetTransports(TransportLookup(func(addr actors.Address) (TransportRef, bool) {
-		asked = addr
-		return rec, addr.Path == "io-0/srv:7000/c42"
-	}))
-	near, err := nodes[1].Transport("n2/io-0/srv:7000/c42")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tr := range []RemoteTransport{far, near} {
-		for i, step := range []error{tr.Write(ctx, []byte("hello")), tr.Close(ctx), tr.Abort(ctx)} {
-			if step != nil {
-				t.Errorf("%v, step %d: %v", tr.Address(), i, step)
+	h, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
+	far := open(t, nodes[0], h.address)
+	sent := sha256.New()
+	went := make(chan error, 1)
+	go func() {
+		buf := make([]byte, 3<<20) // larger than the window
+		for at, n := 0, 1; at < total; n = n*7%len(buf) + 1 {
+			p := buf[:min(n, total-at)]
+			fill(p, at)
+			sent.Write(p)
+			if err := far.WriteWait(context.Background(), p); err != nil {
+				went <- err
+				return
 			}
+			at += len(p)
 		}
-		if err := tr.Write(ctx, []byte("refuse")); err == nil || !strings.Contains(err.Error(), "closing") {
-			t.Errorf("got %v", err)
+		went <- far.WriteEOF()
+	}()
+	got := sha256.New()
+	n, err := io.Copy(got, h.client)
+	if n != total || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if err := receive(t, "the writer", went); err != nil || digest(got) != digest(sent) {
+		t.Errorf("got %s, sent %s, %v", digest(got), digest(sent), err)
+	}
+	wantIs(t, far.Write([]byte("x")), transportactors.ErrWriteEOF)
+	if err := far.Drain(testCtx(t)); err != nil || far.WriteBufferSize() != 0 {
+		t.Errorf("%v, %d bytes under way", err, far.WriteBufferSize())
+	}
+}
+
+// heap is what the process holds.
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// pauses writes down what a protocol hears.
+type pauses struct {
+	log  chan string
+	lost chan error
+}
+
+func (p *pauses) PauseWriting()            { p.log <- "pause" }
+func (p *pauses) ResumeWriting()           { p.log <- "resume" }
+func (p *pauses) ConnectionLost(err error) { p.lost <- err }
+
+func TestAPeerThatDoesNotReadStopsTheWriter(t *testing.T) {
+	nodes := group(t, 2)
+	loop := newLoop(t, nodes[0], "writer")
+	l, _ := loop.Local()
+	h, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
+	far := open(t, nodes[0], h.address)
+	p := &pauses{make(chan string, 100), make(chan error, 1)}
+	if err := far.SetProtocol(l, p); err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	piece, taken := make([]byte, 64<<10), 0
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); { // the kernel takes some megabytes
+		if err = far.Write(piece); err == nil {
+			taken += len(piece)
+			continue
 		}
-		wantIs(t, tr.Write(ctx, make([]byte, 2<<20)), ErrTooLarge)
+		wantIs(t, err, ErrNoCredit)
+		size := far.WriteBufferSize()
+		if <-time.After(300 * time.Millisecond); far.WriteBufferSize() == size {
+			break
+		}
 	}
-	wantIs(t, far.Write(ctx, []byte("panic")), ErrPanic)
-	if asked.Path != "io-0/srv:7000/c42" {
-		t.Errorf("asked for %v", asked)
+	wantIs(t, err, ErrNoCredit)
+	if got := receive(t, "a pause", p.log); got != "pause" {
+		t.Fatalf("heard %q", got)
 	}
-	if got := fmt.Sprint(rec.log); got != "[write hello close abort write hello close abort]" {
-		t.Errorf("got %s", got)
+	if size := far.WriteBufferSize(); size > 1<<20 {
+		t.Errorf("%d bytes are under way", size)
 	}
-	other, _ := nodes[0].Transport(fmt.Sprintf("n2@%d/io-0/x", nodes[1].Incarnation()-1))
-	wantIs(t, other.Abort(ctx), ErrDeadIncarnation)
-	missing, _ := nodes[0].Transport("n9/io-0/x")
-	wantIs(t, missing.Abort(ctx), ErrUnknownNode)
-	if _, err := nodes[0].Transport("nonsense"); !errors.Is(err, actors.ErrBadAddress) {
-		t.Errorf("got %v", err)
+	if more := int64(heap()) - int64(before); more > 4<<20 { // two nodes, their connections' buffers
+		t.Errorf("a stream that stands still holds %d bytes", more)
+	}
+	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	wantIs(t, far.WriteWait(short, piece), context.DeadlineExceeded)
+	// Reading lets it go on: everything that was accepted arrives, and nothing else.
+	far.Close()
+	n, err := io.Copy(io.Discard, h.client)
+	if n != int64(taken) || err != nil {
+		t.Errorf("%d bytes of %d, %v", n, taken, err)
+	}
+	for last := ""; last != "resume"; last = receive(t, "to go on", p.log) {
+	}
+	if err := receive(t, "the end", p.lost); err != nil {
+		t.Errorf("a connection that its writer closed ended with %v", err)
+	}
+}
+
+func TestAWriterHearsWhyTheConnectionEnded(t *testing.T) {
+	nodes := group(t, 2)
+	loop := newLoop(t, nodes[1], "io-0")
+	l, _ := loop.Local()
+	t.Run("the hard limit", func(t *testing.T) {
+		h, tr := serveOne(t, nodes[1], loop, transportactors.WithWriteLimit(1<<20))
+		far := open(t, nodes[0], h.address)
+		if err := far.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		on(t, l, func() { // its owner writes, too, and does not heed PauseWriting
+			for tr.Write(make([]byte, 256<<10)) == nil {
+			}
+		})
+		receive(t, "the end", far.Done())
+		wantIs(t, far.Err(), transportactors.ErrWriteLimit)
+		wantIs(t, receive(t, "the end there", h.lost), transportactors.ErrWriteLimit)
+		wantIs(t, far.Write([]byte("x")), transportactors.ErrWriteLimit)
+	})
+	t.Run("a deaf peer", func(t *testing.T) {
+		h, _ := serveOne(t, nodes[1], loop, transportactors.WithIdleTimeout(500*time.Millisecond))
+		far := open(t, nodes[0], h.address)
+		wantIs(t, far.WriteWait(testCtx(t), make([]byte, 64<<20)), loopnode.ErrTimeout)
+		wantIs(t, far.Err(), loopnode.ErrTimeout)
+	})
+	t.Run("the peer has gone", func(t *testing.T) {
+		h, _ := serveOne(t, nodes[1], loop)
+		far := open(t, nodes[0], h.address)
+		if err := h.client.Close(); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, "the end", far.Done())
+		wantIs(t, far.Err(), ErrClosed)
+		_, err := nodes[0].Transport(testCtx(t), h.address)
+		wantIs(t, err, ErrUnknownTransport)
+	})
+	t.Run("its loop was closed", func(t *testing.T) {
+		other := newLoop(t, nodes[1], "io-1")
+		h, _ := serveOne(t, nodes[1], other)
+		far := open(t, nodes[0], h.address)
+		if err := other.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		receive(t, "the end", far.Done())
+		if far.Err() == nil {
+			t.Error("it ended without a reason")
+		}
+	})
+}
+
+func TestOrdersToAConnection(t *testing.T) {
+	nodes := group(t, 2)
+	loop := newLoop(t, nodes[1], "io-0")
+	l, _ := loop.Local()
+	near := open(t, nodes[1], func() string { h, _ := serveOne(t, nodes[1], loop); return h.address }())
+	if err := near.Write([]byte("from its own node")); err != nil {
+		t.Error(err)
+	}
+	if err := near.Drain(testCtx(t)); err != nil {
+		t.Error(err)
+	}
+	near.Abort()
+	receive(t, "the end", near.Done())
+	wantIs(t, near.Err(), ErrClosed)
+
+	h, tr := serveOne(t, nodes[1], loop)
+	far := open(t, nodes[0], h.address)
+	reading := func() bool {
+		yes := make(chan bool, 1)
+		on(t, l, func() { yes <- tr.IsReading() })
+		return receive(t, "its state", yes)
+	}
+	if err := far.PauseReading(); err != nil {
+		t.Error(err)
+	}
+	until(t, "it does not read", func() bool { return !reading() })
+	if err := far.ResumeReading(); err != nil {
+		t.Error(err)
+	}
+	until(t, "it reads", reading)
+	if err := far.Write([]byte("behind nothing")); err != nil {
+		t.Error(err)
+	}
+	far.Detach()
+	wantIs(t, far.Write([]byte("x")), transportactors.ErrClosed)
+	again := open(t, nodes[0], h.address) // the connection goes on
+	if err := again.Write([]byte(", and no more")); err != nil {
+		t.Error(err)
+	}
+	again.Close()
+	if got, err := io.ReadAll(h.client); string(got) != "behind nothing, and no more" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	until(t, "nothing is kept of streams that are over", func() bool { return nodes[1].written.Count() == 0 })
+
+	for address, want := range map[string]error{
+		"n2/io-0/x": ErrUnknownTransport, "n9/io-0/x": ErrUnknownNode, "nonsense": actors.ErrBadAddress,
+		fmt.Sprintf("n2@%d/io-0/x", nodes[1].Incarnation()-1): ErrDeadIncarnation,
+	} {
+		if _, err := nodes[0].Transport(testCtx(t), address); !errors.Is(err, want) {
+			t.Errorf("%s: got %v, want %v", address, err, want)
+		}
+	}
+}
+
+func TestTheEndOfANodeEndsItsStreams(t *testing.T) {
+	nodes := group(t, 3)
+	h2, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
+	h3, _ := serveOne(t, nodes[2], newLoop(t, nodes[2], "io-0"))
+	dead, orphan := open(t, nodes[0], h2.address), open(t, nodes[1], h3.address)
+	if err := orphan.Write([]byte("last words")); err != nil {
+		t.Error(err)
+	}
+	if err := orphan.Drain(testCtx(t)); err != nil {
+		t.Error(err)
+	}
+	var waits atomic.Bool
+	refused := make(chan error, 1)
+	go func() {
+		waits.Store(true)
+		refused <- dead.WriteWait(context.Background(), make([]byte, 64<<20))
+	}()
+	until(t, "the writer waits", func() bool { return waits.Load() && dead.WriteBufferSize() > 0 })
+	nodes[1].Close()
+	if err := receive(t, "the writer", refused); err == nil {
+		t.Error("bytes to a node that is gone were taken")
+	}
+	wantIs(t, orphan.Write([]byte("x")), ErrClosed)
+	until(t, "the streams of the dead are forgotten", func() bool { return nodes[2].written.Count() == 0 })
+	// The connection is its owner's.
+	other := open(t, nodes[0], h3.address)
+	if err := other.Write([]byte(", and more")); err != nil {
+		t.Error(err)
+	}
+	other.Close()
+	if got, err := io.ReadAll(h3.client); string(got) != "last words, and more" || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }

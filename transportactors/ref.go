@@ -46,6 +46,8 @@ type refTarget struct {
 	posted  atomic.Int64          // bytes of Ref.Write that t has not taken
 	orders  []*order              // calls from elsewhere that wait. Owned by the loop goroutine
 	waiting int                   // their bytes
+	hooks   map[*endHook]struct{} // of Ref.OnEnd. Owned by the loop goroutine
+	reason  error                 // of the end. Owned by the loop goroutine
 }
 
 // live finds transports by address: those that were asked for a Ref and have
@@ -78,6 +80,12 @@ func (d *refTarget) close(reason error) {
 	d.drain() // everything that waits is refused now
 	live.Delete(d.addr)
 	d.endActor(reason)
+	d.reason = reason
+	for h := range d.hooks {
+		h.call(reason)
+		h.unhook()
+	}
+	d.hooks = nil
 }
 
 // Lookup finds a transport of this process by the address of its Ref. A

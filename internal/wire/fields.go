@@ -48,4 +48,6 @@ var layout = [kindEnd]field{
 	Refuse:      fFrom | fStanding,
 	Ask:         fFrom | fStanding,
 	Watching:    fFrom,
+	Stream:      fFrom | fIncarnation | fPath | fOp | fRemaining | fFlow | fPayload,
+	Taken:       fFrom | fFlow | fError,
 }

@@ -42,7 +42,7 @@ const (
 	Watch       Kind = 10 // tell me when Path ends
 	Unwatch     Kind = 11 // do not, or: I have been told
 	Terminated  Kind = 12 // what you watched under ID has ended
-	TransportOp Kind = 13 // write to, close or abort a connection by its path
+	TransportOp Kind = 13 // an order to a connection by its path, from earlier builds
 	Tell        Kind = 14 // a message from actor to actor; Function names its type
 	CancelAll   Kind = 15 // the caller does not wait any more for calls with ids up to ID
 	Batch       Kind = 16 // frames that need no answer, one after another, see AppendBatch
@@ -54,7 +54,9 @@ const (
 	Refuse      Kind = 23 // the incarnation ID has, or had, your name
 	Ask         Kind = 24 // do you live? Answered with Pong
 	Watching    Kind = 25 // answers Watch: you will be told
-	kindEnd     Kind = 26
+	Stream      Kind = 26 // an order to a connection in the stream Flow; At is what was sent in it before
+	Taken       Kind = 27 // At of the stream Flow was taken; with Code it is over
+	kindEnd     Kind = 28
 )
 
 // Bits of Standing.
@@ -63,8 +65,8 @@ const (
 	Held      uint8 = 2 // Claim: the sender had the name before
 )
 
-// Op is the variant of a Cast or of a TransportOp. A number belongs to one kind:
-// Decode refuses it in the other.
+// Op is the variant of a Cast, a TransportOp or a Stream. Decode refuses a number that
+// is of another kind.
 type Op uint8
 
 // The variants. Numbers are part of the wire format.
@@ -72,15 +74,25 @@ const (
 	Soon  Op = 1 // Cast: in the next turn
 	Later Op = 2 // Cast: When after arrival
 	At    Op = 3 // Cast: When is wall time in nanoseconds since 1970
-	Write Op = 4 // TransportOp: Payload goes out
-	Close Op = 5 // TransportOp: flush, then close
-	Abort Op = 6 // TransportOp: close now
+	Write Op = 4 // TransportOp, Stream: Payload goes out
+	Close Op = 5 // TransportOp, Stream: flush, then close
+	Abort Op = 6 // TransportOp, Stream: close now
+
+	Open   Op = 7  // Stream: it begins; answered with Result or Error
+	EOF    Op = 8  // Stream: flush, then end the output
+	Pause  Op = 9  // Stream: read no more
+	Resume Op = 10 // Stream: read again
+	Query  Op = 11 // Stream: say with Taken when all before has been taken
+	End    Op = 12 // Stream: it ends, the connection goes on
 )
 
 // of reports whether op is a variant of kind.
 func (op Op) of(kind Kind) bool {
-	if kind == Cast {
+	switch kind {
+	case Cast:
 		return Soon <= op && op <= At
+	case Stream:
+		return Write <= op && op <= End
 	}
 	return Write <= op && op <= Abort
 }
@@ -109,9 +121,9 @@ type Frame struct {
 	Loop        uint64        // incarnation of the loop addressed; 0: whichever lives now
 	Path        string        // loop, or loop/…/connection, inside that node
 	Function    string        // registered name of a function or of a message's type
-	Op          Op            // variant of Cast and TransportOp
-	Flow        uint64        // number of the flow, drawn by its sender; 0: the frame takes no credit
-	At          Amount        // Cast, Tell: sent in the flow before; Sync: sent in all; Credit: done
+	Op          Op            // variant of Cast, TransportOp and Stream
+	Flow        uint64        // number of the flow or stream, drawn by its sender; 0: the frame takes no credit
+	At          Amount        // Cast, Tell, Stream: sent in the flow before; Sync: sent in all; Credit, Taken: done
 	Window      Amount        // Credit: what may be under way
 	Lost        uint64        // Credit: messages that never came
 	Refused     uint64        // Credit: messages that came and did not run
@@ -153,6 +165,7 @@ const (
 	StaleLoop       Code = 20 // the address means an earlier loop of that name
 	NoCredit        Code = 21 // more under way than the other side allows
 	Fenced          Code = 22 // the node does not serve: it could not reach the cluster
+	Lost            Code = 23 // Taken: a frame of the stream never arrived
 )
 
 // String names the kind for logs.
@@ -166,5 +179,5 @@ func (k Kind) String() string {
 var kindNames = [kindEnd]string{
 	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
 	Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
-	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", Probe: "probe", Claim: "claim", Refuse: "refuse", Ask: "ask", Watching: "watching",
+	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", Probe: "probe", Claim: "claim", Refuse: "refuse", Ask: "ask", Watching: "watching", Stream: "stream", Taken: "taken",
 }

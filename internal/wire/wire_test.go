@@ -54,6 +54,10 @@ func samples() []Frame {
 		}),
 		with(Sync, func(f *Frame) { f.Path, f.Flow, f.At = "io-0", 3, Amount{1, 2} }),
 		with(EndFlow, func(f *Frame) { f.Flow = 3 }),
+		with(Stream, func(f *Frame) {
+			f.Incarnation, f.Path, f.Op, f.Remaining, f.Flow, f.At, f.Payload = 9, "io-0/transports/1", End, time.Second, 4, Amount{2, 1 << 30}, []byte("bytes")
+		}),
+		with(Taken, func(f *Frame) { f.Flow, f.At, f.Code, f.Message = 4, Amount{0, 1 << 30}, Lost, "a gap" }),
 		{Kind: Batch, Payload: (&Frame{Kind: Result, ID: 1, Codec: JSON, Payload: []byte("3")}).AppendInBatch(nil)},
 	}
 }
@@ -125,7 +129,7 @@ func randomFrame(rnd *rand.Rand) Frame {
 	}
 	kind := kinds()[rnd.IntN(len(kinds()))]
 	op := Op(1 + rnd.IntN(3))
-	if kind == TransportOp {
+	if kind == TransportOp || kind == Stream {
 		op += 3
 	}
 	return Frame{
@@ -163,6 +167,8 @@ func TestBadInputIsRefusedByName(t *testing.T) {
 		{"path above its limit", long(func(f *Frame) { f.Path = strings.Repeat("x", MaxPath+1) }), ErrLimit},
 		{"function above its limit", long(func(f *Frame) { f.Function = strings.Repeat("x", MaxName+1) }), ErrLimit},
 		{"an op of another kind", (&Frame{Kind: TransportOp, Path: "p", Op: Soon}).Append(nil), ErrValue},
+		{"an op of streams", (&Frame{Kind: TransportOp, Path: "p", Op: Open}).Append(nil), ErrValue},
+		{"an op from the future", (&Frame{Kind: Stream, Path: "p", Op: End + 1}).Append(nil), ErrValue},
 		{"op zero", (&Frame{Kind: Cast, Path: "p"}).Append(nil), ErrValue},
 		{"code of more than 16 bits", []byte{Version, byte(Error), 1, 0xff, 0xff, 0x7f, 0, 0}, ErrValue},
 		{"a batch above its limit", append(AppendBatch(nil), make([]byte, MaxBatch+1)...), ErrLimit},

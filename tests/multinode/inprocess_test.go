@@ -191,7 +191,8 @@ func TestAConnectionIsWrittenToFromAnotherNode(t *testing.T) {
 	if err := l.Ref().CallSoonThreadsafe(func() { refs <- tr.Ref().Address().Path }); err != nil {
 		t.Fatal(err)
 	}
-	far, err := nodes[0].Transport("n3/" + receive(t, "its address", refs))
+	target := "n3/" + receive(t, "its address", refs)
+	far, err := nodes[0].Transport(ctx, target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,20 +200,25 @@ func TestAConnectionIsWrittenToFromAnotherNode(t *testing.T) {
 	for i := range 50 {
 		line := fmt.Sprintf("line %d from n1\n", i)
 		want.WriteString(line)
-		if err := far.Write(ctx, []byte(line)); err != nil {
+		if err := far.Write([]byte(line)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := far.Close(ctx); err != nil {
-		t.Fatal(err)
-	}
+	far.Close()
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := io.ReadAll(c); string(got) != want.String() || err != nil {
 		t.Fatalf("%q, %v", got, err)
 	}
-	until(t, "the address leads nowhere", func() bool { return errors.Is(far.Write(ctx, []byte("x")), cluster.ErrUnknownTransport) })
+	receive(t, "the end of the stream", far.Done())
+	if err := far.Err(); !errors.Is(err, cluster.ErrClosed) {
+		t.Errorf("the stream ended with %v", err)
+	}
+	until(t, "the address leads nowhere", func() bool {
+		_, err := nodes[0].Transport(ctx, target)
+		return errors.Is(err, cluster.ErrUnknownTransport)
+	})
 }
 
 func TestANodeLeaves(t *testing.T) {

@@ -3,6 +3,7 @@ package multinode
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -15,6 +16,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if target := os.Getenv(floodTo); target != "" {
+		fmt.Fprintln(os.Stderr, flood(target))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(workshop)
 		os.Exit(code)

@@ -130,7 +130,7 @@ var kinds = [...]error{
 	wire.Closed: ErrClosed, wire.Refused: ErrRefused, wire.UnknownTarget: ErrUnknownTransport,
 	wire.NameTaken: ErrNameTaken, wire.NodeDown: ErrNodeDown, wire.LoopDied: ErrLoopDied, wire.Stopped: ErrStopped,
 	wire.UnknownMessage: ErrUnknownMessage, wire.StaleLoop: ErrStaleAddress, wire.NoCredit: ErrNoCredit,
-	wire.Fenced: ErrFenced,
+	wire.Fenced: ErrFenced, wire.Lost: ErrLost,
 }
 
 // Kinds are the sentinels that have a wire code.

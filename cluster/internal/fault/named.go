@@ -46,11 +46,16 @@ var builtins = []struct {
 }{
 	{"io.EOF", io.EOF},
 	{"io.ErrUnexpectedEOF", io.ErrUnexpectedEOF},
+	{"loopnode.ErrTimeout", loopnode.ErrTimeout}, // before what it is as well
 	{"context.DeadlineExceeded", context.DeadlineExceeded},
 	{"context.Canceled", context.Canceled},
 	{"errors.ErrUnsupported", errors.ErrUnsupported},
 	{"transportactors.ErrClosed", transportactors.ErrClosed},
 	{"transportactors.ErrWriteEOF", transportactors.ErrWriteEOF},
+	{"transportactors.ErrWriteLimit", transportactors.ErrWriteLimit},
+	{"transportactors.ErrNoWriteEOF", transportactors.ErrNoWriteEOF},
+	{"transportactors.ErrSendfile", transportactors.ErrSendfile},
+	{"loopnode.ErrLoopClosed", loopnode.ErrLoopClosed},
 	{"loopnode.ErrGoexit", loopnode.ErrGoexit},
 	{"actors.ErrUnknown", actors.ErrUnknown},
 	{"actors.ErrMailboxFull", actors.ErrMailboxFull},

@@ -78,6 +78,7 @@ type Link struct {
 	log      hclog.Logger
 	handlers Handlers
 	conn     *engine.Link             // set by Open, before anything is sent
+	bulk     *engine.Link             // set by Open
 	rights   func(string) keys.Grants // set by Open
 	maxFrame int
 	outboxes outboxTable
@@ -110,7 +111,7 @@ func New(self Self, log hclog.Logger, first uint64, h Handlers) *Link {
 // Open gives the Link its connection. Frames longer than what the server takes are
 // refused.
 func (l *Link) Open(e *engine.Engine) {
-	l.subjects, l.conn, l.rights = e.Subjects, e.Control(), e.Rights
+	l.subjects, l.conn, l.bulk, l.rights = e.Subjects, e.Control(), e.Bulk(), e.Rights
 	l.maxFrame = int(l.conn.MaxPayload())
 }
 
@@ -243,7 +244,7 @@ func (l *Link) Counters() Counters {
 		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), Batches: c.batches.Load(),
 		SendErrors: c.sendErrors.Load(), Malformed: c.malformed.Load(),
 	}
-	out.Dropped = l.conn.Dropped()
+	out.Dropped = l.conn.Dropped() + l.bulk.Dropped()
 	return out
 }
 

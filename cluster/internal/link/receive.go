@@ -11,7 +11,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Subscribe opens the subscriptions of the node: its own subject and that of all
+// Subscribe opens the subscriptions of the node: its own subjects and that of all
 // members.
 func (l *Link) Subscribe() error {
 	receive := l.Receiver()
@@ -20,7 +20,7 @@ func (l *Link) Subscribe() error {
 			return err
 		}
 	}
-	return nil
+	return l.bulk.Subscribe(l.subjects.Bytes, l.bulkReceiver())
 }
 
 // SubscribeName opens the subscription of the node's name: others that want the name

@@ -34,7 +34,8 @@ type Space struct {
 
 	Frames  string // pattern of what may be sent to any life of this node
 	Life    string // pattern of what other nodes send to this life, and of "nobody is there"
-	Bulk    string // pattern of the bytes other nodes send to this one
+	Bulk    string // pattern of the bytes that may be sent to any life of this node
+	Bytes   string // pattern of the bytes other nodes send to this life
 	Members string // pattern of all signs of life
 	Alive   string // where this node's signs of life go
 	Reply   string // prefix of reply subjects: behind it comes a token
@@ -51,7 +52,7 @@ func New(cluster, node string, number uint64, rights string) *Space {
 	life := own + "." + strconv.FormatUint(number, 10)
 	return &Space{
 		cluster: cluster, node: node, rights: rights,
-		Frames: own + ".>", Life: life + ".>", Bulk: cluster + ".bulk." + node + ".>", Names: cluster + ".name." + node + ".*",
+		Frames: own + ".>", Life: life + ".>", Bulk: cluster + ".bulk." + node + ".>", Bytes: cluster + ".bulk." + node + "." + strconv.FormatUint(number, 10) + ".>", Names: cluster + ".name." + node + ".*",
 		Members: cluster + ".members.*", Alive: cluster + ".members." + node,
 		Reply: life + "." + node + ".r.", Inbox: cluster + ".inbox." + node,
 		Engines: cluster + ".engine.*", Engine: cluster + ".engine." + node,

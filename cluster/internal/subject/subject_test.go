@@ -44,6 +44,9 @@ func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
 			t.Errorf("n1 does not hear %s", s)
 		}
 	}
+	if !covers(n1.Bytes, n2.BulkTo("n1", 7)) || covers(n1.Bytes, n2.BulkTo("n1", 8)) || !may(n1.Subscribe(), n2.BulkTo("n1", 7)) {
+		t.Errorf("%s is not what is sent to this life", n1.Bytes)
+	}
 	for _, s := range []string{n1.To("n2", 8), n1.BulkTo("n2", 8), n2.Reply + "7", n2.Inbox + ".x", "$SYS.SERVER.X.STATSZ"} {
 		if may(n1.Subscribe(), s) {
 			t.Errorf("n1 hears %s", s)

@@ -46,24 +46,32 @@ func (s *Server) write(ctx context.Context, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, &Error{Kind: BadRequest, Message: "reading what is to be written: " + err.Error()}
 	}
-	return s.order(ctx, r, len(data), func(t cluster.RemoteTransport) error { return t.Write(ctx, data) })
+	return s.order(ctx, r, len(data), func(t *cluster.RemoteTransport) error {
+		if err := t.WriteWait(ctx, data); err != nil {
+			return err
+		}
+		return t.Drain(ctx)
+	})
 }
 
 // close closes a connection, or aborts it.
 func (s *Server) close(ctx context.Context, r *http.Request) (any, error) {
-	return s.order(ctx, r, 0, func(t cluster.RemoteTransport) error {
+	return s.order(ctx, r, 0, func(t *cluster.RemoteTransport) error {
 		if r.URL.Query().Get("abort") == "true" {
-			return t.Abort(ctx)
+			t.Abort()
+		} else {
+			t.Close()
 		}
-		return t.Close(ctx)
+		return nil
 	})
 }
 
-func (s *Server) order(ctx context.Context, r *http.Request, size int, do func(cluster.RemoteTransport) error) (any, error) {
+func (s *Server) order(ctx context.Context, r *http.Request, size int, do func(*cluster.RemoteTransport) error) (any, error) {
 	id := r.URL.Query().Get("id")
-	t, err := s.node.Transport(id)
+	t, err := s.node.Transport(ctx, id)
 	if err == nil {
 		err = do(t)
+		t.Detach() // after Close or Abort it does nothing
 	}
 	if err != nil {
 		return nil, s.advise(ctx, err, id)

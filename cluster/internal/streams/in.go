@@ -1,0 +1,366 @@
+package streams
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/transportactors"
+)
+
+// In are the streams of any node to connections of this one. Any goroutine.
+type In struct {
+	link  *link.Link
+	local func(*wire.Frame) // to the streams of this node
+
+	mu     sync.Mutex
+	byKey  map[inKey]*inStream
+	byNode map[link.Peer]int
+	dirty  []*inStream // took something that is not told
+}
+
+// inKey names a stream: its number is drawn by the writer's node.
+type inKey struct {
+	from   link.Peer
+	stream uint64
+}
+
+// inStream is the receiving half. Frames of it come on one goroutine, what the
+// transport takes on its loop.
+type inStream struct {
+	in   *In
+	key  inKey
+	ref  transportactors.Ref
+	stop func() // ends the wait for the end of the transport; set by open
+
+	mu    sync.Mutex
+	seen  wire.Amount // what has come
+	taken uint64      // bytes that the transport took
+	told  uint64      // bytes, in the newest Taken
+	asked bool        // the writer wants to hear when query was taken
+	query uint64      // bytes
+	over  error       // why nothing more is taken
+	dirty bool        // in In.dirty
+}
+
+// NewIn makes an empty table.
+func NewIn(l *link.Link) *In {
+	return &In{link: l, byKey: map[inKey]*inStream{}, byNode: map[link.Peer]int{}}
+}
+
+// Handle takes a frame of a stream. Receiving goroutine: it does not wait.
+func (i *In) Handle(f *wire.Frame) {
+	if f.Op == wire.Open {
+		answer := &wire.Frame{Kind: wire.Result, ID: f.ID, Codec: wire.Raw, Payload: binary.AppendUvarint(nil, i.link.Self().Number)}
+		if err := i.open(f); err != nil {
+			answer = fault.Frame(f.ID, err)
+		}
+		i.link.Answer(link.Sender(f), answer)
+		return
+	}
+	key := inKey{link.Sender(f), f.Flow}
+	i.mu.Lock()
+	st := i.byKey[key]
+	i.mu.Unlock()
+	switch {
+	case st == nil && f.Op == wire.End:
+	case st == nil:
+		i.Deny(f, fault.Codef(wire.UnknownTarget, "%w: the stream is over", fault.ErrUnknownTransport))
+	case f.Op == wire.End && f.At.Messages == endsAnyway:
+		i.forget(st)
+	case f.Op == wire.Abort: // overtakes what was written
+		_ = st.ref.Abort() // a transport that has ended has told so
+	default:
+		st.arrived(f)
+	}
+}
+
+// Deny ends a stream of another node for good.
+func (i *In) Deny(f *wire.Frame, why error) {
+	if f.Op == wire.Open {
+		i.link.Answer(link.Sender(f), fault.Frame(f.ID, why))
+		return
+	}
+	i.tell(inKey{link.Sender(f), f.Flow}, 0, why)
+}
+
+// open begins a stream, or says in an error with a code why not.
+func (i *In) open(f *wire.Frame) error {
+	me := i.link.Self()
+	if f.Incarnation != 0 && f.Incarnation != me.Number {
+		return fault.Codef(wire.DeadIncarnation, "%w: the address means incarnation %d, the node lives as %d", fault.ErrDeadIncarnation, f.Incarnation, me.Number)
+	}
+	ref, ok := transportactors.Lookup(actors.Address{Path: f.Path})
+	if !ok {
+		return fault.Codef(wire.UnknownTarget, "%w: node %s has no connection %q", fault.ErrUnknownTransport, me.Name, f.Path)
+	}
+	st := &inStream{in: i, key: inKey{link.Sender(f), f.Flow}, ref: ref}
+	if known, err := i.insert(st); known || err != nil {
+		return err
+	}
+	stop, err := ref.OnEnd(st.transportEnded)
+	if err != nil {
+		i.forget(st)
+		return fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, err)
+	}
+	st.mu.Lock()
+	st.stop = stop
+	st.mu.Unlock()
+	return nil
+}
+
+// insert is known for a stream that is there already: its opening was sent again.
+func (i *In) insert(st *inStream) (known bool, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	have := i.byNode[st.key.from]
+	switch {
+	case i.byKey[st.key] != nil:
+		return true, nil
+	case len(i.byKey) >= maxIn || have >= maxIn/4:
+		return false, fault.Codef(wire.Busy, "%w: node %s writes to %d connections here already, %d are written to in all", fault.ErrBusy, st.key.from.Name, have, len(i.byKey))
+	}
+	i.byKey[st.key] = st
+	i.byNode[st.key.from]++
+	return false, nil
+}
+
+// forget lets go of a stream; the transport goes on.
+func (i *In) forget(st *inStream) {
+	i.mu.Lock()
+	if i.byKey[st.key] == st {
+		delete(i.byKey, st.key)
+		if i.byNode[st.key.from]--; i.byNode[st.key.from] == 0 {
+			delete(i.byNode, st.key.from)
+		}
+	}
+	i.mu.Unlock()
+	st.mu.Lock()
+	stop := st.stop
+	st.stop = nil
+	st.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// arrived takes the next frame in order. Receiving goroutine. Of three stamps, one that
+// is behind is a repetition, which comes when a connection is replaced (engine.Link);
+// one that is ahead says that something is missing; and one that fits, but brings more
+// than the window, is of a writer that does not count: it must not fill the memory here.
+func (st *inStream) arrived(f *wire.Frame) {
+	size := uint64(len(f.Payload))
+	st.mu.Lock()
+	switch {
+	case st.over != nil, f.At.Messages < st.seen.Messages:
+		over := st.over
+		st.mu.Unlock()
+		if over != nil {
+			st.in.tell(st.key, 0, over)
+		}
+		return
+	case f.At != st.seen:
+		missing := f.At.Messages - st.seen.Messages
+		st.mu.Unlock()
+		st.fail(fault.Codef(wire.Lost, "%w: %d frames of the stream are missing, so the connection was aborted", fault.ErrLost, missing))
+		return
+	case size > 0 && st.seen.Bytes-st.taken+size > Window+piece:
+		st.mu.Unlock()
+		st.fail(fault.Codef(wire.NoCredit, "%w: more came than the window of the stream allows", fault.ErrNoCredit))
+		return
+	}
+	st.seen.Messages++
+	st.seen.Bytes += size
+	st.mu.Unlock()
+	if err := st.do(f.Op, f.Payload); err != nil && !errors.Is(err, transportactors.ErrClosed) {
+		st.end(err)
+	}
+}
+
+// do gives an order to the transport. That it has ended is told by transportEnded.
+func (st *inStream) do(op wire.Op, data []byte) error {
+	switch op {
+	case wire.Write:
+		size := uint64(len(data))
+		return st.ref.Feed(data, func(err error) { st.took(size, err) })
+	case wire.EOF:
+		return st.ref.WriteEOF(st.end)
+	case wire.Close:
+		return st.ref.Close()
+	case wire.Pause:
+		return st.ref.PauseReading()
+	case wire.Resume:
+		return st.ref.ResumeReading()
+	case wire.Query:
+		st.mu.Lock()
+		st.asked, st.query = true, st.seen.Bytes
+		st.tellUnlock()
+	case wire.End:
+		st.in.forget(st)
+	default:
+		return fault.Codef(wire.Refused, "%w: operation %d", fault.ErrRefused, op)
+	}
+	return nil
+}
+
+// took notes what the transport said to bytes. Loop goroutine.
+func (st *inStream) took(size uint64, err error) {
+	switch {
+	case errors.Is(err, transportactors.ErrClosed): // transportEnded has the reason
+	case err != nil:
+		st.end(err)
+	default:
+		st.mu.Lock()
+		st.taken += size
+		st.tellUnlock()
+	}
+}
+
+// tellUnlock tells the writer what was taken, when it is much or was asked for; else
+// the next sweep does. Why not each time: a Taken costs as much as the frame it is
+// about. It gives st.mu back before it sends, because to a stream of this very node it
+// is a plain call, which ends here again when the stream is over.
+func (st *inStream) tellUnlock() {
+	answers := st.asked && st.taken >= st.query
+	due := st.over == nil && (answers || st.taken-st.told >= tellEach)
+	if due {
+		st.told = st.taken
+	}
+	if answers {
+		st.asked = false
+	}
+	later := !due && st.over == nil && !st.dirty && st.taken > st.told
+	st.dirty = st.dirty || later
+	taken := st.taken
+	st.mu.Unlock()
+	switch {
+	case due:
+		st.in.tell(st.key, taken, nil)
+	case later:
+		st.in.mu.Lock()
+		st.in.dirty = append(st.in.dirty, st)
+		st.in.mu.Unlock()
+	}
+}
+
+// Sweep tells what was not told at once.
+func (i *In) Sweep() {
+	i.mu.Lock()
+	dirty := i.dirty
+	i.dirty = nil
+	i.mu.Unlock()
+	for _, st := range dirty {
+		st.mu.Lock()
+		st.dirty = false
+		due := st.over == nil && st.taken > st.told
+		st.told = st.taken
+		taken := st.taken
+		st.mu.Unlock()
+		if due {
+			i.tell(st.key, taken, nil)
+		}
+	}
+}
+
+// transportEnded is told by the transport. Its loop's goroutine.
+func (st *inStream) transportEnded(reason error) {
+	if reason == nil {
+		reason = fault.Codef(wire.Closed, "%w: the connection was closed", fault.ErrClosed)
+	}
+	st.end(reason)
+}
+
+// end tells the writer that no more is taken, and why. The first reason counts. The
+// stream stays in the table until its writer or its node ends it: a word that is lost
+// is said again.
+func (st *inStream) end(why error) {
+	st.mu.Lock()
+	first := st.over == nil
+	if first {
+		st.over = why
+	}
+	taken := st.taken
+	st.mu.Unlock()
+	if first {
+		st.in.tell(st.key, taken, why)
+	}
+}
+
+// fail is end that ends the connection, too: its bytes would be wrong.
+func (st *inStream) fail(why error) {
+	st.end(why)
+	_ = st.ref.Fail(fmt.Errorf("the stream of node %s: %w", st.key.from.Name, why)) // one that has ended needs none
+}
+
+// tell sends a Taken.
+func (i *In) tell(key inKey, taken uint64, why error) {
+	me := i.link.Self()
+	f := &wire.Frame{Kind: wire.Taken}
+	if why != nil {
+		fault.Describe(f, why)
+	}
+	f.From, f.FromNumber, f.Flow, f.At = me.Name, me.Number, key.stream, wire.Amount{Bytes: taken}
+	if key.from == (link.Peer{Name: me.Name, Number: me.Number}) {
+		i.local(f)
+		return
+	}
+	i.link.Answer(key.from, f)
+}
+
+// NodeDown forgets the streams of a node that is gone. What has come is still written,
+// and the connections are their owners'.
+func (i *In) NodeDown(peer link.Peer) { i.drop(func(k inKey) bool { return k.from == peer }) }
+
+// Close forgets all streams: the node ends.
+func (i *In) Close() { i.drop(func(inKey) bool { return true }) }
+
+func (i *In) drop(match func(inKey) bool) {
+	var gone []*inStream
+	i.mu.Lock()
+	for key, st := range i.byKey {
+		if match(key) {
+			gone = append(gone, st)
+		}
+	}
+	i.mu.Unlock()
+	for _, st := range gone {
+		i.forget(st)
+	}
+}
+
+// Count is how many streams there are.
+func (i *In) Count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.byKey)
+}
+
+// Order carries a TransportOp of an earlier build out. Receiving goroutine.
+func (i *In) Order(f *wire.Frame) {
+	answer := &wire.Frame{Kind: wire.Result, ID: f.ID, Codec: wire.Raw}
+	if err := i.order(f); err != nil {
+		answer = fault.Frame(f.ID, err)
+	}
+	i.link.Answer(link.Sender(f), answer)
+}
+
+func (i *In) order(f *wire.Frame) error {
+	me := i.link.Self()
+	ref, ok := transportactors.Lookup(actors.Address{Path: f.Path})
+	switch {
+	case f.Incarnation != 0 && f.Incarnation != me.Number:
+		return fault.Codef(wire.DeadIncarnation, "%w: the node lives as %d", fault.ErrDeadIncarnation, me.Number)
+	case !ok:
+		return fault.Codef(wire.UnknownTarget, "%w: node %s has no connection %q", fault.ErrUnknownTransport, me.Name, f.Path)
+	case f.Op == wire.Write:
+		return ref.Write(f.Payload)
+	case f.Op == wire.Close:
+		return ref.Close()
+	}
+	return ref.Abort()
+}
