@@ -21,6 +21,11 @@ type datagram struct {
 	remote    sock.Name // the only address to send to, when there is one
 	connected bool      // the kernel has it as well
 	emptied   bool      // the input was empty once since it was connected
+
+	mail    *mail    // the loop's; nil before the first event of a UDP socket
+	gathers bool     // inside receive: SendTo may gather
+	segment int      // below it datagrams may be segments; -1: not asked yet
+	kept    []packet // received and not told: the protocol left a burst
 }
 
 // burst is how many datagrams one event receives, or sends from the queue,
@@ -35,8 +40,9 @@ func newDatagram(s datagramSocket, p any) (*datagram, error) {
 		flow:     newFlow(),
 		family:   s.family,
 		remote:   s.remote, connected: s.connected,
-		file: s.file,
+		file: s.file, segment: -1,
 	}
+	d.socket.before = d.flush
 	d.self, d.Calls = d, base.CallsOf(d)
 	if s.connected && !s.remote.IsZero() {
 		d.peer = Addr{s.remote}
@@ -75,34 +81,40 @@ func (d *datagram) interest() {
 
 // onReadable receives what is there, at most a burst.
 func (d *datagram) onReadable() {
+	if d.family == sock.Unix {
+		d.receivePaths()
+		return
+	}
+	d.receiveBurst()
+}
+
+// receivePaths receives from a UNIX socket, one by one: its datagrams may be as large
+// as the read buffer.
+func (d *datagram) receivePaths() {
 	buf := loopaccess.Of(d.loop).ReadBuffer()
 	for range burst {
 		if d.closing {
 			return
 		}
-		n, from, err := d.receive(buf)
+		n, from, err := sock.ReceiveFrom(d.socket.fd, buf)
 		switch {
 		case err == nil && n > len(buf):
 			d.refused(fmt.Errorf("a datagram of %d bytes from %s was dropped, the limit is %d: %w", n, Addr{from}, len(buf), errTooLong))
-		case err == nil && d.proto.packets != nil:
-			d.Tell("DatagramReceived", func() { d.proto.packets.DatagramReceived(buf[:n:n], Addr{from}) })
-		case err != nil && sock.WouldBlock(err):
-			d.emptied = true
+		case err == nil:
+			d.tell(buf[:n:n], from)
+		case sock.WouldBlock(err):
 			return
-		case err != nil:
+		default:
 			d.refused(err)
 		}
 	}
 }
 
-// receive takes one datagram and says who sent it.
-func (d *datagram) receive(buf []byte) (int, sock.Name, error) {
-	// Why emptied: what came between bind and connect may be from anybody.
-	if d.connected && d.emptied && d.family != sock.Unix {
-		n, err := sock.Receive(d.socket.fd, buf)
-		return n, d.remote, err
+// tell hands one datagram to the protocol.
+func (d *datagram) tell(p []byte, from sock.Name) {
+	if d.proto.packets != nil {
+		d.Tell("DatagramReceived", func() { d.proto.packets.DatagramReceived(p, Addr{from}) })
 	}
-	return sock.ReceiveFrom(d.socket.fd, buf)
 }
 
 // refused tells the protocol what the system says, unless it is the end.
@@ -125,6 +137,9 @@ func (d *datagram) Close() {
 	if d.stray("Close") != nil || d.closing {
 		return
 	}
+	if d.flush(); d.closing { // by a protocol that was told an error
+		return
+	}
 	d.closing = true
 	d.target.refuse(ErrClosed)
 	if len(d.queue.list) == 0 {
@@ -138,6 +153,9 @@ func (d *datagram) Close() {
 // its inode's number.
 func (d *datagram) drop() {
 	d.queue = packets{}
+	if d.gathers {
+		d.mail.out.Clear()
+	}
 	d.file.remove(d.loop)
 	d.file = nil
 }

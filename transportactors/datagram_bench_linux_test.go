@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -26,80 +25,57 @@ func listenLoopback(b testing.TB) (c *net.UDPConn) {
 	return c
 }
 
-// countProtocol only counts.
+// countProtocol is a mirror that counts.
 type countProtocol struct {
 	mirror
 	got int
 }
 
-func (c *countProtocol) DatagramReceived([]byte, Addr) { c.got++ }
+func (c *countProtocol) DatagramReceived(b []byte, from Addr) {
+	c.got++
+	c.mirror.DatagramReceived(b, from)
+}
 
+// TestDatagramAllocations: a packet costs no object, alone or in a burst, received,
+// answered or sent.
 func TestDatagramAllocations(t *testing.T) {
 	inLoop(t, func(ctx context.Context, _ *[]loopnode.ExceptionContext) error {
 		peer := listenLoopback(t)
 		defer peer.Close()
 		from := peer.LocalAddr().(*net.UDPAddr).AddrPort()
-		for _, c := range []struct {
-			name, remote string
-			allowed      float64
-		}{
-			{"connected", from.String(), 0},
-			{"not connected: the sender's address, see sock.ReceiveFrom", "", 1},
-		} {
-			tr, p, err := CreateDatagramEndpoint(ctx, func() *countProtocol { return &countProtocol{} }, "udp4", "127.0.0.1:0", c.remote)
+		for name, remote := range map[string]string{"connected": from.String(), "not connected": ""} {
+			tr, p, err := CreateDatagramEndpoint(ctx, func() *countProtocol { return &countProtocol{} }, "udp4", "127.0.0.1:0", remote)
 			if err != nil {
 				return err
 			}
 			d, to := tr.(*datagram), here(tr).AddrPort()
-			d.onReadable() // it has seen an empty input from here on
-			message := make([]byte, 512)
-			allocs := testing.AllocsPerRun(100, func() {
-				before := p.got
-				_, err := peer.WriteToUDPAddrPort(message, to)
-				must(t, err)
-				for p.got == before {
-					d.onReadable()
+			d.onReadable() // it has seen an empty input, and has its memory, from here on
+			message, back := make([]byte, 512), make([]byte, 512)
+			for _, burst := range []int{1, 3, 8} {
+				round := func() {
+					before := p.got
+					for range burst {
+						_, err := peer.WriteToUDPAddrPort(message, to)
+						must(t, err)
+					}
+					for p.got < before+burst {
+						d.onReadable()
+					}
+					for range burst {
+						_, _, err := peer.ReadFromUDPAddrPort(back)
+						must(t, err)
+					}
 				}
-			})
-			if allocs > c.allowed {
-				t.Errorf("%s: %v allocations to receive", c.name, allocs)
+				round() // the first large burst makes larger memory
+				if n := testing.AllocsPerRun(100, round); n > 0 {
+					t.Errorf("%s: %v allocations to receive and answer %d", name, n, burst)
+				}
 			}
-			allocs = testing.AllocsPerRun(100, func() { must(t, d.SendTo(message, UDPAddr(from))) })
-			if allocs > 0 {
-				t.Errorf("%s: %v allocations to send", c.name, allocs)
+			if n := testing.AllocsPerRun(100, func() { must(t, d.SendTo(message, UDPAddr(from))) }); n > 0 {
+				t.Errorf("%s: %v allocations to send", name, n)
 			}
 			d.Abort()
 		}
 		return nil
 	})
-}
-
-// BenchmarkReceive is what one datagram of 512 bytes costs the kernel and us.
-func BenchmarkReceive(b *testing.B) {
-	for name, read := range map[string]func(int, []byte) error{
-		"from":      func(fd int, p []byte) error { _, _, err := sock.ReceiveFrom(fd, p); return err },
-		"connected": func(fd int, p []byte) error { _, err := sock.Receive(fd, p); return err },
-	} {
-		b.Run(name, func(b *testing.B) {
-			fd, err := sock.OpenDatagram(sock.IPv4)
-			must(b, err)
-			defer sock.Close(fd)
-			must(b, sock.Bind(fd, sock.Name{AddrPort: loopback(0)}))
-			peer := listenLoopback(b)
-			defer peer.Close()
-			to, message, buf := sock.LocalName(fd).AddrPort, make([]byte, 512), make([]byte, 1<<16)
-			b.ReportAllocs()
-			for i := 0; i < b.N; i += 16 {
-				b.StopTimer()
-				for range 16 {
-					_, err := peer.WriteToUDPAddrPort(message, to)
-					must(b, err)
-				}
-				b.StartTimer()
-				for range 16 {
-					must(b, read(fd, buf))
-				}
-			}
-		})
-	}
 }

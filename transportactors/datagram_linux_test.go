@@ -62,7 +62,7 @@ func TestDatagramEndpoint(t *testing.T) {
 			}
 			must(t, d.SendTo([]byte("back"), Addr{}))
 			buf := make([]byte, 10)
-			if n, err := sock.Receive(fds[1], buf); err != nil || string(buf[:n]) != "back" {
+			if n, err := sock.Read(fds[1], buf); err != nil || string(buf[:n]) != "back" {
 				t.Errorf("%q, %v", buf[:n], err)
 			}
 			if err := d.SendTo(nil, UnixAddr("/somewhere")); !errors.Is(err, loopnode.ErrInvalidArgument) {

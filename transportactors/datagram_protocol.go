@@ -34,7 +34,8 @@ type DatagramTransport interface {
 	sealed()
 	// SendTo sends data as one datagram, at once when the kernel takes it;
 	// otherwise a copy waits and is sent in order. data stays the caller's and may
-	// be empty. The zero Addr is the remote address of the endpoint; with a remote
+	// be empty. Inside DatagramReceived of a UDP datagram that came with others, all
+	// that is sent leaves together, behind the last of them. The zero Addr is the remote address of the endpoint; with a remote
 	// address no other one is allowed. nil means that it was sent, waits, or was
 	// refused by the system, which ErrorReceived is told. Errors: ErrClosed (after
 	// Close, Abort or a loss), loopnode.ErrInvalidArgument (no address, one of

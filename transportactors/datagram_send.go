@@ -41,12 +41,16 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 	if err := d.stray("SendTo"); err != nil {
 		return err
 	}
+	d.makeRoom(len(data))
 	if d.closing {
 		return fmt.Errorf("%w: %s", ErrClosed, d)
 	}
 	name, err := d.destination(to.name)
 	if err != nil {
 		return err
+	}
+	if d.gather(data, name) {
+		return nil
 	}
 	if len(d.queue.list) == 0 {
 		err := d.send(data, name)
@@ -168,6 +172,7 @@ func (d *datagram) checkLow() {
 func (d *datagram) SetWriteBufferLimits(high, low int) error {
 	err := d.stray("SetWriteBufferLimits")
 	if err == nil {
+		d.flush()
 		err = d.limit(high, low)
 	}
 	if err == nil {
@@ -178,4 +183,7 @@ func (d *datagram) SetWriteBufferLimits(high, low int) error {
 
 func (d *datagram) WriteBufferLimits() (high, low int) { return d.high, d.low }
 
-func (d *datagram) WriteBufferSize() int { return d.queue.size }
+func (d *datagram) WriteBufferSize() int {
+	d.flush()
+	return d.queue.size
+}

@@ -11,8 +11,9 @@ import (
 // it; others may look at it and set options (socket_options.go). Every read(2)
 // and write(2) of a stream socket and of a pipe is in this file. Loop goroutine.
 type Socket struct {
-	fd   int       // Invariant: -1 exactly when the descriptor is closed
-	pipe *pipeFile // nil: a socket
+	fd     int       // Invariant: -1 exactly when the descriptor is closed
+	pipe   *pipeFile // nil: a socket
+	before func()    // sends what an option must not change any more; nil: nothing waits for that
 }
 
 // pipeFile is what a pipe has more than a socket: one direction, and a file to

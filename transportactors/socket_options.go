@@ -16,6 +16,9 @@ func (s *Socket) set(name string, fn func(fd int) error) error {
 	if s.fd < 0 {
 		return errSocketClosed
 	}
+	if s.before != nil {
+		s.before()
+	}
 	if err := fn(s.fd); err != nil {
 		return fmt.Errorf("setting %s of descriptor %d: %w", name, s.fd, err)
 	}
@@ -83,6 +86,9 @@ type rawSocket struct{ s *Socket }
 func (r rawSocket) Control(fn func(fd uintptr)) error {
 	if r.s.fd < 0 {
 		return errSocketClosed
+	}
+	if r.s.before != nil {
+		r.s.before()
 	}
 	fn(uintptr(r.s.fd))
 	return nil

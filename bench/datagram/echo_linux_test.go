@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 )
@@ -38,40 +39,92 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// client reads "ADDRESS WINDOW" from its input, sends chunk datagrams there, at
-// most WINDOW of them on their way, and prints the nanoseconds until all are back.
+// client reads "ADDRESS PEERS WINDOW" from its input, sends chunk datagrams there, from
+// PEERS addresses, at most WINDOW of them on their way, and prints the nanoseconds until
+// all are back.
 func client() {
 	runtime.GOMAXPROCS(1)
-	fds := map[netip.AddrPort]int{}
-	buf := make([]byte, message)
+	kept := map[string]*sender{}
 	for {
 		var at string
-		var window int
-		if _, err := fmt.Scan(&at, &window); err != nil {
+		var peers, window int
+		if _, err := fmt.Scan(&at, &peers, &window); err != nil {
 			return
 		}
-		to := netip.MustParseAddrPort(at)
-		fd, ok := fds[to]
-		if !ok {
-			fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-			_ = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
-			fds[to] = fd
+		key := fmt.Sprint(at, peers)
+		if kept[key] == nil {
+			kept[key] = newSender(netip.MustParseAddrPort(at), peers)
 		}
 		began := time.Now()
-		for sent, back := 0, 0; back < chunk; back++ {
-			for ; sent < chunk && sent-back < window; sent++ {
-				if _, err := unix.Write(fd, buf); err != nil {
-					fmt.Println(err)
-					return
-				}
-			}
-			if _, err := unix.Read(fd, buf); err != nil {
-				fmt.Println(err)
-				return
-			}
+		if err := kept[key].run(window); err != nil {
+			fmt.Println(err)
+			return
 		}
 		fmt.Println(time.Since(began).Nanoseconds())
 	}
+}
+
+// sender is one socket of the client. It receives many with one call, and one peer sends
+// so, too, because the server is what is measured. Many peers are addresses of loopback,
+// which each datagram names (IP_PKTINFO).
+type sender struct {
+	fd      int
+	to      unix.Sockaddr
+	from    [][]byte
+	in      sock.Inbox
+	out     *sock.Outbox
+	segment int
+	buf     []byte
+}
+
+func newSender(to netip.AddrPort, peers int) *sender {
+	s := &sender{to: &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}, out: sock.NewOutbox(), buf: make([]byte, message)}
+	s.fd, _ = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	s.in.SetRoom(make([]byte, 64*sock.MaxUDP), sock.MaxUDP)
+	s.segment = sock.Segments(s.fd)
+	if peers == 1 {
+		_ = unix.Connect(s.fd, s.to)
+		return s
+	}
+	_ = unix.Bind(s.fd, &unix.SockaddrInet4{})
+	for i := range peers {
+		s.from = append(s.from, unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 0, 1, byte(i)}}))
+	}
+	return s
+}
+
+func (s *sender) run(window int) error {
+	for sent, back := 0, 0; back < chunk; {
+		next := min(chunk, back+window)
+		if err := s.send(sent, next); err != nil {
+			return err
+		}
+		sent = next
+		if _, err := unix.Read(s.fd, s.buf); err != nil {
+			return err
+		}
+		back++
+		if more, err := s.in.Receive(s.fd, s.in.Room()); err == nil {
+			back += more
+		}
+	}
+	return nil
+}
+
+// send sends datagrams number first to next.
+func (s *sender) send(first, next int) (err error) {
+	for i := first; i < next && err == nil; i++ {
+		if s.from != nil {
+			err = unix.Sendmsg(s.fd, s.buf, s.from[i%len(s.from)], s.to, 0)
+		} else {
+			s.out.Add(s.buf, sock.Name{})
+		}
+	}
+	if s.from == nil {
+		_, err = s.out.Send(s.fd, 0, &s.segment)
+		s.out.Clear()
+	}
+	return err
 }
 
 // mirror sends every datagram back.
@@ -134,7 +187,7 @@ func onNet(b *testing.B) netip.AddrPort {
 }
 
 // startClient returns a function that has the client send one chunk.
-func startClient(b *testing.B) (ask func(at netip.AddrPort, window int) time.Duration) {
+func startClient(b *testing.B) (ask func(at netip.AddrPort, peers, window int) time.Duration) {
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), clientKey+"=1")
 	in, err := cmd.StdinPipe()
@@ -144,8 +197,8 @@ func startClient(b *testing.B) (ask func(at netip.AddrPort, window int) time.Dur
 	must(b, cmd.Start())
 	b.Cleanup(func() { _ = in.Close(); _, _ = io.Copy(io.Discard, out); _ = cmd.Wait() })
 	lines := bufio.NewScanner(out)
-	return func(at netip.AddrPort, window int) time.Duration {
-		_, err := fmt.Fprintln(in, at, window)
+	return func(at netip.AddrPort, peers, window int) time.Duration {
+		_, err := fmt.Fprintln(in, at, peers, window)
 		must(b, err)
 		if !lines.Scan() {
 			b.Fatal("the client has ended", lines.Err())
@@ -166,8 +219,8 @@ func cpu() time.Duration {
 }
 
 func BenchmarkEcho(b *testing.B) {
-	for _, window := range []int{1, 8, 64} {
-		b.Run(fmt.Sprintf("window=%d", window), func(b *testing.B) {
+	for _, c := range []struct{ peers, window int }{{1, 1}, {1, 8}, {1, 64}, {64, 64}} {
+		b.Run(fmt.Sprintf("peers=%d/window=%d", c.peers, c.window), func(b *testing.B) {
 			servers, ask := []netip.AddrPort{onLoop(b), onNet(b)}, startClient(b)
 			var wall, work [2]time.Duration
 			var objects [2]uint64
@@ -177,7 +230,7 @@ func BenchmarkEcho(b *testing.B) {
 					var before, after runtime.MemStats
 					runtime.ReadMemStats(&before)
 					began := cpu()
-					wall[i] += ask(at, window)
+					wall[i] += ask(at, c.peers, c.window)
 					work[i] += cpu() - began
 					runtime.ReadMemStats(&after)
 					objects[i] += after.Mallocs - before.Mallocs

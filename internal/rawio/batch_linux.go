@@ -58,8 +58,9 @@ func (b *Batch) SetBuffer(i int, p []byte) {
 // of it are valid after Receive.
 func (b *Batch) Name(i int) []byte { return b.names[i][:] }
 
-// NameLen is how long the address of a received message is, 0 for none.
-func (b *Batch) NameLen(i int) int { return int(b.messages[i].Hdr.Namelen) }
+// NameLen is how long the address of a received message is, 0 for none. Of one that
+// has no room the end is cut off.
+func (b *Batch) NameLen(i int) int { return min(int(b.messages[i].Hdr.Namelen), NameSize) }
 
 // Size is how long received message i is; more than its buffer when its end was cut
 // off and the kernel tells the whole length (MSG_TRUNC).

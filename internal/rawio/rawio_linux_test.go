@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -141,6 +142,19 @@ func TestBatch(t *testing.T) {
 	}
 	if _, err := in.Receive(b, 1); err != unix.EAGAIN {
 		t.Errorf("an empty socket that blocks: %v", err)
+	}
+}
+
+// TestBatchLongName: the kernel says how long a name was that had no room.
+func TestBatchLongName(t *testing.T) {
+	a, b := pair(t, unix.SOCK_DGRAM)
+	must(t, unix.Bind(a, &unix.SockaddrUnix{Name: "@" + strings.Repeat("n", 90)}))
+	_, err := Send(a, []byte("x"))
+	must(t, err)
+	in := NewBatch(1)
+	in.SetBuffer(0, make([]byte, 4))
+	if n, err := in.Receive(b, 1); n != 1 || err != nil || in.NameLen(0) != NameSize {
+		t.Fatal(n, err, in.NameLen(0))
 	}
 }
 

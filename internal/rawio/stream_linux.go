@@ -20,15 +20,19 @@ func Receive(fd int, p []byte) (int, error) {
 
 // Send writes what a stream socket takes at once, or one datagram to the peer of a
 // connected socket. EPIPE, and no signal, when nobody reads.
-func Send(fd int, p []byte) (int, error) {
+func Send(fd int, p []byte) (int, error) { return SendTo(fd, p, nil) }
+
+// SendTo is Send of a datagram to the socket address name, in the kernel's form; nil:
+// to the peer.
+func SendTo(fd int, p, name []byte) (int, error) {
 	released(p)
 	const flags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 	var n uintptr
 	var errno syscall.Errno
-	if at := uintptr(len(p)); at <= Most {
-		n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), at, flags, 0, 0)
+	if size := uintptr(len(p)); size <= Most {
+		n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), size, flags, uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(len(name)))
 	} else {
-		n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), at, flags, 0, 0)
+		n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), size, flags, uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(len(name)))
 	}
 	if errno != 0 {
 		return -1, errno

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loopmesh/loopmesh/internal/rawio"
 )
 
 // OpenDatagram makes a non-blocking datagram socket.
@@ -87,14 +89,23 @@ type Sender struct {
 	v4   unix.SockaddrInet4
 	v6   unix.SockaddrInet6
 	path unix.SockaddrUnix
+	raw  encoder
 }
 
 // Send sends one datagram to the peer that fd is connected to.
-func Send(fd int, p []byte) error { return unix.Send(fd, p, unix.MSG_NOSIGNAL) }
+func Send(fd int, p []byte) error {
+	_, err := rawio.Send(fd, p)
+	return err
+}
 
 // SendTo sends one datagram to n.
 func (s *Sender) SendTo(fd int, p []byte, n Name) error {
-	return unix.Sendto(fd, p, unix.MSG_NOSIGNAL, s.sockaddr(n))
+	if n.Family() == Unix {
+		return unix.Sendto(fd, p, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, s.sockaddr(n))
+	}
+	var name [rawio.NameSize]byte
+	_, err := rawio.SendTo(fd, p, name[:s.raw.encode(name[:], n)])
+	return err
 }
 
 func (s *Sender) sockaddr(n Name) unix.Sockaddr {
@@ -127,12 +138,7 @@ func scope(zone string) uint32 {
 
 // ReceiveFrom takes one datagram and tells its whole length, which is more than
 // len(p) when its end was cut off, and who sent it.
-//
-// Why: this is the cheapest door to the sender's address that needs no unsafe.
-// It allocates once (32 bytes for IPv4, 400 ns a datagram here); the one of
-// x/sys asks the socket for its protocol each time (2 allocations, 700 ns), and
-// that of package net would park the loop on an empty socket unless each read is
-// preceded by a question for the number of bytes (no allocation, 560 ns).
+// It allocates: see Inbox for what needs to be quick.
 func ReceiveFrom(fd int, p []byte) (int, Name, error) {
 	n, from, err := syscall.Recvfrom(fd, p, syscall.MSG_TRUNC)
 	if err != nil || from == nil {
@@ -148,9 +154,6 @@ func ReceiveFrom(fd int, p []byte) (int, Name, error) {
 	}
 	return n, Name{}, nil
 }
-
-// Receive takes one datagram of a connected socket and does not allocate.
-func Receive(fd int, p []byte) (int, error) { return unix.Read(fd, p) }
 
 func zoned(ip [16]byte, zone uint32) netip.Addr {
 	a := netip.AddrFrom16(ip)

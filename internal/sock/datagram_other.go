@@ -32,9 +32,6 @@ func (*Sender) SendTo(int, []byte, Name) error { return ErrUnsupported }
 // ReceiveFrom answers ErrUnsupported.
 func ReceiveFrom(int, []byte) (int, Name, error) { return 0, Name{}, ErrUnsupported }
 
-// Receive answers ErrUnsupported.
-func Receive(int, []byte) (int, error) { return 0, ErrUnsupported }
-
 // LocalName is nowhere.
 func LocalName(int) Name { return Name{} }
 
