@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers bench-compare stress-proc
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers bench-compare stress-proc prove-casts prove-streams prove-stop prove-partition
 
 ci: test vet staticcheck cross race foreign conformance
 
@@ -61,6 +61,23 @@ bench-quick:
 	go test -run '^$$' -bench 'Spawn$$' -benchtime 200x ./transportactors
 	go test -run '^$$' -bench Echo -benchtime 300ms ./bench/datagram
 	go test -run '^$$' -bench . -benchtime 300ms ./cluster
+
+# The cluster's promises at full size; the same tests run small in make test.
+# 2,000,000 calls to an idle loop and to one that is stuck for 5 s: none lost.
+prove-casts:
+	go test -count=1 -v -timeout 20m -run 'PlainLoopOfCallSoon|StuckLoopSlows' ./cluster -casts 2000000 -stuck 5s
+
+# 10 GiB to a connection of another node, in order, with bounded memory.
+prove-streams:
+	go test -count=1 -v -timeout 20m -run 'AStreamIsWhole' ./cluster -stream-bytes 10737418240
+
+# A process is stopped 100 times for 1 to 30 s: nobody else is taken for dead.
+prove-stop:
+	go test -count=1 -v -timeout 60m -run 'AStoppedProcess' ./tests/multinode -stops 100 -stop-most 30s
+
+# Three voters in network namespaces are cut off in turn; needs root and iproute2.
+prove-partition:
+	go test -count=1 -v -timeout 20m -tags netns -run Partitioned ./tests/multinode
 
 # 10 000 children, 200 at a time: no zombie, no descriptor left.
 stress-proc:

@@ -14,8 +14,10 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// How many calls the tests of this file send; make proof-casts sends 2,000,000.
+// How many calls the tests of this file send, and for how long a loop is stuck; make
+// prove-casts sends 2,000,000 and lets it be stuck for 5 s.
 var (
+	castStuck  = flag.Duration("stuck", 0, "for how long a loop is stuck at least")
 	castCount  = flag.Int("casts", 300_000, "calls without an answer to send")
 	castsLimit = 10 * time.Minute // for the whole of them; nothing is expected to take long
 )
@@ -117,7 +119,7 @@ func TestAStuckLoopSlowsItsOwnSendersOnly(t *testing.T) {
 	newLoop(t, nodes[1], "idle")
 	newLoop(t, nodes[0], "io")
 	have, grown := newTally(), growth()
-	release := blockLoop(t, ref.CallSoonThreadsafe)
+	release, stuck := blockLoop(t, ref.CallSoonThreadsafe), time.After(*castStuck)
 	ctx, cancel := context.WithTimeout(context.Background(), castsLimit)
 	defer cancel()
 	sent := make(chan error, 1)
@@ -147,6 +149,7 @@ func TestAStuckLoopSlowsItsOwnSendersOnly(t *testing.T) {
 	if s := nodes[0].Stats(); s.UnderWay > 2*flows.Window.Messages { // of two loops
 		t.Errorf("%d are under way", s.UnderWay)
 	}
+	<-stuck
 	release()
 	if err := <-sent; err != nil {
 		t.Fatal(err)

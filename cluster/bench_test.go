@@ -144,3 +144,70 @@ func BenchmarkSend(b *testing.B) {
 	}
 	until(b, "all are handled", func() bool { return seen.Load() == sent })
 }
+
+// BenchmarkStream writes to a connection of another node, turn by turn with bare NATS
+// messages of the same size to a subscriber that counts them, over loopback. The bytes
+// of the stream also cross a TCP connection to a peer that reads; the raw ones do not.
+func BenchmarkStream(b *testing.B) {
+	const round, size = 64 << 20, 64 << 10
+	_, port := natsServer(b, 0)
+	url := natsURL(port)
+	nodes := group(b, 2, func(c *Config) {
+		c.Beside, c.URL, c.Heartbeat, c.DeadAfter = nil, url, time.Second, 3*time.Second
+	})
+	h, _ := serveOne(b, nodes[1], newLoop(b, nodes[1], "io-0"))
+	if err := h.client.SetDeadline(time.Time{}); err != nil {
+		b.Fatal(err)
+	}
+	far := open(b, nodes[0], h.address)
+	arrived := make(chan int, 1)
+	left := 0
+	if err := nodes[1].engine.Bulk().Subscribe("raw", func(m *nats.Msg) {
+		if left += len(m.Data); left == round {
+			left = 0
+			arrived <- round
+		}
+	}); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := nodes[1].engine.Bulk().Ask(testCtx(b)); err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		buf, got := make([]byte, 256<<10), 0
+		for {
+			n, err := h.client.Read(buf)
+			if err != nil {
+				return
+			}
+			if got += n; got == round {
+				got = 0
+				arrived <- round
+			}
+		}
+	}()
+	data := make([]byte, size)
+	var ours, raw time.Duration
+	rounds := 0
+	for b.Loop() {
+		rounds++
+		begin := time.Now()
+		for range round / size {
+			if err := far.WriteWait(context.Background(), data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		<-arrived
+		between := time.Now()
+		for range round / size {
+			if err := nodes[0].engine.Bulk().Publish("raw", "", data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		<-arrived
+		ours, raw = ours+between.Sub(begin), raw+time.Since(between)
+	}
+	speed := func(d time.Duration) float64 { return float64(rounds) * round / d.Seconds() / 1e9 }
+	b.ReportMetric(speed(ours), "stream-GB/s")
+	b.ReportMetric(speed(raw), "raw-GB/s")
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"hash"
 	"io"
@@ -82,13 +83,19 @@ func fill(p []byte, at int) {
 	}
 }
 
+// make prove-streams writes 10 GiB.
+var streamBytes = flag.Int("stream-bytes", 96<<20, "bytes to write to a connection of another node")
+
 func digest(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 
 func TestAStreamIsWholeAndInOrder(t *testing.T) {
-	const total = 96 << 20
+	total := *streamBytes
 	nodes := group(t, 2)
 	h, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
-	far := open(t, nodes[0], h.address)
+	if err := h.client.SetDeadline(time.Now().Add(castsLimit)); err != nil {
+		t.Fatal(err)
+	}
+	far, grown, begin := open(t, nodes[0], h.address), growth(), time.Now()
 	sent := sha256.New()
 	went := make(chan error, 1)
 	go func() {
@@ -107,11 +114,15 @@ func TestAStreamIsWholeAndInOrder(t *testing.T) {
 	}()
 	got := sha256.New()
 	n, err := io.Copy(got, h.client)
-	if n != total || err != nil {
+	if n != int64(total) || err != nil {
 		t.Fatalf("%d bytes, %v", n, err)
 	}
 	if err := receive(t, "the writer", went); err != nil || digest(got) != digest(sent) {
 		t.Errorf("got %s, sent %s, %v", digest(got), digest(sent), err)
+	}
+	t.Logf("%.2f GB/s with two digests; %d MiB more", float64(total)/time.Since(begin).Seconds()/1e9, grown()>>20)
+	if g := grown(); g > growthLimit {
+		t.Errorf("the process has grown by %d MiB", g>>20)
 	}
 	wantIs(t, far.Write([]byte("x")), transportactors.ErrWriteEOF)
 	if err := far.Drain(testCtx(t)); err != nil || far.WriteBufferSize() != 0 {

@@ -20,6 +20,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, flood(target))
 		os.Exit(1)
 	}
+	if os.Getenv(beMember) != "" {
+		fmt.Fprintln(os.Stderr, member())
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(workshop)
 		os.Exit(code)

@@ -3,12 +3,16 @@
 package multinode
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/loopmesh/loopmesh/cluster"
 )
 
 // These tests need root and iproute2: go test -tags netns ./tests/multinode. They
@@ -64,14 +68,48 @@ func (n *network) cut(machine int, off bool) {
 	ip(n.t, fmt.Sprintf("link set %s-%d %s", n.name, machine, state))
 }
 
+// deaths are the nodes that the workers gave up, in order, each as often as somebody
+// said so.
+type deaths struct {
+	mu  sync.Mutex
+	all []string
+}
+
+// watch writes down whom a node gives up, until ctx ends.
+func (d *deaths) watch(ctx context.Context, n *cluster.Node) {
+	for e := range n.MemberEvents(ctx) {
+		if e.Kind == cluster.NodeDead {
+			d.mu.Lock()
+			d.all = append(d.all, e.Member.Name)
+			d.mu.Unlock()
+		}
+	}
+}
+
+// take returns and forgets them.
+func (d *deaths) take() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := d.all
+	d.all = nil
+	return all
+}
+
 // TestVotersArePartitionedUnderLoad cuts each of three voters off in turn while two
-// nodes that are clients of them call each other.
+// nodes that are clients of them call each other. Only the one that is cut off is
+// declared dead.
 func TestVotersArePartitionedUnderLoad(t *testing.T) {
 	p := openPage(t)
 	net := p.intoNetwork()
 	workers := p.startVoters()
-	stop, work := make(chan struct{}), &load{}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop, work, dead := make(chan struct{}), &load{}, &deaths{}
+	died := []<-chan cluster.Terminated{watched(t, workers[0], "w2/io-0"), watched(t, workers[1], "w1/io-0")}
 	var callers sync.WaitGroup
+	for _, w := range workers {
+		callers.Go(func() { dead.watch(ctx, w) })
+	}
 	for i, w := range workers {
 		ref := refTo(t, w, fmt.Sprintf("w%d/io-0", 2-i))
 		callers.Go(func() { work.run(t, w, ref, stop) })
@@ -91,8 +129,18 @@ func TestVotersArePartitionedUnderLoad(t *testing.T) {
 		for _, w := range workers {
 			waitMembers(t, w, 5)
 		}
+		gave := dead.take()
+		if want := fmt.Sprintf("n%d", i); len(gave) == 0 || slices.ContainsFunc(gave, func(name string) bool { return name != want }) {
+			t.Errorf("while %s was cut off, the workers declared dead: %v", want, gave)
+		}
 	}
 	close(stop)
+	cancel()
 	callers.Wait()
+	for _, d := range died {
+		if len(d) != 0 {
+			t.Error("a survivor was taken for dead:", (<-d).Reason)
+		}
+	}
 	t.Logf("%d calls, %d ended in a coded error", work.good(), work.bad())
 }
