@@ -64,15 +64,16 @@ func (t *task) suspend() error {
 	if t.loop.closed.Load() {
 		return t.refuseWait()
 	}
-	ok := t.w.co.Suspend()
+	w := t.coroutine()
+	ok := w.co.Suspend()
 	for t.report != nil {
-		*t.report = callers()
-		ok = t.w.co.Suspend()
+		*t.report = append(*t.report, callers()...)
+		ok = w.co.Suspend()
 	}
 	f, thrown := t.waiting, t.thrown
 	t.waiting, t.waitID, t.thrown = nil, 0, nil
 	switch {
-	case !ok:
+	case !ok || t.loop.closed.Load(): // the second: inside of a generator, whose coroutine goes on
 		return t.refuseWait()
 	case !t.mustCancel:
 		return thrown

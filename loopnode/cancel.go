@@ -31,7 +31,7 @@ func (t *task) cancel(msg ...string) bool {
 	} else {
 		t.cancelMsg = ""
 	}
-	t.ctx.end()
+	t.endContexts()
 	if t.waiting != nil {
 		t.asking = true
 		asked := t.waiting.Cancel(msg...)
@@ -61,7 +61,7 @@ func (t *task) uncancel() int {
 	if t.cancelling > 0 && t.fut.state == pending {
 		if t.cancelling--; t.cancelling == 0 {
 			t.mustCancel = false
-			t.ctx.reopen()
+			t.reopenContexts()
 		}
 	}
 	return t.cancelling

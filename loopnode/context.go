@@ -50,13 +50,21 @@ func (l *Loop) Context(parent context.Context) context.Context {
 
 // detach is loopaccess.Loop.Detach.
 func (l *Loop) detach(ctx context.Context) context.Context {
-	if c, ok := ctx.(*taskContext); ok {
-		ctx = c.parent // keeps no task alive
-	}
+	ctx = withoutTask(ctx)
 	if d, ok := ctx.(*detached); ok {
 		ctx = d.Context
 	}
 	return &detached{context.WithoutCancel(ctx), l}
+}
+
+// withoutTask is what a task's ctx was made from: what outlives the task must not
+// keep it alive.
+func withoutTask(ctx context.Context) context.Context {
+	ctx = withoutGenerator(ctx)
+	if c, ok := ctx.(*taskContext); ok {
+		return c.parent
+	}
+	return ctx
 }
 
 type detached struct {
@@ -191,8 +199,16 @@ func ownDone(ctx context.Context, t *task) bool {
 		case *scopeContext:
 			ctx = c.Context
 			continue
+		case *generatorContext:
+			ctx = c.now()
+			continue
 		}
 		done := ctx.Done()
-		return done != nil && done != t.ctx.Done()
+		if done == nil || done == t.ctx.Done() {
+			return false
+		}
+		if ctx = t.contextOf(done); ctx == nil {
+			return true
+		}
 	}
 }

@@ -3,7 +3,6 @@ package loopnode
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"reflect"
 	"runtime"
@@ -28,17 +27,21 @@ type generatorOf[T any] struct {
 }
 
 // NewGenerator makes a generator of what fn yields and starts nothing: the first
-// Next does. fn runs in a task of its own with the values of the ctx of that
-// Next. yield hands v out and waits for the next Next; when it returns an error
-// fn must return: ErrGeneratorExit, or a cancellation.
+// Next does. fn runs inside the task that calls Next: a wait of fn is a wait of that
+// task, and the ctx that fn gets has the task, the values and the end of whatever
+// ctx the Next in progress was called with. yield hands v out, which costs no
+// turn, and returns at the next Next; when it returns an error fn must return:
+// ErrGeneratorExit, or ErrLoopClosed. yield is for fn only: ErrInvalidState when
+// another function calls it later, ErrWouldBlock from another task.
 func NewGenerator[T any](fn func(ctx context.Context, yield func(v T) error) error) *Generator[T] {
 	return &Generator[T]{&generatorOf[T]{fn: fn}}
 }
 
 // Next is the next value, or false when there is none: fn has returned, or the
-// generator was closed. It waits; cancelling the calling task, or the end of
-// ctx, cancels fn. Errors: what fn returned, once; ErrBusy (another task is
-// inside), ErrWrongLoop, ErrInvalidArgument (no function), and those of Await.
+// generator was closed. It waits as fn does; cancelling the calling task, or the
+// end of ctx, ends the wait that fn is in, and what fn makes of that counts.
+// Errors: what fn returned, once; a *Panic of fn; ErrGoexit; ErrBusy (fn waits, for
+// another task), ErrWrongLoop, ErrInvalidArgument (no function), ErrNoRunningLoop.
 // asyncio: anext.
 func (g *Generator[T]) Next(ctx context.Context) (v T, ok bool, err error) {
 	c := g.core
@@ -51,12 +54,10 @@ func (g *Generator[T]) Next(ctx context.Context) (v T, ok bool, err error) {
 		if c.fn == nil {
 			return v, false, invalid("NewGenerator needs a function, not nil")
 		}
-		c.start(t.loop, ctx, reflect.ValueOf(c.fn), c.run)
+		c.start(t.loop, reflect.ValueOf(c.fn), c.body)
 		runtime.AddCleanup(g, (*generator).collected, &c.generator)
-	} else {
-		c.park.settle(finished, nil)
 	}
-	if ok, err = c.outcome(ctx); ok {
+	if ok, err = c.advance(ctx, t); ok {
 		v = c.value
 	}
 	var none T
@@ -64,32 +65,24 @@ func (g *Generator[T]) Next(ctx context.Context) (v T, ok bool, err error) {
 	return v, ok, err
 }
 
-// run is the body.
-func (c *generatorOf[T]) run(ctx context.Context) error {
+// body calls fn.
+func (c *generatorOf[T]) body(ctx context.Context) error {
 	return c.fn(ctx, func(v T) error {
 		if err := c.mayYield(); err != nil {
 			return err
 		}
 		c.value = v
-		return c.handOver(ctx)
+		return c.yield()
 	})
 }
 
 // Close makes the pending yield return ErrGeneratorExit and waits until fn has
 // returned; a generator that was never started, or has ended, has nothing to do.
-// Errors: what fn returned instead; ErrBusy, ErrWrongLoop, ErrInvalidState (fn
-// went on yielding), and those of Await. asyncio: aclose.
+// Errors: what fn returned instead; ErrInvalidState (fn went on yielding), and
+// those of Next. asyncio: aclose.
 func (g *Generator[T]) Close(ctx context.Context) error {
-	c := &g.core.generator
 	defer runtime.KeepAlive(g)
-	if _, err := c.enter(ctx); err != nil {
-		return err
-	}
-	if !c.exit() {
-		return nil
-	}
-	_, err := c.outcome(ctx)
-	return err
+	return g.core.generator.close(ctx)
 }
 
 // All ranges over what is left, and closes the generator when the range is left
@@ -114,8 +107,3 @@ func (g *Generator[T]) All(ctx context.Context) iter.Seq2[T, error] {
 
 // String names the function and the state.
 func (g *Generator[T]) String() string { return g.core.String() }
-
-func (c *generator) String() string {
-	state := [...]string{"fresh", "running", "waiting", "exhausted"}[c.state]
-	return fmt.Sprintf("<Generator %s %s>", c.name, state)
-}

@@ -139,7 +139,7 @@ func (f *SafeFuture[T]) AddDoneCallback(fn func()) {
 }
 
 // WrapFuture gives a future of ctx's loop that ends as f does; cancelling it
-// cancels f. A loop that is closed by then is not told. It does not wait. Loop
+// cancels f at once. A loop that is closed by then is not told. It does not wait. Loop
 // goroutine. What cannot be is born failed: ErrNoRunningLoop, ErrLoopClosed,
 // ErrInvalidArgument (nil). asyncio.wrap_future.
 func WrapFuture[T any](ctx context.Context, f *SafeFuture[T]) *Future[T] {
@@ -153,11 +153,13 @@ func WrapFuture[T any](ctx context.Context, f *SafeFuture[T]) *Future[T] {
 		return refusedFuture[T](closedError(l))
 	}
 	outer := NewFuture[T](l)
-	outer.onDone(func() {
-		if outer.state == cancelled {
-			f.Cancel(cancelMessage(outer.err)...)
-		}
-	})
+	// Why inside Cancel and not in a done callback: whoever asks f in the same turn
+	// must find it cancelled.
+	outer.asked = func(msg ...string) bool {
+		outer.settle(cancelled, cancelError(msg))
+		f.Cancel(msg...)
+		return true
+	}
 	f.AddDoneCallback(func() {
 		_ = l.post(func() { outer.conclude(f.state, f.value, f.err) }) // a closed loop needs no news
 	})

@@ -76,8 +76,7 @@ func TestWrapFuture(t *testing.T) {
 			}
 			safe := NewSafeFuture[int]()
 			outer := WrapFuture(ctx, safe)
-			outer.Cancel("from the loop")
-			must(t, Sleep(ctx, 0))
+			outer.Cancel("from the loop") // and no turn later
 			_, err := safe.Result()
 			var cancelled *CancelledError
 			if !safe.Cancelled() || !errors.As(err, &cancelled) || cancelled.Msg != "from the loop" {

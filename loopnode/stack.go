@@ -90,6 +90,12 @@ func outward(pcs []uintptr) []runtime.Frame {
 		if own && strings.HasSuffix(f.Function, ").exec") {
 			break // below it the coroutine runs tasks
 		}
+		if coroutineFrame(f.Function) {
+			if !more {
+				break
+			}
+			continue
+		}
 		if user = user || !own || strings.HasSuffix(f.File, "_test.go"); user {
 			fs = append(fs, f)
 		}
@@ -102,6 +108,19 @@ func outward(pcs []uintptr) []runtime.Frame {
 	}
 	return fs
 }
+
+// coroutineFrame reports whether a call belongs to the coroutine of a generator's
+// body: in the stack of a task such calls stand between the body and Next.
+func coroutineFrame(name string) bool {
+	for _, prefix := range []string{"iter.", "runtime.", coroPackage, ownPackage + "(*generator)", ownPackage + "(*generatorOf["} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+const coroPackage = "github.com/loopmesh/loopmesh/internal/coro."
 
 // panicFrames are the calls that led to the panic a task failed with.
 func panicFrames(err error) []runtime.Frame {

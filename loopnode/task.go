@@ -43,6 +43,7 @@ type task struct {
 	eager      bool        // its first step runs, inside CreateTask
 	outer      *task       // the task inside whose step that is; nil in a callback
 	inner      bool        // such a step runs inside this one's
+	gen        *generator  // the innermost one whose Next or Close it is in
 	report     *[]uintptr  // where the suspended task writes down its stack
 	unlink     func() bool // takes the watch on the creating ctx back
 	atEnd      func()      // see newTask

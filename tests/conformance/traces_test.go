@@ -101,8 +101,8 @@ func find(lines, part []string) int {
 // recordings are what the departures think they are, and each departure has
 // its reason.
 func TestTracesAreWhole(t *testing.T) {
-	if n := len(programs(t)); n != 28 {
-		t.Errorf("%d golden programs, want 28", n)
+	if n := len(programs(t)); n != 29 {
+		t.Errorf("%d golden programs, want 29", n)
 	}
 	for _, program := range programs(t) {
 		trace := recorded(t, program)
