@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -26,7 +27,7 @@ type listener struct {
 	file   *socketFile // of a path that this listener made
 	watch  loopaccess.Watch
 	retry  *loopnode.TimerHandle // set while it rests
-	accept func(fd int) (int, error)
+	accept func(fd int) (int, netip.AddrPort, error)
 }
 
 func newListener(s *Server, fd int) *listener {
@@ -39,6 +40,9 @@ func (ln *listener) open() error {
 	}
 	if err := sock.Listen(ln.socket.fd, min(max(ln.server.backlog, 1), math.MaxInt32)); err != nil {
 		return err
+	}
+	if _, ok := ln.addr.(*net.TCPAddr); ok {
+		_ = sock.SetNoDelay(ln.socket.fd, true) // its connections inherit it
 	}
 	w, err := loopaccess.Of(ln.server.loop).Watch(ln.socket.fd, ln.onReadable, func() {})
 	if err != nil {
@@ -69,10 +73,10 @@ func (ln *listener) onReadable() {
 		if ln.socket.fd < 0 {
 			return // a factory closed the server
 		}
-		fd, err := ln.accept(ln.socket.fd)
+		fd, from, err := ln.accept(ln.socket.fd)
 		switch {
 		case err == nil:
-			ln.server.welcome(fd)
+			ln.server.welcome(client{fd, from})
 		case errors.Is(err, syscall.ECONNABORTED):
 			continue
 		case sock.WouldBlock(err):
@@ -104,17 +108,23 @@ func (ln *listener) rest(err error) {
 	})
 }
 
+// client is a connected socket on its way to its transport.
+type client struct {
+	fd   int
+	from netip.AddrPort // the other end, as accept told it; not valid: nobody told
+}
+
 // welcome gives an accepted socket to the next loop.
-func (s *Server) welcome(fd int) {
+func (s *Server) welcome(c client) {
 	s.count++
 	for range s.branches {
 		b := s.branches[s.turn%len(s.branches)]
 		s.turn++
-		if b.take(fd) {
+		if b.take(c) {
 			return
 		}
 	}
-	_ = sock.Close(fd)
+	_ = sock.Close(c.fd)
 	s.count--
 	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
 		Message: "A connection was refused: every loop of its server is closed", Exception: loopnode.ErrLoopClosed,

@@ -17,8 +17,8 @@ type branch struct {
 	conns  map[*conn]struct{} // owned by the goroutine of loop
 
 	mu      sync.Mutex
-	waiting []int // accepted descriptors on their way to loop
-	gone    bool  // loop has closed: it takes no more
+	waiting []client // on their way to loop
+	gone    bool     // loop has closed: it takes no more
 }
 
 // branchOut makes the server's branches and waits until each loop knows its
@@ -75,11 +75,11 @@ func (b *branch) part() {
 // Loop is where the branch lives.
 func (b *branch) Loop() *loopnode.Loop { return b.loop }
 
-// take makes fd a connection of this branch; false: its loop is closed. Server's
+// take makes c a connection of this branch; false: its loop is closed. Server's
 // goroutine.
-func (b *branch) take(fd int) bool {
+func (b *branch) take(c client) bool {
 	if b.home() {
-		b.open(fd)
+		b.open(c)
 		return true
 	}
 	b.mu.Lock()
@@ -87,8 +87,8 @@ func (b *branch) take(fd int) bool {
 	if b.gone {
 		return false
 	}
-	b.waiting = append(b.waiting, fd)
-	_ = b.loop.Ref().CallSoonThreadsafe(b.openNext) // a loop that closes first finds fd in waiting
+	b.waiting = append(b.waiting, c)
+	_ = b.loop.Ref().CallSoonThreadsafe(b.openNext) // a loop that closes first finds c in waiting
 	return true
 }
 
@@ -98,18 +98,18 @@ func (b *branch) openNext() {
 		b.mu.Unlock()
 		return
 	}
-	fd := b.waiting[0]
+	next := b.waiting[0]
 	b.waiting = b.waiting[1:]
 	b.mu.Unlock()
-	b.open(fd)
+	b.open(next)
 }
 
 // open makes the connection of an accepted socket.
-func (b *branch) open(fd int) {
+func (b *branch) open(from client) {
 	refused := loopnode.ErrGoexit // should the factory leave that way
 	defer func() {
 		if refused != nil {
-			b.refuse(fd, refused)
+			b.refuse(from.fd, refused)
 		}
 	}()
 	var p Protocol
@@ -121,9 +121,9 @@ func (b *branch) open(fd int) {
 		return
 	}
 	refused = loopnode.ErrGoexit
-	c, err := newConn(b.loop, fd, b.server.tls.wrap(b.loop, p), b.server.bounds)
+	c, err := newConn(b.loop, from, b.server.tls.wrap(b.loop, p), b.server.bounds)
 	if refused = err; err != nil {
-		fd = -1 // newConn has closed it
+		from.fd = -1 // newConn has closed it
 		return
 	}
 	c.Bear(b.loop, b.server.ctx)
@@ -188,12 +188,12 @@ func (b *branch) ended(n int) {
 // end by themselves.
 func (b *branch) LoopClosed() {
 	b.mu.Lock()
-	fds := b.waiting
+	all := b.waiting
 	b.waiting, b.gone = nil, true
 	b.mu.Unlock()
-	for _, fd := range fds {
-		_ = sock.Close(fd)
+	for _, c := range all {
+		_ = sock.Close(c.fd)
 	}
-	b.ended(len(fds))
+	b.ended(len(all))
 	base.Leave(b)
 }

@@ -32,21 +32,31 @@ type conn struct {
 	first firstByte
 }
 
-// newConn makes the transport of fd, which it owns from here on, also when it
+// newConn makes the transport of a socket, which it owns from here on, also when it
 // fails.
-func newConn(l *loopnode.Loop, fd int, p any, b bounds) (*conn, error) {
-	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {
+	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: from.fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
 	warnMisspelt(l, p)
 	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first
 	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
 	}
-	c.local, c.peer = sock.LocalAddr(fd), sock.PeerAddr(fd)
-	if _, ok := c.local.(*net.TCPAddr); ok {
-		_ = sock.SetNoDelay(fd, true)
-	}
+	c.learn(from)
 	return c, nil
+}
+
+// learn finds out the addresses now, because a connection that ended has none. The
+// accepting listener has seen to what is set here for others.
+func (c *conn) learn(from client) {
+	if c.from = from.from; c.from.IsValid() {
+		c.at = sock.LocalAddrPort(from.fd)
+		return
+	}
+	c.local, c.peer = sock.LocalAddr(from.fd), sock.PeerAddr(from.fd)
+	if _, ok := c.local.(*net.TCPAddr); ok {
+		_ = sock.SetNoDelay(from.fd, true)
+	}
 }
 
 // start queues ConnectionMade, then reading, then ready: data never comes first.
@@ -86,8 +96,8 @@ func (c *conn) interest() {
 	}
 }
 
-func (c *conn) LocalAddr() net.Addr                   { return c.local }
-func (c *conn) RemoteAddr() net.Addr                  { return c.peer }
+func (c *conn) LocalAddr() net.Addr                   { return c.localAddr() }
+func (c *conn) RemoteAddr() net.Addr                  { return c.peerAddr() }
 func (c *conn) TLS() (s tls.ConnectionState, ok bool) { return s, false }
 
 // String names the connection.

@@ -110,7 +110,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, b bounds, factory f
 	}
 	handed = true
 	wrapped := secure.wrap(l, p)
-	c, err := newConn(l, fd, wrapped, b)
+	c, err := newConn(l, client{fd: fd}, wrapped, b)
 	if err != nil {
 		return nil, err
 	}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
+	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
@@ -25,6 +27,7 @@ type endpoint struct {
 	target *refTarget // made when somebody asks for a Ref
 
 	local, peer net.Addr
+	at, from    netip.AddrPort // they are local and peer of an accepted connection that nobody asked for
 
 	started bool // ConnectionMade was called
 	closing bool
@@ -68,14 +71,28 @@ func (e *endpoint) unmade() error {
 	return fmt.Errorf("%w before it was announced: %s", ErrClosed, e.self)
 }
 
+// localAddr is the address of this end, nil when it has none.
+func (e *endpoint) localAddr() net.Addr { return made(&e.local, e.at) }
+
+// peerAddr is the address of the other end, nil when it has none.
+func (e *endpoint) peerAddr() net.Addr { return made(&e.peer, e.from) }
+
+// made is the object that kept holds, made of a when somebody asks first.
+func made(kept *net.Addr, a netip.AddrPort) net.Addr {
+	if *kept == nil && a.IsValid() {
+		*kept = sock.TCPAddr(a)
+	}
+	return *kept
+}
+
 // describe names the transport in texts.
 func (e *endpoint) describe(kind string) string {
 	s := "<" + kind
-	if e.local != nil {
-		s += " " + e.local.String()
+	if local := e.localAddr(); local != nil {
+		s += " " + local.String()
 	}
-	if e.peer != nil && e.peer.String() != "" { // a UNIX client has no name
-		s += " peer " + e.peer.String()
+	if peer := e.peerAddr(); peer != nil && peer.String() != "" { // a UNIX client has no name
+		s += " peer " + peer.String()
 	}
 	if e.closing {
 		s += " closing"
@@ -117,9 +134,9 @@ func (e *endpoint) ExtraInfo(name string) any {
 	switch {
 	case name == "socket":
 		return e.socket
-	case name == "sockname" && e.local != nil:
+	case name == "sockname" && e.localAddr() != nil:
 		return e.local
-	case name == "peername" && e.peer != nil:
+	case name == "peername" && e.peerAddr() != nil:
 		return e.peer
 	case name == "pipe" && e.socket.pipe != nil && e.socket.pipe.file != nil:
 		return e.socket.pipe.file

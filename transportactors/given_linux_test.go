@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -286,9 +287,10 @@ func TestListenOptions(t *testing.T) {
 				calls := 0
 				s.factory = func() Protocol { return nil }
 				s.loop.SetExceptionHandler(func(*loopnode.Loop, loopnode.ExceptionContext) {})
-				s.listeners[0].accept = func(int) (int, error) {
+				s.listeners[0].accept = func(int) (int, netip.AddrPort, error) {
 					calls++
-					return unix.FcntlInt(uintptr(s.Sockets()[0].FD()), unix.F_DUPFD_CLOEXEC, 0)
+					fd, err := unix.FcntlInt(uintptr(s.Sockets()[0].FD()), unix.F_DUPFD_CLOEXEC, 0)
+					return fd, netip.AddrPort{}, err
 				}
 				s.listeners[0].onReadable()
 				if calls != backlog+1 {

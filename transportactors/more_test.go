@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -74,9 +75,9 @@ func TestAcceptAborted(t *testing.T) {
 	t.Run("SRV-12 a client that left before it was accepted costs nothing", func(t *testing.T) {
 		serving(t, func(ctx context.Context, p *probe, s *Server, told *[]loopnode.ExceptionContext) error {
 			tries := 0
-			s.listeners[0].accept = func(fd int) (int, error) {
+			s.listeners[0].accept = func(fd int) (int, netip.AddrPort, error) {
 				if tries++; tries == 1 {
-					return -1, syscall.ECONNABORTED
+					return -1, netip.AddrPort{}, syscall.ECONNABORTED
 				}
 				return sock.Accept(fd)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"syscall"
@@ -118,9 +119,9 @@ func TestAcceptExhausted(t *testing.T) {
 	t.Run("SRV-13 without descriptors the listener rests, says so and goes on", func(t *testing.T) {
 		serving(t, func(ctx context.Context, p *probe, s *Server, told *[]loopnode.ExceptionContext) error {
 			tries := 0
-			s.listeners[0].accept = func(fd int) (int, error) {
+			s.listeners[0].accept = func(fd int) (int, netip.AddrPort, error) {
 				if tries++; tries == 1 {
-					return -1, syscall.EMFILE
+					return -1, netip.AddrPort{}, syscall.EMFILE
 				}
 				return sock.Accept(fd)
 			}

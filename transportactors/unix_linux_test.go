@@ -226,7 +226,7 @@ func TestUnixStreams(t *testing.T) {
 				return fmt.Errorf("it is connected already: %w", err)
 			}
 			for range 2 {
-				accepted, err := sock.Accept(fd)
+				accepted, _, err := sock.Accept(fd)
 				if err == nil {
 					defer unix.Close(accepted)
 				}

@@ -122,9 +122,12 @@ func (p *Poller) Add(fd int, want Events, owner any) (Token, error) {
 
 // enter puts a new registration into the kernel. Even one that wants nothing
 // goes there and comes out again, so that the kernel refuses what cannot be
-// polled now and not at the first Modify.
+// polled now and not at the first Modify. A socket, which always can, stays outside.
 func (p *Poller) enter(t Token, former int32) error {
 	e := p.slab.get(t)
+	if e.want == 0 && former == noSlot && isSocket(int(e.fd)) {
+		return nil
+	}
 	err := p.ctl(unix.EPOLL_CTL_ADD, t, e.want)
 	if err == unix.EEXIST && former == noSlot {
 		// A leftover of a descriptor that was closed while registered and that
@@ -138,6 +141,11 @@ func (p *Poller) enter(t Token, former int32) error {
 		return nil
 	}
 	return p.ctl(unix.EPOLL_CTL_DEL, t, 0)
+}
+
+func isSocket(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
 // lose marks a registration whose descriptor was closed without Remove: the
@@ -184,7 +192,11 @@ func (p *Poller) Modify(t Token, want Events) error {
 	} else if !e.inKernel {
 		op = unix.EPOLL_CTL_ADD
 	}
-	if err := p.ctl(op, t, want); err != nil {
+	err := p.ctl(op, t, want)
+	if err == unix.EEXIST && op == unix.EPOLL_CTL_ADD {
+		err = p.ctl(unix.EPOLL_CTL_MOD, t, want) // a leftover, as in enter
+	}
+	if err != nil {
 		return fmt.Errorf("poller: cannot change descriptor %d, was it closed while registered? %w", e.fd, err)
 	}
 	e.want, e.inKernel = want, want != 0

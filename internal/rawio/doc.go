@@ -12,8 +12,9 @@
 // collector waits for it. So a call may neither sleep nor take long. Neither is
 // left to the caller's care:
 //
-//   - every call carries MSG_DONTWAIT, so that the kernel answers at once, also when
-//     somebody took the descriptor's non-blocking flag off;
+//   - every call that could wait carries MSG_DONTWAIT, so that the kernel answers at once,
+//     also when somebody took the descriptor's non-blocking flag off (Accept, which has
+//     no such flag, is an ordinary call);
 //   - one call moves at most Most bytes of a stream or MostMessages datagrams, which
 //     is below 200 µs; Send takes more by an ordinary call.
 //

@@ -2,6 +2,8 @@ package sock
 
 import (
 	"net"
+	"net/netip"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -113,10 +115,28 @@ func listenOptions(fd, family int, o ListenOptions) error {
 // Listen lets clients in, backlog of them before Accept.
 func Listen(fd, backlog int) error { return unix.Listen(fd, backlog) }
 
-// Accept takes one client, non-blocking.
-func Accept(fd int) (int, error) {
-	n, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-	return n, err
+// Accept takes one client, non-blocking, and tells its IP address and port; not valid
+// for a client that has none.
+func Accept(fd int) (int, netip.AddrPort, error) {
+	var name [rawio.NameSize]byte
+	client, n, err := rawio.Accept(fd, name[:])
+	return client, decodeName(name[:n]).AddrPort, err
+}
+
+// LocalAddrPort is the socket's own IP address and port; not valid when it has none.
+func LocalAddrPort(fd int) netip.AddrPort {
+	var name [rawio.NameSize]byte
+	n, _ := rawio.LocalName(fd, name[:]) // nothing written is no address
+	return decodeName(name[:n]).AddrPort
+}
+
+// TCPAddr is a as package net writes it.
+func TCPAddr(a netip.AddrPort) *net.TCPAddr {
+	out := &net.TCPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port())}
+	if index, err := strconv.Atoi(a.Addr().Zone()); err == nil {
+		out.Zone = zoneName(uint32(index))
+	}
+	return out
 }
 
 // Adopt makes a stream socket of somebody else usable here: non-blocking.

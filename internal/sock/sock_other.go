@@ -2,7 +2,10 @@
 
 package sock
 
-import "net"
+import (
+	"net"
+	"net/netip"
+)
 
 // Dial answers ErrUnsupported.
 func Dial(net.Addr, net.Addr) (int, bool, error) { return -1, false, ErrUnsupported }
@@ -17,7 +20,13 @@ func OpenListener(net.Addr, ListenOptions) (int, error) { return -1, ErrUnsuppor
 func Listen(int, int) error { return ErrUnsupported }
 
 // Accept answers ErrUnsupported.
-func Accept(int) (int, error) { return -1, ErrUnsupported }
+func Accept(int) (int, netip.AddrPort, error) { return -1, netip.AddrPort{}, ErrUnsupported }
+
+// LocalAddrPort is not valid.
+func LocalAddrPort(int) netip.AddrPort { return netip.AddrPort{} }
+
+// TCPAddr is a as package net writes it.
+func TCPAddr(a netip.AddrPort) *net.TCPAddr { return net.TCPAddrFromAddrPort(a) }
 
 // Adopt answers ErrUnsupported.
 func Adopt(int) error { return ErrUnsupported }
