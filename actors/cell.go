@@ -78,11 +78,10 @@ type cell struct {
 
 	stepLocal, stepForeign, stepSystem, stepReplay func() // bound once: scheduling them allocates nothing
 
-	systemCount    atomic.Int32 // system messages queued; read without the lock
-	localShown     atomic.Int32 // len of local for other goroutines, see showLocal
-	restartShown   atomic.Bool  // restartDue for other goroutines
-	remoteAsks     atomic.Int32 // Asks of other nodes that are not answered
-	remoteWatchers atomic.Int32 // watchers on other nodes
+	systemCount  atomic.Int32 // system messages queued; read without the lock
+	localShown   atomic.Int32 // len of local for other goroutines, see showLocal
+	restartShown atomic.Bool  // restartDue for other goroutines
+	remoteAsks   atomic.Int32 // Asks of other nodes that are not answered
 
 	mu       sync.Mutex
 	system   ring[any]      // under mu

@@ -38,8 +38,8 @@
 //
 // # What is bounded
 //
-// Messages of other nodes that wait for one actor, their unanswered Asks, their
-// watchers and their requests: Options.RemoteLimit each. Messages of this process:
+// Messages of other nodes that wait for one actor, their unanswered Asks and their
+// requests: Options.RemoteLimit each. Messages of this process:
 // WithMailboxLimit, otherwise not; a mailbox of 65,536 messages of other
 // goroutines is logged, and again each time it has doubled.
 package actors

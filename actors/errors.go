@@ -32,8 +32,6 @@ var (
 	// ErrMailboxFull: as many messages wait for the actor as may: WithMailboxLimit,
 	// or Options.RemoteLimit for other nodes.
 	ErrMailboxFull = errors.New("the mailbox is full")
-	// ErrTooManyWatchers: as many watchers on other nodes have the actor as may.
-	ErrTooManyWatchers = errors.New("too many watchers")
 	// ErrAnswerLost: the actor of another node has answered, but the answer could
 	// not be sent; the text says why.
 	ErrAnswerLost = errors.New("the answer could not be sent")

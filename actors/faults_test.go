@@ -197,16 +197,16 @@ func TestGoexitInAWatchCallbackKeepsNobodyFromHearing(t *testing.T) {
 	must(t, s.Shutdown(t.Context()))
 }
 
-func TestGoexitInAWatchCallbackOfANodesEndKeepsNobodyFromHearing(t *testing.T) {
+func TestGoexitInACallbackOfANodesEndKeepsNobodyFromHearing(t *testing.T) {
 	s := system(t, quiet())
 	s.RouteRemote(func(Address, any, Ref) error { return nil })
 	heard := 0
 	for i := range 3 {
-		s.Watch(RefOf(Address{Node: "b", Path: fmt.Sprint(i)}), func(Terminated) { heard++; runtime.Goexit() })
+		s.AskFunc(RefOf(Address{Node: "b", Path: fmt.Sprint(i)}), "q", func(any, error) { heard++; runtime.Goexit() })
 	}
 	onItsOwn(func() { s.NodeDown("b", 0) })
 	if heard != 3 {
-		t.Fatalf("%d of 3 watchers were told", heard)
+		t.Fatalf("%d of 3 who asked were told", heard)
 	}
 }
 

@@ -64,10 +64,6 @@ func (c *cell) handle(m any) {
 		c.removeWatcher(m.by)
 	case *watchEnd:
 		c.notice(*m)
-	case *remoteEnd:
-		c.noticeRemote(m.t)
-	case *nodeNote:
-		c.nodeDown(m)
 	default:
 		c.step(m)
 	}

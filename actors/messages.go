@@ -51,14 +51,6 @@ type Terminated struct {
 	Reason error
 }
 
-// WatchRequest travels to another node when a local actor watches an actor
-// there; its sender is the watcher. Hand it to System.Deliver on arrival. Only
-// without a WatchRoute.
-type WatchRequest struct{}
-
-// UnwatchRequest takes a WatchRequest back.
-type UnwatchRequest struct{}
-
 // StopRequest travels to another node when an actor there is asked to stop.
 // Whether it is obeyed is the receiving node's policy: deliver it or do not.
 type StopRequest struct{}

@@ -8,9 +8,8 @@ import (
 
 // Route carries a message to another node. It must not block. A sender with an
 // empty Node is of this process: System.Export makes it an address for others.
-// Besides users' messages it carries StopRequest, WithdrawRequest, Refusal and,
-// without a WatchRoute, WatchRequest, UnwatchRequest and Terminated. An error
-// means that the message was not sent; an Ask, or the answer to one, then ends
+// Besides users' messages it carries StopRequest, WithdrawRequest and Refusal. An
+// error means that the message was not sent; an Ask, or the answer to one, then ends
 // with that error.
 type Route func(to Address, msg any, sender Ref) error
 
@@ -33,7 +32,8 @@ func (s *System) RouteRemote(r Route) {
 	s.router.Store(&r)
 }
 
-// RouteWatches says how actors of other nodes are watched; nil takes it back.
+// RouteWatches says how actors of other nodes are watched; nil takes it back. Without
+// it such a watch ends at once with ErrNoRoute.
 // Watches that stand keep the route they were made with. Any goroutine.
 func (s *System) RouteWatches(w WatchRoute) {
 	if w == nil {
@@ -80,8 +80,7 @@ func (s *System) isHere(a Address) bool {
 // Deliver hands a message from another node to the actor at an address here. It
 // does not wait. Errors: ErrUnknown, ErrNoRoute for an address of another node
 // or another life of this one, ErrMailboxFull, or the reason of the actor's end.
-// An Ask of another node gets the error as its answer, too. A WatchRequest for
-// nobody is answered with Terminated, not with an error.
+// An Ask of another node gets the error as its answer, too.
 //
 // taken, which may be nil, is called once when the message has left the mailbox,
 // handled or dropped, on any goroutine; for what does not go into a mailbox it is
@@ -89,8 +88,8 @@ func (s *System) isHere(a Address) bool {
 // node grants its senders credit by it.
 //
 // What one actor holds for other nodes is bounded by Options.RemoteLimit, each on
-// its own: waiting messages, unanswered Asks, watchers, and requests that its loop
-// has not handled yet.
+// its own: waiting messages, unanswered Asks, and requests that its loop has not
+// handled yet.
 func (s *System) Deliver(to Address, msg any, sender Ref, taken func()) error {
 	queued, err := s.deliverFrom(to, msg, sender, taken)
 	if err == nil && !queued && taken != nil {
@@ -107,11 +106,12 @@ func (s *System) deliverFrom(to Address, msg any, sender Ref, taken func()) (que
 	r := RefOf(Address{Path: to.Path})
 	c, _ := s.find(r)
 	switch m := msg.(type) {
-	case WatchRequest, UnwatchRequest, StopRequest, Terminated:
+	case StopRequest:
 		if c != nil && int(c.systemCount.Load()) >= s.opts.RemoteLimit {
 			return false, fmt.Errorf("%w: %s: %d requests wait for its loop", ErrMailboxFull, r, s.opts.RemoteLimit)
 		}
-		return false, s.deliverControl(c, r, msg, sender)
+		s.Stop(r)
+		return false, nil
 	case WithdrawRequest:
 		s.withdraw(sender)
 		return false, nil
@@ -136,35 +136,13 @@ func (s *System) deliverFrom(to Address, msg any, sender Ref, taken func()) (que
 	return true, c.deliverBelow(envelope{&counted{msg, taken}, from}, limit)
 }
 
-// deliverControl takes the requests that actors do not see. c is nil for nobody.
-func (s *System) deliverControl(c *cell, r Ref, msg any, sender Ref) error {
-	switch m := msg.(type) {
-	case WatchRequest:
-		s.admitRemoteWatcher(c, r, sender)
-	case UnwatchRequest:
-		if c != nil {
-			c.postSystem(&unwatchNote{remoteWatcher{s, sender, r}})
-		}
-	case StopRequest:
-		s.Stop(r)
-	case Terminated:
-		return s.deliverEnd(r, m)
-	}
-	return nil
-}
-
 // NodeDown tells the system that a node has ended: open Asks of its actors end
-// with ErrNodeDown at once, Asks that it has made are forgotten, and watches that
-// no WatchRoute carries end. Incarnation zero means every life of the node. It
-// does not wait. Any goroutine.
+// with ErrNodeDown at once, and Asks that it has made are forgotten. Its watches end
+// through their WatchRoute. Incarnation zero means every life of the node. It does not
+// wait. Any goroutine.
 func (s *System) NodeDown(node string, incarnation uint64) {
 	s.mu.Lock()
 	var calls []func()
-	for _, h := range s.hosts {
-		for c := range h.cells {
-			calls = append(calls, func() { c.postSystem(&nodeNote{node, incarnation}) })
-		}
-	}
 	for _, t := range s.registered {
 		if q, ok := t.(*pendingAsk); ok && onNode(q.remote, node, incarnation) {
 			reason := fmt.Errorf("%w: %s has ended before it answered", ErrNodeDown, q.remote)
@@ -175,9 +153,6 @@ func (s *System) NodeDown(node string, incarnation uint64) {
 		if onNode(home.Address(), node, incarnation) {
 			calls = append(calls, func() { q.first(q) })
 		}
-	}
-	for _, w := range s.watchersOf(node, incarnation) {
-		calls = append(calls, func() { w.ended(ErrNodeDown) })
 	}
 	s.mu.Unlock()
 	guard.Drain(func() bool { // some call users' functions

@@ -185,33 +185,6 @@ func TestAWatchRouteCarriesWatchesOfOtherNodes(t *testing.T) {
 	}
 }
 
-func TestAnotherNodeCannotFillTheWatcherTable(t *testing.T) {
-	o := quiet()
-	o.RemoteLimit = 3
-	s, sent := elsewhere(t, o)
-	l := newHandLoop("l")
-	r := spawn(t, s, l, "a", func() Actor { return ponger{} })
-	l.settle()
-	watcher := func(i int) Ref { return RefOf(Address{Node: "b", Incarnation: 7, Path: fmt.Sprint(i)}) }
-	for i := range 10 {
-		must(t, s.Deliver(s.Export(r), WatchRequest{}, watcher(i), nil))
-		l.settle()
-	}
-	if n := len(r.at.(*cell).watchers); n != 3 {
-		t.Fatalf("%d watchers", n)
-	}
-	if e := (*sent)[0].msg.(Terminated); len(*sent) != 7 || !errors.Is(e.Reason, ErrTooManyWatchers) {
-		t.Fatal(len(*sent), e)
-	}
-	must(t, s.Deliver(s.Export(r), UnwatchRequest{}, watcher(1), nil))
-	l.settle()
-	must(t, s.Deliver(s.Export(r), WatchRequest{}, watcher(11), nil))
-	l.settle()
-	if n := len(r.at.(*cell).watchers); n != 3 || len(*sent) != 7 {
-		t.Fatal(n, len(*sent))
-	}
-}
-
 func TestRequestsOfOtherNodesAreBoundedWhileTheLoopStandsStill(t *testing.T) {
 	o := quiet()
 	o.RemoteLimit = 3

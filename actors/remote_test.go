@@ -22,9 +22,6 @@ func link(t *testing.T) (a, b *System, la, lb *goLoop) {
 			if !to.isHere(addr) {
 				return fmt.Errorf("%w: %s", ErrNodeDown, addr)
 			}
-			if e, ok := msg.(Terminated); ok {
-				msg = Terminated{Who: RefOf(from.Export(e.Who)), Reason: e.Reason}
-			}
 			var back Ref
 			if !sender.IsZero() {
 				back = RefOf(from.Export(sender))
@@ -34,6 +31,13 @@ func link(t *testing.T) (a, b *System, la, lb *goLoop) {
 	}
 	a.RouteRemote(join(a, b))
 	b.RouteRemote(join(b, a))
+	watch := func(to *System) WatchRoute {
+		return func(addr Address, ended func(error)) func() {
+			return to.Watch(RefOf(Address{Path: addr.Path}), func(e Terminated) { ended(e.Reason) })
+		}
+	}
+	a.RouteWatches(watch(b))
+	b.RouteWatches(watch(a))
 	return a, b, newGoLoop(t, "la"), newGoLoop(t, "lb")
 }
 
@@ -154,23 +158,6 @@ func TestWatchingAcrossNodes(t *testing.T) {
 	if len(a.registered) != 0 {
 		t.Fatalf("%d names are kept", len(a.registered))
 	}
-}
-
-func TestANodesEndTellsItsWatchersOnce(t *testing.T) {
-	s := system(t, quiet())
-	s.RouteRemote(func(Address, any, Ref) error { return nil })
-	l := newHandLoop("l")
-	var b book
-	far := RefOf(Address{Node: "b", Incarnation: 7, Path: "x"})
-	newer := RefOf(Address{Node: "b", Incarnation: 8, Path: "x"})
-	watching(t, s, l, &b, nil, far, newer)
-	s.Watch(far, func(e Terminated) { b.add("fn %s: %v", e.Who, e.Reason) })
-	l.settle()
-	s.NodeDown("b", 7)
-	s.NodeDown("b", 7)
-	s.NodeDown("c", 0)
-	l.settle()
-	b.want(t, "fn b@7/x: "+ErrNodeDown.Error(), "b@7/x: "+ErrNodeDown.Error())
 }
 
 func TestStoppingAcrossNodes(t *testing.T) {

@@ -30,8 +30,8 @@ type Options struct {
 	// ShutdownTimeout bounds Shutdown when its ctx has no deadline. Zero is 10 s.
 	ShutdownTimeout time.Duration
 	// RemoteLimit bounds what one actor holds for other nodes, each on its own:
-	// messages that wait (those of other goroutines included), unanswered Asks,
-	// watchers, and requests its loop has not handled. Zero is 10,000.
+	// messages that wait (those of other goroutines included), unanswered Asks, and
+	// requests its loop has not handled. Zero is 10,000.
 	RemoteLimit int
 	// AskTimeout ends an Ask of another node's actor for which the asker gave no
 	// deadline. Zero is 30 s.
@@ -63,7 +63,7 @@ type System struct {
 	mu         sync.Mutex
 	cells      map[string]*cell // nil value: the name is reserved, the actor not started
 	hosts      map[Loop]*host
-	registered map[string]target  // Asks and watches that have an address
+	registered map[string]target  // Asks that have an address
 	remoteAsks map[Ref]*remoteAsk // Asks of other nodes without an outcome, by sender
 	seq        uint64
 	live       int // names reserved and not released

@@ -1,16 +1,17 @@
 package actors
 
 import (
+	"fmt"
 	"slices"
 	"sync/atomic"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
-// A watch joins a watcher to one actor. Three kinds of watcher exist: an actor
-// (actorWatch), a function (callbackWatch) and a watcher on another node. Each
-// watch is a value of its own, so that news of an old watch never ends a new one
-// of the same actor.
+// A watch joins a watcher to one actor. Two kinds of watcher exist: an actor
+// (actorWatch) and a function (callbackWatch); a node that watches for others is the
+// latter. Each watch is a value of its own, so that news of an old watch never ends a
+// new one of the same actor.
 //
 // The watched actor keeps its watchers in its cell and tells each of them once,
 // when it terminates. Invariant: a watchNote that was posted is answered exactly
@@ -50,21 +51,11 @@ func (c *cell) addWatcher(w *watchNote) {
 	if c.watchers == nil {
 		c.watchers = make(map[watcher]uint64)
 	}
-	if _, ok := c.watchers[w.by]; ok {
-		c.uncount(w.by)
-		return
-	}
 	c.watchSeq++
 	c.watchers[w.by] = c.watchSeq
 }
 
-func (c *cell) removeWatcher(by watcher) {
-	if _, ok := c.watchers[by]; !ok {
-		return
-	}
-	delete(c.watchers, by)
-	c.uncount(by)
-}
+func (c *cell) removeWatcher(by watcher) { delete(c.watchers, by) }
 
 // tellWatchers tells each watcher once, in the order in which they came, then
 // those whose watchNote still waits in the system queue. A watcher that is a
@@ -97,7 +88,6 @@ type actorWatch struct {
 	by     *cell
 	as     Ref    // the ref that was given to Watch
 	cancel func() // takes the watch back
-	routed bool   // another node's watch protocol carries it
 }
 
 func (w *actorWatch) ended(reason error) { w.by.postSystem(&watchEnd{w, reason}) }
@@ -124,7 +114,7 @@ func (c *cell) watch(r Ref) {
 	}
 	w := &actorWatch{by: c, as: r}
 	c.watching[r] = w // before it begins: the end may be known at once
-	w.cancel, w.routed = c.sys.watch(r, w, c.ref())
+	w.cancel = c.sys.watch(r, w)
 }
 
 func (c *cell) unwatch(r Ref) {
@@ -143,27 +133,21 @@ func (c *cell) unwatchAll() {
 
 // callbackWatch is a watcher that is a function. Any goroutine.
 type callbackWatch struct {
-	replyAddress // only for the messages between nodes
-	as           Ref
-	fn           func(Terminated)
-	once         atomic.Bool // the end was told, or the watch was taken back
+	sys  *System
+	as   Ref
+	fn   func(Terminated)
+	once atomic.Bool // the end was told, or the watch was taken back
 }
 
 func (w *callbackWatch) ended(reason error) {
 	if !w.once.CompareAndSwap(false, true) {
 		return
 	}
-	w.unregister()
 	t := Terminated{Who: w.as, Reason: reason}
 	if p := guard.Call(func() { w.fn(t) }); p != nil {
 		w.sys.log.Error("callback of Watch failed", "actor", t.Who.String(), "error", p, "stack", string(p.Stack))
 	}
 }
-
-func (w *callbackWatch) address() Address { return w.register(w) }
-
-// deliver takes nothing: nobody sends to a watch.
-func (w *callbackWatch) deliver(env envelope) error { return w.sys.unknown(Ref{at: w}, env) }
 
 // Watch calls fn once when the actor has ended, or at once with ErrUnknown when
 // nobody has that address. It does not wait. fn runs on the goroutine that
@@ -174,30 +158,30 @@ func (s *System) Watch(r Ref, fn func(Terminated)) (cancel func()) {
 	if fn == nil {
 		return func() {}
 	}
-	w := &callbackWatch{replyAddress: replyAddress{sys: s}, as: r, fn: fn}
-	stop, _ := s.watch(r, w, Ref{at: w})
+	w := &callbackWatch{sys: s, as: r, fn: fn}
+	stop := s.watch(r, w)
 	return func() {
 		if w.once.CompareAndSwap(false, true) {
 			stop()
-			w.unregister()
 		}
 	}
 }
 
-// watch begins a watch of r. self is the watcher's own ref, for messages between
-// nodes. routed: the node's watch protocol carries it.
-func (s *System) watch(r Ref, by watcher, self Ref) (cancel func(), routed bool) {
+// watch begins a watch of r.
+func (s *System) watch(r Ref, by watcher) (cancel func()) {
 	c, here := s.find(r)
 	switch {
 	case c != nil:
 		c.postSystem(&watchNote{by: by})
-		return func() { c.postSystem(&unwatchNote{by}) }, false
+		return func() { c.postSystem(&unwatchNote{by}) }
 	case here:
 		by.ended(ErrUnknown)
-		return func() {}, false
+		return func() {}
 	}
+	to := r.remote.Value()
 	if route := s.watchRouter.Load(); route != nil {
-		return (*route)(r.remote.Value(), by.ended), true
+		return (*route)(to, by.ended)
 	}
-	return s.watchByMessage(r, by, self), false
+	by.ended(fmt.Errorf("%w: %s: no node was started in this process", ErrNoRoute, to))
+	return func() {}
 }

@@ -184,8 +184,7 @@ func senderOf(f *wire.Frame) (actors.Ref, error) {
 	if err != nil {
 		return actors.Ref{}, err
 	}
-	// Why: only the node of an actor can say that the actor has ended.
-	if !wire.ValidName(a.Node) || a.Incarnation == 0 || f.Function == tellEnd && a.Node != f.From {
+	if !wire.ValidName(a.Node) || a.Incarnation == 0 {
 		return actors.Ref{}, fault.Codef(wire.Refused, "%w: %q is no sender on a node", fault.ErrRefused, f.Sender)
 	}
 	return actors.RefOf(a), nil
@@ -193,10 +192,7 @@ func senderOf(f *wire.Frame) (actors.Ref, error) {
 
 // The messages of the actor system itself. Names are part of the wire format.
 const (
-	tellWatch    = "$watch"
-	tellUnwatch  = "$unwatch"
 	tellStop     = "$stop"
-	tellEnd      = "$terminated"
 	tellRefusal  = "$refusal"
 	tellWithdraw = "$withdraw"
 )
@@ -204,17 +200,10 @@ const (
 // write puts a message into a frame.
 func write(f *wire.Frame, msg any) (err error) {
 	switch m := msg.(type) {
-	case actors.WatchRequest:
-		f.Function = tellWatch
-	case actors.UnwatchRequest:
-		f.Function = tellUnwatch
 	case actors.StopRequest:
 		f.Function = tellStop
 	case actors.WithdrawRequest:
 		f.Function = tellWithdraw
-	case actors.Terminated:
-		f.Function = tellEnd
-		fault.Describe(f, m.Reason)
 	case actors.Refusal:
 		f.Function = tellRefusal
 		fault.Describe(f, m.Err)
@@ -232,16 +221,10 @@ func write(f *wire.Frame, msg any) (err error) {
 // read takes a message out of a frame. sender is who sent it.
 func read(f *wire.Frame, sender actors.Ref) (any, error) {
 	switch f.Function {
-	case tellWatch:
-		return actors.WatchRequest{}, nil
-	case tellUnwatch:
-		return actors.UnwatchRequest{}, nil
 	case tellStop:
 		return actors.StopRequest{}, nil
 	case tellWithdraw:
 		return actors.WithdrawRequest{}, nil
-	case tellEnd:
-		return actors.Terminated{Who: sender, Reason: fault.FromFrame(sender.String(), "", f)}, nil
 	case tellRefusal:
 		return actors.Refusal{Err: fault.FromFrame(f.From, "", f)}, nil
 	}
