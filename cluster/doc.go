@@ -71,6 +71,15 @@
 //     the writer hears it (ErrLost). nil of Write means: accepted within the window.
 //   - Watch delivers Terminated exactly once, also when the node dies.
 //
+// How do values travel? As CBOR, with the names of the tags cbor or json; []byte and
+// protobuf messages as they are; as JSON where a type can only write itself so
+// (MarshalJSON) and for who asks in JSON. A reader takes all of these. Programs of two
+// versions understand each other while fields are only added and removed: an unknown
+// field is ignored, a missing one is zero; a renamed one is another one, and a type that
+// does not fit ends the call with ErrBadPayload. What an any holds comes back as nil,
+// bool, int64 (*big.Int beyond), float64, string, []byte, time.Time, []any or
+// map[string]any.
+//
 // Who may do what? Without Keys a server listens on this machine only, and every
 // process that reaches it is trusted wholly. With Keys (package keys) the server takes
 // nodes of its cluster only and lets each send in its own name only. What a node may

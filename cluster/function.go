@@ -32,8 +32,8 @@ type body[In, Out any] func(ctx context.Context, in In) (Out, error)
 // for a package variable: all programs of a cluster that import the package then
 // know the function. fn runs as a task on the loop it is called on: it may await,
 // must not block, and its ctx ends when the caller gives up or dies, or its
-// deadline passes. In and Out travel as JSON, []byte as it is. A function that calls
-// itself, or others that call it, needs Declare.
+// deadline passes. In and Out travel as CBOR, []byte as it is (see the
+// package). A function that calls itself, or others that call it, needs Declare.
 //
 // Func panics when the name is empty, longer than 255 bytes, begins with $ or is
 // taken, like http.Handle.
@@ -105,7 +105,7 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 		return registry.Outcome{}, err
 	}
 	var o registry.Outcome
-	o.Codec, o.Payload, err = codec.Encode(out)
+	o.Codec, o.Payload, err = codec.EncodeFor(c, out)
 	return o, err
 }
 
@@ -114,7 +114,7 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 // It suspends the task ctx belongs to, or blocks the goroutine; when ctx ends
 // the function's task is cancelled. Without a deadline in ctx it ends after
 // Config.CallTimeout. A loop in this process is called without a network and
-// without JSON: the values are shared, not copied.
+// without encoding: the values are shared, not copied.
 //
 // Errors: what the function returned (errors.Is finds registered errors), and
 // ErrUnknownNode, ErrUnknownLoop, ErrUnknownFunction, ErrDeadIncarnation, ErrStaleAddress,

@@ -43,7 +43,7 @@ func (n *Node) Transport(ctx context.Context, address string) (*RemoteTransport,
 //
 //	var _ = cluster.RegisterMessage[Tick]("clock.tick")
 //
-// T travels as JSON, []byte as it is; a value that is to arrive as a pointer is
+// T travels as CBOR, []byte as it is (see the package); a value that is to arrive as a pointer is
 // registered as a pointer. It panics when the name or the type is taken, like
 // http.Handle. What it returns means nothing.
 func RegisterMessage[T any](name string) struct{} { return registry.AddMessage[T](name) }

@@ -106,8 +106,10 @@ type Codec uint8
 
 // The codecs. Numbers are part of the wire format.
 const (
-	JSON Codec = 1 // encoding/json
-	Raw  Codec = 2 // the bytes themselves: the Go type is []byte
+	JSON  Codec = 1 // encoding/json
+	Raw   Codec = 2 // the bytes themselves: the Go type is []byte
+	CBOR  Codec = 3 // RFC 8949
+	Proto Codec = 4 // a protobuf message
 )
 
 // Frame is one message. Only the fields of its Kind travel; the others are zero

@@ -1,24 +1,94 @@
-// Package codec writes arguments, results and messages as bytes and reads them.
+// Package codec writes arguments, results and messages as bytes and reads them. Each
+// frame says how its payload is written (wire.Codec), so a reader takes all forms:
+//
+//   - bytes as they are ([]byte; also as an any);
+//   - protobuf messages as protobuf;
+//   - everything else as CBOR (RFC 8949), which is smaller and quicker than JSON and
+//     knows bytes, integers of 64 bits and NaN. Names of fields come from the tags
+//     `cbor` or `json`, else they are those of Go;
+//   - JSON where the type, or one in it, writes itself as JSON only (MarshalJSON), and
+//     where the one who asks wrote JSON, such as a command line. The tables of types are
+//     walked once for each type.
+//
+// How a type may change while programs of both versions run:
+//
+//   - a new field is zero for the reader that gets a value without it, and is ignored by
+//     the reader that does not know it;
+//   - a field may be removed; the reader that still has it reads zero. Do not use its
+//     name again for something else;
+//   - to rename a field is to remove one and to add another;
+//   - the type of a field may change where values of the old one fit the new one (int32
+//     to int64, a value to a pointer of it). Else a call ends with ErrBadPayload;
+//   - a new meaning needs a new name, of the field, the message or the function.
 package codec
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
+
+	"github.com/fxamacker/cbor/v2"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Encode writes v for the wire: bytes as they are, everything else as JSON.
-func Encode[T any](v T) (wire.Codec, []byte, error) {
-	if b, ok := any(v).([]byte); ok {
-		return wire.Raw, b, nil
-	}
-	b, err := json.Marshal(v)
+var (
+	encoder = must(cbor.EncOptions{
+		Time:          cbor.TimeRFC3339Nano,
+		TimeTag:       cbor.EncTagRequired, // an any is to know it for a time
+		TextMarshaler: cbor.TextMarshalerTextString,
+	}.EncMode())
+	// What a peer can send is bounded by the size of a payload; the counts of the
+	// decoder would refuse what JSON takes.
+	decoder = must(cbor.DecOptions{
+		DefaultMapType:   reflect.TypeFor[map[string]any](),
+		IntDec:           cbor.IntDecConvertSignedOrBigInt,
+		BigIntDec:        cbor.BigIntDecodePointer,
+		UTF8:             cbor.UTF8DecodeInvalid, // a string of Go may hold any bytes
+		TextUnmarshaler:  cbor.TextUnmarshalerTextString,
+		MaxArrayElements: math.MaxInt32, MaxMapPairs: math.MaxInt32, MaxNestedLevels: 256,
+	}.DecMode())
+)
+
+func must[M any](mode M, err error) M {
 	if err != nil {
-		return 0, nil, fault.Codef(wire.BadPayload, "%w: %v cannot be written as JSON: %w", fault.ErrBadPayload, reflect.TypeFor[T](), err)
+		panic(err) // the options above do not fit together
 	}
-	return wire.JSON, b, nil
+	return mode
+}
+
+// Encode writes v in the form that suits its type.
+func Encode[T any](v T) (wire.Codec, []byte, error) { return EncodeFor(wire.CBOR, v) }
+
+// EncodeFor is Encode for who asked in that form: JSON is answered with JSON.
+func EncodeFor[T any](asked wire.Codec, v T) (wire.Codec, []byte, error) {
+	switch m := any(v).(type) {
+	case []byte:
+		return wire.Raw, m, nil
+	case proto.Message:
+		if asked == wire.JSON {
+			b, err := protojson.Marshal(m)
+			return wire.JSON, b, unwritable[T](err)
+		}
+		b, err := proto.Marshal(m)
+		return wire.Proto, b, unwritable[T](err)
+	}
+	if t := reflect.TypeOf(v); asked == wire.JSON || t != nil && needsJSON(t) {
+		b, err := json.Marshal(v)
+		return wire.JSON, b, unwritable[T](err)
+	}
+	b, err := encoder.Marshal(v)
+	return wire.CBOR, b, unwritable[T](err)
+}
+
+func unwritable[T any](err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.Codef(wire.BadPayload, "%w: %v cannot be written: %w", fault.ErrBadPayload, reflect.TypeFor[T](), err)
 }
 
 // Decode reads what Encode wrote for the same type. b may be kept.
@@ -33,12 +103,34 @@ func Decode[T any](codec wire.Codec, b []byte) (v T, err error) {
 		default:
 			return v, fault.Codef(wire.BadPayload, "%w: bytes came where %v is expected", fault.ErrBadPayload, reflect.TypeFor[T]())
 		}
+		return v, nil
+	case wire.CBOR:
+		err = decoder.Unmarshal(b, &v)
 	case wire.JSON:
-		if err := json.Unmarshal(b, &v); err != nil {
-			return v, fault.Codef(wire.BadPayload, "%w: it does not fit the type %v: %w", fault.ErrBadPayload, reflect.TypeFor[T](), err)
+		if _, ok := any(v).(proto.Message); ok {
+			return decodeProto[T](b, protojson.Unmarshal)
 		}
+		err = json.Unmarshal(b, &v)
+	case wire.Proto:
+		return decodeProto[T](b, proto.Unmarshal)
 	default:
 		return v, fault.Codef(wire.BadPayload, "%w: codec %d is not known here", fault.ErrBadPayload, codec)
 	}
+	if err != nil {
+		return v, fault.Codef(wire.BadPayload, "%w: it does not fit the type %v: %w", fault.ErrBadPayload, reflect.TypeFor[T](), err)
+	}
 	return v, nil
+}
+
+func decodeProto[T any](b []byte, read func([]byte, proto.Message) error) (v T, err error) {
+	t := reflect.TypeFor[T]()
+	m, ok := any(v).(proto.Message)
+	if !ok || t.Kind() != reflect.Pointer {
+		return v, fault.Codef(wire.BadPayload, "%w: a protobuf message came where %v is expected", fault.ErrBadPayload, t)
+	}
+	m = reflect.New(t.Elem()).Interface().(proto.Message)
+	if err := read(b, m); err != nil {
+		return v, fault.Codef(wire.BadPayload, "%w: it does not fit the message %v: %w", fault.ErrBadPayload, t, err)
+	}
+	return m.(T), nil
 }
