@@ -70,6 +70,10 @@ func (t *task) suspend() error {
 		*t.report = append(*t.report, callers()...)
 		ok = w.co.Suspend()
 	}
+	if w.gid == 0 {
+		w.identify(t.loop)
+		t.gid.Store(w.gid)
+	}
 	f, thrown := t.waiting, t.thrown
 	t.waiting, t.waitID, t.thrown = nil, 0, nil
 	switch {

@@ -1,6 +1,9 @@
 package loopnode
 
 import (
+	"bytes"
+	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -62,5 +65,26 @@ func (l *Loop) here() bool {
 		return true
 	}
 	t := l.current.Load()
-	return t != nil && t.gid.Load() == me
+	switch {
+	case t == nil:
+		return false
+	case t.gid.Load() != 0:
+		return t.gid.Load() == me
+	}
+	return t.on(ownStack()) // another loop began to run during this very step
 }
+
+// on reports whether stack, as runtime.Stack prints it, is that of the goroutine
+// that runs the function of t: the call of main shows the pointer.
+func (t *task) on(stack []byte) bool {
+	return bytes.Contains(stack, fmt.Appendf(nil, "loopnode.(*task).main(%p", t))
+}
+
+// ownStack is the calling goroutine's stack. Of a deep one the runtime leaves out
+// the middle, never the outermost calls.
+func ownStack() []byte {
+	buf := make([]byte, ownStackRoom)
+	return buf[:runtime.Stack(buf, false)]
+}
+
+const ownStackRoom = 64 << 10

@@ -28,7 +28,7 @@ type task struct {
 	w    *worker       // from its first step to its end
 	name string        // as given; "" for Task-N
 	n    int64         // the N
-	gid  atomic.Uint64 // the goroutine it runs on; 0 before its first step
+	gid  atomic.Uint64 // the goroutine it runs on; 0: not known, see runsHere
 
 	started    bool
 	scheduled  bool // a step is queued
@@ -126,9 +126,7 @@ func (t *task) step() {
 
 // main is the body of the coroutine.
 func (t *task) main() {
-	if t.w.gid == 0 {
-		t.w.gid = goroutineID()
-	}
+	t.w.identify(t.loop)
 	t.gid.Store(t.w.gid)
 	t.thrown = nil
 	if t.loop.labels {

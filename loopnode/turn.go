@@ -93,7 +93,9 @@ func (l *Loop) runBatch() {
 // runSome is the hot loop: user code is called here.
 func (l *Loop) runSome() {
 	for l.run.left > 0 && l.fatal == nil {
-		l.run.left--
+		if l.run.left--; l.run.left%watchEvery == watchEvery-1 {
+			l.beat.enter() // a long batch is not a callback that is stuck
+		}
 		it := l.core.Ready.Pop()
 		if it.Run == nil {
 			continue // cancelled
@@ -113,6 +115,11 @@ func (l *Loop) runSome() {
 		}
 	}
 }
+
+// watchEvery is after how many callbacks of one batch the watchdog is told that the
+// loop moves: often enough for callbacks that take long, seldom enough to cost
+// nothing.
+const watchEvery = 64
 
 // setCurrent says which task runs, nil for a callback. Why so late after a step:
 // telling others costs as much as ten calls, and a task that runs again and

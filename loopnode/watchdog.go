@@ -14,8 +14,8 @@ import (
 // watchdog looks at a running loop from its own goroutine and names the frame of a
 // callback that does not return, while it is stuck: the loop itself cannot.
 //
-// The loop shows what it does in count: an odd number, another one for each batch,
-// while callbacks run, an even one while it sleeps. The goroutine looks at count
+// The loop shows what it does in count: an odd number, another one for each batch
+// and each watchEvery callbacks of a long one, while callbacks run, an even one while it sleeps. The goroutine looks at count
 // every half limit; the same odd number for at least the limit means a callback
 // that is stuck. When it finds an even number it stops its ticker and waits for
 // wake, so that a loop without work causes no wake-ups at all. The batch after
@@ -196,30 +196,39 @@ func (w *watchdog) stuck(l *Loop, turn uint64, took time.Duration, first bool) {
 // stuckAt finds the loop's goroutine, or that of the task that runs, among all
 // stacks. Any goroutine.
 func (l *Loop) stuckAt() (frame, stack string) {
-	id := l.run.gid.Load()
-	if t := l.current.Load(); t != nil {
+	all := allStacks()
+	if all == nil {
+		return "a function that is not looked for among so many goroutines", ""
+	}
+	id, t := l.run.gid.Load(), l.current.Load()
+	if t != nil {
 		id = t.gid.Load()
 	}
-	_, block, found := bytes.Cut(allStacks(), fmt.Appendf(nil, "\n\ngoroutine %d ", id))
-	if !found {
-		return "unknown", ""
+	for block := range bytes.SplitSeq(all, []byte("\n\n")) {
+		if id != 0 && bytes.HasPrefix(block, fmt.Appendf(nil, "goroutine %d ", id)) || id == 0 && t.on(block) {
+			return userFrame(string(block)), string(block)
+		}
 	}
-	block, _, _ = bytes.Cut(block, []byte("\n\n"))
-	stack = fmt.Sprintf("goroutine %d %s", id, block)
-	return userFrame(stack), stack
+	return "unknown", ""
 }
 
 // Room for the stacks of all goroutines: a guess for each, and the least and the
-// most that is taken for one look.
+// most that is taken for one look. Why there is a most: the dump stops all
+// goroutines, for about 10 µs each.
 const (
-	stackRoom    = 2 << 10
-	fewestStacks = 1 << 20
-	mostStacks   = 256 << 20
+	stackRoom      = 2 << 10
+	fewestStacks   = 1 << 20
+	mostStacks     = 256 << 20
+	mostGoroutines = 100_000
 )
 
-// allStacks is a dump of all goroutines. Why with room that grows: a dump that
-// does not fit is cut off, and the goroutine looked for may be in what is missing.
+// allStacks is a dump of all goroutines; nil: there are too many. Why with room
+// that grows: a dump that does not fit is cut off, and the goroutine looked for may
+// be in what is missing.
 func allStacks() []byte {
+	if runtime.NumGoroutine() > mostGoroutines {
+		return nil
+	}
 	for room := max(fewestStacks, runtime.NumGoroutine()*stackRoom); ; room *= 2 {
 		buf := make([]byte, min(room, mostStacks))
 		if n := runtime.Stack(buf, true); n < len(buf) || len(buf) == mostStacks {

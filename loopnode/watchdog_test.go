@@ -47,6 +47,54 @@ func TestWatchdog(t *testing.T) {
 	})
 }
 
+func TestWatchdogSeesALongBatchMove(t *testing.T) {
+	l, _ := newLoop(t, func(c *Config) { c.Stuck = time.Hour })
+	seen := map[uint64]bool{}
+	for range 4 * watchEvery {
+		l.CallSoon(func() { seen[l.beat.count.Load()] = true })
+	}
+	runTurns(t, l, 1)
+	if len(seen) != 4 {
+		t.Errorf("a batch of %d callbacks shows %d numbers, not one for each %d", 4*watchEvery, len(seen), watchEvery)
+	}
+}
+
+// TestGoroutineOfATask: a task is found, by the watchdog and by itself, also when
+// its goroutine's number was never read.
+func TestGoroutineOfATask(t *testing.T) {
+	stuck := func(t *testing.T, between func()) string {
+		t.Helper()
+		l, log := newLoop(t, func(c *Config) { c.Stuck = 20 * time.Millisecond })
+		_, err := RunUntilComplete(l, CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
+			if between != nil {
+				between()
+				if !l.here() {
+					t.Error("the task is not on its own goroutine")
+				}
+				off := make(chan bool)
+				go func() { off <- l.here() }()
+				if <-off {
+					t.Error("another goroutine counts as the task's")
+				}
+			}
+			spinUntil(func() bool { return strings.Contains(log.String(), "has not returned") })
+			return 0, nil
+		}))
+		must(t, err)
+		return log.String()
+	}
+	t.Run("alone", func(t *testing.T) {
+		if got := stuck(t, nil); !strings.Contains(got, "loopnode.spinUntil") && !strings.Contains(got, "TestGoroutineOfATask") {
+			t.Errorf("not named: %.600s", got)
+		}
+	})
+	t.Run("with another loop that begins during its step", func(t *testing.T) {
+		if got := stuck(t, func() { runAside(t) }); !strings.Contains(got, "loopnode.spinUntil") && !strings.Contains(got, "TestGoroutineOfATask") {
+			t.Errorf("not named: %.600s", got)
+		}
+	})
+}
+
 // TestCloseAgainstRun: a run that begins and a close exclude each other, so a run
 // ends well or is told that the loop is closed; it never meets a closed poller.
 func TestCloseAgainstRun(t *testing.T) {

@@ -13,7 +13,17 @@ type worker struct {
 	co   *coro.Worker
 	t    *task  // whose body it runs; nil while idle
 	main func() // t.main, bound once
-	gid  uint64 // the coroutine's goroutine; 0 before its first body
+	gid  uint64 // the coroutine's goroutine; 0: not asked for yet
+}
+
+// identify reads the number of the worker's goroutine when somebody may need it.
+// Call it on that goroutine, before user code runs. Why not always: it costs some
+// microseconds, half of what a new task costs, and while one loop runs in the
+// process nobody asks (see here).
+func (w *worker) identify(l *Loop) {
+	if w.gid == 0 && running.sole.Load() != l {
+		w.gid = goroutineID()
+	}
 }
 
 const maxIdleWorkers = 4096 // more are ended when they become idle
