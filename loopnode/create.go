@@ -23,12 +23,18 @@ import (
 // refuses the wait with ErrInvalidState. Run such code on an Executor.
 // It does not wait. Any goroutine. asyncio: loop.create_task.
 func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
+	return createTask(ctx, name, fn, nil, opts)
+}
+
+// createTask is CreateTask for a function that descriptions do not name: they name
+// shown, the user's function inside it; nil: fn itself.
+func createTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error), shown any, opts []TaskOption) *Task[T] {
 	l := loopOf(ctx)
 	var k *Task[T]
 	if err := startable(l, fn == nil); err != nil {
 		k = refusedTask[T](name, err)
 	} else {
-		k = newTask(l, ctx, name, fn, nil, opts)
+		k = newTask(l, ctx, name, fn, shown, nil, opts)
 	}
 	if k.loop == nil {
 		warnRefused(l, "task refused: its function will not run", k.Name(), k.err)
@@ -49,8 +55,11 @@ func warnRefused(l *Loop, message, name string, err error) {
 
 // newTask makes the task and hands it to its loop. atEnd, which may be nil, is
 // called on the loop when the task has ended or was abandoned pending.
-func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.Context) (T, error), atEnd func(*Task[T]), opts []TaskOption) *Task[T] {
+func newTask[T any](l *Loop, ctx context.Context, name string, fn func(context.Context) (T, error), shown any, atEnd func(*Task[T]), opts []TaskOption) *Task[T] {
 	k := &Task[T]{fn: fn}
+	if shown != nil {
+		k.showAs(shown)
+	}
 	k.loop, k.owner = l, &k.t
 	k.t.loop, k.t.fut, k.t.body = l, &k.future, k
 	start := StartDefault

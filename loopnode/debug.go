@@ -55,7 +55,7 @@ func describe(it core.Item) string {
 	if t, isStep := it.Meta.(*task); isStep {
 		return t.String()
 	}
-	s := "<Handle " + funcName(it.Run)
+	s := "<Handle " + callbackName(it)
 	if m, ok := it.Meta.(*callMeta); ok && len(m.source) > 0 {
 		at := runtime.CallersFrames(m.source[:1])
 		f, _ := at.Next()

@@ -101,6 +101,9 @@ func (k *Task[T]) plan(ctx context.Context, name string, factory *TaskFactory, o
 	}
 	if factory != nil {
 		own := k.fn
+		if k.at == 0 {
+			k.showAs(own) // not the closure below
+		}
 		spec.Body = func(ctx context.Context) (err error) {
 			k.value, err = own(ctx)
 			return err

@@ -255,6 +255,8 @@ func (l *Loop) fire(c doneCall) {
 	case l == nil || l.closed.Load():
 	case c.fn == nil:
 		c.by.owner.schedule()
+	case c.at != 0:
+		l.push(c.fn, &callMeta{at: c.at})
 	default:
 		l.soon(c.fn)
 	}

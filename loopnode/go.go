@@ -9,5 +9,5 @@ func Go(ctx context.Context, name string, fn func(ctx context.Context) error, op
 	if fn == nil {
 		return CreateTask[struct{}](ctx, name, nil, opts...)
 	}
-	return CreateTask(ctx, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts...)
+	return createTask(ctx, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, fn, opts)
 }

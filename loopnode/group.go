@@ -74,10 +74,15 @@ func WithTaskGroup(ctx context.Context, body func(ctx context.Context, g *TaskGr
 // fn never runs. A task that cannot start for another reason, see CreateTask, is a
 // failure of the group. asyncio: TaskGroup.create_task.
 func GroupTask[T any](g *TaskGroup, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
+	return groupTask(g, name, fn, nil, opts)
+}
+
+// groupTask is GroupTask; shown as in createTask.
+func groupTask[T any](g *TaskGroup, name string, fn func(context.Context) (T, error), shown any, opts []TaskOption) *Task[T] {
 	if err := g.open(); err != nil {
 		return refusedTask[T](name, err)
 	}
-	k := CreateTask(g.ctx, name, fn, opts...)
+	k := createTask(g.ctx, name, fn, shown, opts)
 	switch {
 	case k.loop == nil: // it could not start
 		g.failed(k.err)
@@ -95,7 +100,7 @@ func (g *TaskGroup) Go(name string, fn func(context.Context) error, opts ...Task
 	if fn == nil {
 		return GroupTask[struct{}](g, name, nil, opts...)
 	}
-	return GroupTask(g, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts...)
+	return groupTask(g, name, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, fn, opts)
 }
 
 func (g *TaskGroup) open() error {

@@ -91,7 +91,7 @@ func (l *Loop) CallSoonContext(ctx context.Context, fn func(context.Context)) *H
 	if fn != nil {
 		call = func() { fn(ctx) }
 	}
-	h.pos = l.push(call, &callMeta{ctx: ctx})
+	h.pos = l.push(call, &callMeta{ctx: ctx, at: reflect.ValueOf(fn).Pointer()})
 	return h
 }
 
@@ -122,6 +122,7 @@ func (l *Loop) queue(t *task) {
 // mode, and when it was given a context.
 type callMeta struct {
 	ctx    context.Context
+	at     uintptr   // the user's function inside the callback; 0 when it is the callback
 	source []uintptr // who scheduled it; debug only
 }
 
@@ -165,7 +166,7 @@ func (l *Loop) refuse(fn func()) uint64 {
 func (l *Loop) noteContext(ctx context.Context) {
 	m := &callMeta{ctx: ctx}
 	if old, ok := l.run.item.Meta.(*callMeta); ok {
-		m.source = old.source
+		m.source, m.at = old.source, old.at
 	}
 	l.run.item.Meta = m
 }
@@ -222,6 +223,21 @@ func (h *TimerHandle) When() Instant { return Instant(h.timer.When) }
 
 // Err tells why the timer was refused; see Handle.Err.
 func (h *TimerHandle) Err() error { return refusal(h.loop, h.refused) }
+
+// callbackName names the user's function that a callback calls.
+func callbackName(it core.Item) string {
+	at := uintptr(0)
+	switch m := it.Meta.(type) {
+	case *callMeta:
+		at = m.at
+	case *SafeHandle:
+		at = m.at
+	}
+	if f := runtime.FuncForPC(at); f != nil {
+		return f.Name()
+	}
+	return funcName(it.Run)
+}
 
 // funcName names a callback for people.
 func funcName(fn func()) string {

@@ -2,6 +2,7 @@ package loopnode
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -89,6 +90,7 @@ type SafeHandle struct {
 	mu    sync.Mutex
 	state atomic.Int32
 	fn    func()
+	at    uintptr // fn, for descriptions
 	done  chan struct{}
 }
 
@@ -107,7 +109,7 @@ func (r Ref) CallSoonThreadsafeHandle(fn func()) (*SafeHandle, error) {
 	if r.loop == nil {
 		return nil, r.notLocal()
 	}
-	h := &SafeHandle{fn: fn, done: make(chan struct{})}
+	h := &SafeHandle{fn: fn, at: reflect.ValueOf(fn).Pointer(), done: make(chan struct{})}
 	if !r.loop.inbox.Put(core.Item{Run: h.run, Meta: h}) {
 		return nil, closedError(r.loop)
 	}

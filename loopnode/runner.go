@@ -178,9 +178,7 @@ func (l *Loop) runMain(ctx context.Context, main func(context.Context) error, si
 	if err := l.runnable(); err != nil {
 		return err
 	}
-	k := CreateTask(l.Context(ctx), "main", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, main(ctx)
-	})
+	k := Go(l.Context(ctx), "main", main)
 	interrupted := func() bool { return false }
 	if signals {
 		var stop func()

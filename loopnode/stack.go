@@ -66,8 +66,17 @@ func (t *task) where() []uintptr {
 	return []uintptr{t.body.entry() + 1} // not started, or in the middle of an eager step
 }
 
-// entry is where the function of the task begins.
-func (k *Task[T]) entry() uintptr { return reflect.ValueOf(k.fn).Pointer() }
+// entry is where the user's function of the task begins.
+func (k *Task[T]) entry() uintptr {
+	if k.at != 0 {
+		return k.at
+	}
+	return reflect.ValueOf(k.fn).Pointer()
+}
+
+// showAs makes fn, a function, the one that descriptions of the task name. For
+// tasks whose own function is a closure of a library around the user's.
+func (k *Task[T]) showAs(fn any) { k.at = reflect.ValueOf(fn).Pointer() }
 
 const maxStack = 256
 

@@ -17,6 +17,7 @@ type Task[T any] struct {
 	Future[T]
 	t  task
 	fn func(context.Context) (T, error)
+	at uintptr // the user's function inside fn, for descriptions; 0 when it is fn itself
 }
 
 // task is the half of Task[T] that does not know T. Owned by the loop goroutine.
@@ -55,6 +56,7 @@ type task struct {
 type runner interface {
 	exec() error
 	entry() uintptr
+	showAs(fn any)
 }
 
 var taskCount atomic.Int64

@@ -25,7 +25,7 @@ func RunCoroutineThreadsafe[T any](r Ref, name string, fn func(context.Context) 
 		return f
 	}
 	l := r.loop
-	k := newTask(l, l.ctx, name, fn, func(k *Task[T]) { k.tell(f) }, opts)
+	k := newTask(l, l.ctx, name, fn, nil, func(k *Task[T]) { k.tell(f) }, opts)
 	if k.loop == nil {
 		_ = f.SetException(k.err)
 		_ = l.post(func() { // refused by a closed loop, which is no news

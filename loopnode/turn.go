@@ -147,7 +147,7 @@ func (l *Loop) callbackFailed(p *guard.Panic) {
 		l.fatal = f
 		return
 	}
-	ec := ExceptionContext{Message: "Exception in callback " + funcName(it.Run), Exception: p, Handle: describe(it)}
+	ec := ExceptionContext{Message: "Exception in callback " + callbackName(it), Exception: p, Handle: describe(it)}
 	if m, ok := it.Meta.(*callMeta); ok {
 		ec.Context, ec.Source = m.ctx, frames(m.source)
 	}
@@ -232,7 +232,7 @@ func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 		it := l.run.item
 		l.run.item = core.Item{}
 		l.reportAside(ExceptionContext{
-			Message: "Callback " + funcName(it.Run) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
+			Message: "Callback " + callbackName(it) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
 		})
 		l.count(ErrGoexit)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
@@ -109,6 +110,7 @@ func (p *streamProtocol) run(ctx context.Context, handle func(context.Context, *
 	task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, handle(ctx, &Stream{ctx, p})
 	})
+	loopaccess.ShowTaskAs(task.Context(), handle)
 	task.AddDoneCallback(func(f *loopnode.Future[struct{}]) {
 		err := f.Exception()
 		if err == nil || errors.Is(err, loopnode.ErrCancelled) {

@@ -113,6 +113,9 @@ type Task interface {
 	Owned() error
 	// Context is the ctx that the task's function got.
 	Context() context.Context
+	// ShowAs makes fn, a function, the one that descriptions of the task name: the
+	// task's own is a closure of this module around the user's.
+	ShowAs(fn any)
 	// EndsCancelled reports whether err, returned by the task's function, makes
 	// the task cancelled instead of failed.
 	EndsCancelled(err error) bool
@@ -129,4 +132,12 @@ func TaskOf(ctx context.Context) Task {
 	}
 	t, _ := ctx.Value(TaskKey{}).(Task)
 	return t
+}
+
+// ShowTaskAs is ShowAs for the task that ctx belongs to, if it belongs to one: that
+// of a task refused at birth does not.
+func ShowTaskAs(ctx context.Context, fn any) {
+	if t := TaskOf(ctx); t != nil {
+		t.ShowAs(fn)
+	}
 }

@@ -78,6 +78,7 @@ func (s *Supervisor) setup(l *loopnode.Loop, why error) {
 	k := loopnode.CreateTask(l.Context(context.Background()), "setup", func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.cfg.Setup(ctx, life)
 	})
+	loopaccess.ShowTaskAs(k.Context(), s.cfg.Setup)
 	ended := func() {
 		// Cancelling counts requests: a Setup that returns a cancellation nobody asked
 		// for has failed.
