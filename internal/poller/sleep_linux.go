@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loopmesh/loopmesh/internal/rawio"
 )
 
 // sleeper is how the poller sleeps on its epoll set. There are two ways, because
@@ -110,7 +112,12 @@ func (s *sleeper) setGate(in bool) error {
 }
 
 // poll looks, or sleeps raw for at most ms milliseconds (-1: for ever).
-func (s *sleeper) poll(ms int) (int, error) { return unix.EpollWait(s.epfd, s.events, ms) }
+func (s *sleeper) poll(ms int) (int, error) {
+	if ms == 0 {
+		return rawio.Look(s.epfd, s.events)
+	}
+	return unix.EpollWait(s.epfd, s.events, ms)
+}
 
 // raw sleeps in epoll_wait, for at most ms milliseconds (-1: for ever) but maybe
 // less; now is the time of the call.

@@ -204,6 +204,68 @@ func TestBatchAddresses(t *testing.T) {
 	}
 }
 
+func TestLook(t *testing.T) {
+	a, b := pair(t, unix.SOCK_STREAM)
+	set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	must(t, err)
+	defer unix.Close(set)
+	must(t, unix.EpollCtl(set, unix.EPOLL_CTL_ADD, b, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: 7}))
+	events := make([]unix.EpollEvent, 2)
+	if n, err := Look(set, events); n != 0 || err != nil {
+		t.Fatal("nothing is ready:", n, err)
+	}
+	_, err = Send(a, []byte("x"))
+	must(t, err)
+	if n, err := Look(set, events); n != 1 || err != nil || events[0].Fd != 7 || events[0].Events != unix.EPOLLIN {
+		t.Fatal(n, err, events)
+	}
+	if _, err := Look(-1, events); err != unix.EBADF {
+		t.Error(err)
+	}
+}
+
+// TestNames: who connects, and to what; the end of what has no room is cut off.
+func TestNames(t *testing.T) {
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(l)
+	must(t, unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, unix.Listen(l, 1))
+	var at, from, own [NameSize]byte
+	if _, _, err := Accept(l, from[:]); err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+	n, err := LocalName(l, at[:])
+	if n != unix.SizeofSockaddrInet4 || err != nil {
+		t.Fatal(n, err)
+	}
+	c, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(c)
+	sa, err := unix.Getsockname(l)
+	must(t, err)
+	must(t, unix.Connect(c, sa))
+	fd, n, err := Accept(l, from[:])
+	if n != unix.SizeofSockaddrInet4 || err != nil {
+		t.Fatal(n, err)
+	}
+	defer unix.Close(fd)
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("the client's flags are %#x, %v", flags, err)
+	}
+	if _, err = LocalName(c, own[:]); err != nil || own != from {
+		t.Errorf("from %v, but it is %v, %v", from, own, err)
+	}
+	var short [4]byte
+	if n, err := LocalName(fd, short[:]); n != 4 || err != nil || !bytes.Equal(short[:], at[:4]) {
+		t.Errorf("%d bytes %v of %v, %v", n, short, at, err)
+	}
+	if _, err := LocalName(-1, own[:]); err != unix.EBADF {
+		t.Error(err)
+	}
+}
+
 func TestAllocations(t *testing.T) {
 	a, b := pair(t, unix.SOCK_STREAM)
 	c, d := pair(t, unix.SOCK_DGRAM)
