@@ -37,23 +37,32 @@ func (l *Loop) watchOwned(fd int, onReadable, onWritable func()) (*watch, error)
 		}
 		return nil, fmt.Errorf("%w: descriptor %d is watched with AddReader or AddWriter", ErrBusy, fd)
 	}
-	w, err := l.newWatch(fd, 0, onReadable, onWritable)
-	if err != nil {
+	e := &fdWatch{transport: true}
+	if err := l.begin(&e.w, fd, 0, onReadable, onWritable); err != nil {
 		return nil, err
 	}
-	l.watches[fd] = &fdWatch{w: w, transport: true}
-	return w, nil
+	l.watches[fd] = e
+	return &e.w, nil
 }
 
 func (l *Loop) newWatch(fd int, want Events, onReadable, onWritable func()) (*watch, error) {
-	w := &watch{loop: l, fd: fd, want: want, onReadable: onReadable, onWritable: onWritable}
+	w := new(watch)
+	if err := l.begin(w, fd, want, onReadable, onWritable); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// begin makes w the watch of fd.
+func (l *Loop) begin(w *watch, fd int, want Events, onReadable, onWritable func()) error {
+	*w = watch{loop: l, fd: fd, want: want, onReadable: onReadable, onWritable: onWritable}
 	token, err := l.backend.Add(fd, want, w)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	w.token = token
 	l.watching++
-	return w, nil
+	return nil
 }
 
 // Set says what to watch for. What is queued for a condition that is no longer
@@ -92,7 +101,7 @@ func (w *watch) Close() {
 	w.closed = true
 	w.drop(&w.readPos)
 	w.drop(&w.writePos)
-	if e := w.loop.watches[w.fd]; e != nil && e.w == w {
+	if e := w.loop.watches[w.fd]; e != nil && &e.w == w {
 		delete(w.loop.watches, w.fd)
 	}
 	w.loop.watching--
@@ -125,7 +134,7 @@ func (w *watch) ready(ready Events) {
 
 // fdWatch is who watches a descriptor: a transport, or AddReader and AddWriter.
 type fdWatch struct {
-	w              *watch
+	w              watch
 	transport      bool
 	reader, writer func()
 }
@@ -188,11 +197,10 @@ func (l *Loop) addFD(fd int, write bool, fn func(), of func(*fdWatch) *func()) e
 			e.w.Close()
 		}
 		e = &fdWatch{}
-		w, err := l.newWatch(fd, 0, func() { e.w.readPos = 0; e.reader() }, func() { e.w.writePos = 0; e.writer() })
+		err := l.begin(&e.w, fd, 0, func() { e.w.readPos = 0; e.reader() }, func() { e.w.writePos = 0; e.writer() })
 		if err != nil {
 			return watchError(fd, err)
 		}
-		e.w = w
 		l.watches[fd] = e
 	}
 	f := of(e)

@@ -12,9 +12,9 @@ import (
 
 // branch is a server on one of its loops: the connections that live there.
 type branch struct {
-	server *Server
-	loop   *loopnode.Loop
-	conns  map[*conn]struct{} // owned by the goroutine of loop
+	base.Origin // of its connections, which all have the same
+	server      *Server
+	loop        *loopnode.Loop
 
 	mu      sync.Mutex
 	waiting []client // on their way to loop
@@ -28,7 +28,8 @@ func (s *Server) branchOut(ctx context.Context, loops []*loopnode.Loop) error {
 		loops = []*loopnode.Loop{s.loop}
 	}
 	for _, l := range loops {
-		b := &branch{server: s, loop: l, conns: map[*conn]struct{}{}}
+		b := &branch{server: s, loop: l}
+		b.Bear(l, s.ctx)
 		if err := b.join(ctx); err != nil {
 			return err
 		}
@@ -126,9 +127,8 @@ func (b *branch) open(from client) {
 		from.fd = -1 // newConn has closed it
 		return
 	}
-	c.Bear(b.loop, b.server.ctx)
+	c.Inherit(b)
 	c.branch = b
-	b.conns[c] = struct{}{}
 	c.start(nil)
 }
 
@@ -151,8 +151,10 @@ const creationError = "Error on transport creation for incoming connection"
 // each calls fn for the branch's connections, those on their way included.
 func (b *branch) each(fn func(Transport)) {
 	all := func() {
-		for c := range b.conns {
-			fn(c.face())
+		for _, c := range base.Members[*conn](b.loop) {
+			if c.branch == b {
+				fn(c.face())
+			}
 		}
 	}
 	if b.home() {
@@ -164,7 +166,6 @@ func (b *branch) each(fn func(Transport)) {
 
 // left counts down a connection that has ended.
 func (b *branch) left(c *conn) {
-	delete(b.conns, c)
 	if t, ok := c.top.(*tlsTransport); ok && !t.told {
 		b.server.failed.Add(1) // its handshake came to nothing
 	}

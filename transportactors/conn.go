@@ -35,7 +35,7 @@ type conn struct {
 // newConn makes the transport of a socket, which it owns from here on, also when it
 // fails.
 func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {
-	c := &conn{endpoint: endpoint{loop: l, socket: &Socket{fd: from.fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+	c := &conn{endpoint: endpoint{loop: l, socket: Socket{fd: from.fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
 	warnMisspelt(l, p)
 	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first
@@ -73,8 +73,8 @@ func (c *conn) made() {
 		return // aborted before it was announced: the protocol hears nothing
 	}
 	c.started = true
-	if c.proto.made != nil {
-		c.Call("ConnectionMade", func() { c.proto.made.ConnectionMade(c) })
+	if c.proto.made() != nil {
+		c.Call("ConnectionMade", func() { c.proto.made().ConnectionMade(c) })
 	}
 	if c.losing {
 		return

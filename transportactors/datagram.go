@@ -36,7 +36,7 @@ const burst = 64
 // fails.
 func newDatagram(s datagramSocket, p any) (*datagram, error) {
 	d := &datagram{
-		endpoint: endpoint{loop: s.loop, socket: &Socket{fd: s.fd}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
+		endpoint: endpoint{loop: s.loop, socket: Socket{fd: s.fd}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
 		flow:     newFlow(),
 		family:   s.family,
 		remote:   s.remote, connected: s.connected,
@@ -61,8 +61,8 @@ func (d *datagram) start(ready func()) {
 			return
 		}
 		d.started = true
-		if d.proto.opened != nil {
-			d.Call("ConnectionMade", func() { d.proto.opened.ConnectionMade(d) })
+		if d.proto.opened() != nil {
+			d.Call("ConnectionMade", func() { d.proto.opened().ConnectionMade(d) })
 		}
 	})
 	d.loop.CallSoon(d.interest)
@@ -112,8 +112,8 @@ func (d *datagram) receivePaths() {
 
 // tell hands one datagram to the protocol.
 func (d *datagram) tell(p []byte, from sock.Name) {
-	if d.proto.packets != nil {
-		d.Tell("DatagramReceived", func() { d.proto.packets.DatagramReceived(p, Addr{from}) })
+	if d.proto.packets() != nil {
+		d.Tell("DatagramReceived", func() { d.proto.packets().DatagramReceived(p, Addr{from}) })
 	}
 }
 
@@ -122,8 +122,8 @@ func (d *datagram) refused(err error) {
 	switch {
 	case sock.Lost(err):
 		d.broken(err)
-	case d.proto.errors != nil:
-		d.Tell("ErrorReceived", func() { d.proto.errors.ErrorReceived(err) })
+	case d.proto.errors() != nil:
+		d.Tell("ErrorReceived", func() { d.proto.errors().ErrorReceived(err) })
 	}
 }
 

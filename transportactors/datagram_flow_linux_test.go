@@ -420,7 +420,7 @@ func TestDatagramOptions(t *testing.T) {
 					return err
 				}
 				got := [3]bool{
-					flag(d.socket, unix.SOL_SOCKET, unix.SO_REUSEADDR), flag(d.socket, unix.SOL_SOCKET, unix.SO_REUSEPORT), flag(d.socket, unix.SOL_SOCKET, unix.SO_BROADCAST),
+					flag(&d.socket, unix.SOL_SOCKET, unix.SO_REUSEADDR), flag(&d.socket, unix.SOL_SOCKET, unix.SO_REUSEPORT), flag(&d.socket, unix.SOL_SOCKET, unix.SO_BROADCAST),
 				}
 				if got != c.want {
 					t.Errorf("%v, not %v", got, c.want)

@@ -154,8 +154,8 @@ func (d *datagram) checkHigh() {
 	}
 	d.target.setFull(true)
 	d.logPause(d.loop, d, d.queue.size)
-	if d.proto.pauser != nil {
-		d.Tell("PauseWriting", d.proto.pauser.PauseWriting)
+	if d.proto.pauser() != nil {
+		d.Tell("PauseWriting", d.proto.pauser().PauseWriting)
 	}
 }
 
@@ -164,8 +164,8 @@ func (d *datagram) checkLow() {
 		return
 	}
 	d.target.setFull(false)
-	if d.proto.pauser != nil {
-		d.Tell("ResumeWriting", d.proto.pauser.ResumeWriting)
+	if d.proto.pauser() != nil {
+		d.Tell("ResumeWriting", d.proto.pauser().ResumeWriting)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
@@ -22,7 +21,7 @@ type endpoint struct {
 	self   whole
 	loop   *loopnode.Loop
 	watch  loopaccess.Watch
-	socket *Socket // its fd is -1 exactly when the descriptor is closed
+	socket Socket // its fd is -1 exactly when the descriptor is closed
 	proto  receiver
 	target *refTarget // made when somebody asks for a Ref
 
@@ -34,7 +33,6 @@ type endpoint struct {
 	losing  bool // the loss is queued: the queue is empty and nothing is watched
 	ended   bool
 	reason  error
-	dropped runtime.Cleanup
 }
 
 // whole is the transport around an endpoint.
@@ -57,7 +55,7 @@ func (e *endpoint) open(onReadable, onWritable func()) error {
 	}
 	e.watch = w
 	base.Enter(e.self)
-	e.watchDropped()
+	e.noteOpen()
 	return nil
 }
 
@@ -117,7 +115,7 @@ func (e *endpoint) Protocol() any        { return e.proto.value }
 func (e *endpoint) Receiver() any        { return e.proto.value }
 func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
 func (e *endpoint) IsClosing() bool      { return e.closing }
-func (e *endpoint) Socket() *Socket      { return e.socket }
+func (e *endpoint) Socket() *Socket      { return &e.socket }
 func (*endpoint) sealed()                {}
 
 // stray refuses what another goroutine than the loop's does; debug mode only.
@@ -133,7 +131,7 @@ func stray(l *loopnode.Loop, method string) error {
 func (e *endpoint) ExtraInfo(name string) any {
 	switch {
 	case name == "socket":
-		return e.socket
+		return &e.socket
 	case name == "sockname" && e.localAddr() != nil:
 		return e.local
 	case name == "peername" && e.peerAddr() != nil:
@@ -177,14 +175,14 @@ func (e *endpoint) end() {
 	}
 	e.ended = true
 	defer e.release()
-	if !e.started || e.proto.lost == nil {
+	if !e.started || e.proto.lost() == nil {
 		return
 	}
-	e.Tell("ConnectionLost", func() { e.proto.lost.ConnectionLost(e.reason) })
+	e.Tell("ConnectionLost", func() { e.proto.lost().ConnectionLost(e.reason) })
 }
 
 func (e *endpoint) release() {
-	e.dropped.Stop()
+	e.noteClosed()
 	e.socket.close()
 	base.Leave(e.self)
 	e.proto = receiver{}

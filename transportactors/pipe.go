@@ -105,7 +105,7 @@ func (s *Socket) adopt(fd int) error {
 
 // newPipe makes the transport of one direction of s, which it owns from here on.
 func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
-	c := &conn{endpoint: endpoint{loop: l, socket: s, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+	c := &conn{endpoint: endpoint{loop: l, socket: *s, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
 	onReadable := c.onReadable
 	if s.pipe.writes {

@@ -42,9 +42,9 @@ func (c *conn) writePipeEOF() error {
 // pipeEnded queues the end of the input and then the loss: nothing can follow.
 func (c *conn) pipeEnded() {
 	c.eof, c.closing = true, true
-	if c.proto.eof != nil {
+	if c.proto.eof() != nil {
 		c.loop.CallSoon(func() {
-			if eof := c.proto.eof; eof != nil && !c.ended {
+			if eof := c.proto.eof(); eof != nil && !c.ended {
 				c.Call("EOFReceived", func() { eof.EOFReceived() })
 			}
 		})

@@ -45,33 +45,46 @@ type BufferedProtocol interface {
 	BufferUpdated(n int)
 }
 
-// receiver is a protocol taken apart once: methods it lacks are nil.
+// receiver is a protocol, whose methods are looked up when they are called; nil for
+// one that it lacks. Why not once: a connection that is idle would keep the answers.
+// Only what each read asks is kept.
 type receiver struct {
 	value  any
-	made   interface{ ConnectionMade(Transport) }
 	data   interface{ DataReceived([]byte) }
-	buffer BufferedProtocol
-	eof    EOFReceiver
-	pauser WritePauser
-	files  FilesReceiver
-	lost   interface{ ConnectionLost(error) }
-	// Of a datagram protocol.
-	opened  interface{ ConnectionMade(DatagramTransport) }
-	packets interface{ DatagramReceived([]byte, Addr) }
-	errors  interface{ ErrorReceived(error) }
+	buffer bool // it is a BufferedProtocol
 }
 
 func receiverOf(p any) (r receiver) {
 	r.value = p
-	r.made, _ = p.(interface{ ConnectionMade(Transport) })
 	r.data, _ = p.(interface{ DataReceived([]byte) })
-	r.buffer, _ = p.(BufferedProtocol)
-	r.eof, _ = p.(EOFReceiver)
-	r.pauser, _ = p.(WritePauser)
-	r.files, _ = p.(FilesReceiver)
-	r.lost, _ = p.(interface{ ConnectionLost(error) })
-	r.opened, _ = p.(interface{ ConnectionMade(DatagramTransport) })
-	r.packets, _ = p.(interface{ DatagramReceived([]byte, Addr) })
-	r.errors, _ = p.(interface{ ErrorReceived(error) })
+	_, r.buffer = p.(BufferedProtocol)
 	return r
+}
+
+func method[M any](r *receiver) M {
+	m, _ := r.value.(M)
+	return m
+}
+
+func (r *receiver) made() interface{ ConnectionMade(Transport) } {
+	return method[interface{ ConnectionMade(Transport) }](r)
+}
+func (r *receiver) buffered() BufferedProtocol { return method[BufferedProtocol](r) }
+func (r *receiver) eof() EOFReceiver           { return method[EOFReceiver](r) }
+func (r *receiver) pauser() WritePauser        { return method[WritePauser](r) }
+func (r *receiver) files() FilesReceiver       { return method[FilesReceiver](r) }
+func (r *receiver) lost() interface{ ConnectionLost(error) } {
+	return method[interface{ ConnectionLost(error) }](r)
+}
+
+// Of a datagram protocol.
+
+func (r *receiver) opened() interface{ ConnectionMade(DatagramTransport) } {
+	return method[interface{ ConnectionMade(DatagramTransport) }](r)
+}
+func (r *receiver) packets() interface{ DatagramReceived([]byte, Addr) } {
+	return method[interface{ DatagramReceived([]byte, Addr) }](r)
+}
+func (r *receiver) errors() interface{ ErrorReceived(error) } {
+	return method[interface{ ErrorReceived(error) }](r)
 }

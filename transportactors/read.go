@@ -35,8 +35,8 @@ func (c *conn) onReadable() {
 
 // receive reads once and hands on what came: n bytes; 0 when that is all.
 func (c *conn) receive() (n int) {
-	if c.proto.buffer != nil {
-		return c.receiveInto(c.proto.buffer)
+	if c.proto.buffer {
+		return c.receiveInto(c.proto.buffered())
 	}
 	buf := loopaccess.Of(c.loop).ReadBuffer()
 	if n = c.read(buf); n == 0 || c.proto.data == nil {
@@ -98,7 +98,7 @@ func (c *conn) inputEnded() {
 	c.eof = true
 	c.interest()
 	keep := false
-	if c.proto.eof != nil && !c.Call("EOFReceived", func() { keep = c.proto.eof.EOFReceived() }) {
+	if c.proto.eof() != nil && !c.Call("EOFReceived", func() { keep = c.proto.eof().EOFReceived() }) {
 		return
 	}
 	if !keep {
@@ -108,7 +108,7 @@ func (c *conn) inputEnded() {
 
 // input reads once; a UNIX connection whose protocol takes files reads those, too.
 func (c *conn) input(buf []byte) (int, error) {
-	if c.proto.files == nil || !c.isUnix() {
+	if c.proto.files() == nil || !c.isUnix() {
 		return c.socket.read(buf)
 	}
 	return c.inputWithFiles(buf)

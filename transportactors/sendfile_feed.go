@@ -98,8 +98,8 @@ func (f *feeder) ConnectionLost(reason error) {
 		f.lost = fmt.Errorf("%w: %w", f.lost, reason)
 	}
 	f.wake()
-	if f.user.lost != nil {
-		f.user.lost.ConnectionLost(reason)
+	if f.user.lost() != nil {
+		f.user.lost().ConnectionLost(reason)
 	}
 }
 
@@ -114,10 +114,10 @@ func (f *feeder) restore(reading bool) {
 		_ = f.t.ResumeReading() // what a closing transport says does not matter
 	}
 	switch {
-	case f.user.pauser == nil || f.paused == f.t.writingPaused():
+	case f.user.pauser() == nil || f.paused == f.t.writingPaused():
 	case f.paused:
-		f.t.Call("ResumeWriting", f.user.pauser.ResumeWriting)
+		f.t.Call("ResumeWriting", f.user.pauser().ResumeWriting)
 	default:
-		f.t.Call("PauseWriting", f.user.pauser.PauseWriting)
+		f.t.Call("PauseWriting", f.user.pauser().PauseWriting)
 	}
 }

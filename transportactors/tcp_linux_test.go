@@ -17,6 +17,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
 // onPair runs fn with a transport over a pair of sockets whose other end is a
@@ -191,8 +192,8 @@ func TestServerLife(t *testing.T) {
 			if err := until(ctx, func() bool { return s.count == 0 }); err != nil {
 				return err
 			}
-			if next != 4 || len(s.branches[0].conns) != 0 {
-				return fmt.Errorf("%d connections, %d are kept", next, len(s.branches[0].conns))
+			if kept := len(base.Members[*conn](s.loop)); next != 4 || kept != 0 {
+				return fmt.Errorf("%d connections, %d are kept", next, kept)
 			}
 			*told = nil // the reports name their protocols
 			for _, w := range ends {

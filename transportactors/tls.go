@@ -126,8 +126,8 @@ func (t *tlsTransport) made() {
 		return
 	}
 	t.told = true
-	if t.proto.made != nil {
-		t.Call("ConnectionMade", func() { t.proto.made.ConnectionMade(t) })
+	if t.proto.made() != nil {
+		t.Call("ConnectionMade", func() { t.proto.made().ConnectionMade(t) })
 	}
 	if t.phase == tlsOpen {
 		t.first.wait(t.loop, t.Fail)

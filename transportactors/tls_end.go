@@ -82,10 +82,10 @@ func (t *tlsTransport) ConnectionLost(reason error) {
 	t.first.came()
 	t.in, t.backlog, t.room = nil, nil, nil
 	defer t.release()
-	if !t.told || t.proto.lost == nil {
+	if !t.told || t.proto.lost() == nil {
 		return
 	}
-	t.Tell("ConnectionLost", func() { t.proto.lost.ConnectionLost(t.reason) })
+	t.Tell("ConnectionLost", func() { t.proto.lost().ConnectionLost(t.reason) })
 }
 
 func (t *tlsTransport) release() {

@@ -104,7 +104,7 @@ func (t *tlsTransport) wantsInput() bool {
 
 // deliver is one round of pump; false: nothing is left for the moment.
 func (t *tlsTransport) deliver() bool {
-	if to := t.proto.buffer; to != nil && t.phase == tlsOpen {
+	if to := t.proto.buffered(); to != nil && t.phase == tlsOpen {
 		return t.deliverInto(to)
 	}
 	room := plains.Get().(*[]byte)
@@ -205,9 +205,9 @@ func (t *tlsTransport) EOFReceived() bool {
 func (t *tlsTransport) inputEnded() {
 	first := !t.eof
 	t.eof = true
-	if first && t.told && t.proto.eof != nil {
+	if first && t.told && t.proto.eof() != nil {
 		keep := false
-		if !t.Call("EOFReceived", func() { keep = t.proto.eof.EOFReceived() }) {
+		if !t.Call("EOFReceived", func() { keep = t.proto.eof().EOFReceived() }) {
 			return
 		}
 		if keep {

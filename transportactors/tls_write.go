@@ -107,11 +107,11 @@ func (t *tlsTransport) tellFlow() {
 		t.logPause(t.loop, t, t.WriteBufferSize())
 	}
 	switch {
-	case t.proto.pauser == nil:
+	case t.proto.pauser() == nil:
 	case t.paused:
-		t.Call("PauseWriting", t.proto.pauser.PauseWriting)
+		t.Call("PauseWriting", t.proto.pauser().PauseWriting)
 	default:
-		t.Call("ResumeWriting", t.proto.pauser.ResumeWriting)
+		t.Call("ResumeWriting", t.proto.pauser().ResumeWriting)
 	}
 }
 

@@ -5,29 +5,51 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 )
 
-// unclosed is what a transport leaves behind that was dropped together with its
-// loop. It does not refer to the transport, so that the collector can tell when
-// nobody does.
+// unclosed is what the transports of a loop leave behind that were dropped together
+// with it: their descriptors. It refers to none of them and not to the loop, so that the
+// collector can tell when nobody does.
 type unclosed struct {
-	log    hclog.Logger
-	socket *Socket
+	log  hclog.Logger
+	open map[int]*pipeFile // nil values: sockets
 }
 
-// watchDropped has the collector close the descriptor when the transport went
-// with its loop and neither was closed. Why this late: Go runs nothing when a
-// value is dropped. A loop that is held holds its transports.
-func (e *endpoint) watchDropped() {
-	e.dropped = runtime.AddCleanup(e, (*unclosed).report, &unclosed{e.loop.Logger(), e.socket})
+// unclosedMark lives as long as the loop it is attached to.
+type unclosedMark struct{ of *unclosed }
+
+type unclosedKey struct{}
+
+// noteOpen has the collector close the descriptor when the transport went with its
+// loop and neither was closed. Why this late: Go runs nothing when a value is dropped. A
+// loop that is held holds its transports, so one cleanup serves them all.
+func (e *endpoint) noteOpen() {
+	access := loopaccess.Of(e.loop)
+	mark, ok := access.Attached(unclosedKey{}).(*unclosedMark)
+	if !ok {
+		mark = &unclosedMark{&unclosed{e.loop.Logger(), map[int]*pipeFile{}}}
+		runtime.AddCleanup(mark, (*unclosed).report, mark.of)
+		access.Attach(unclosedKey{}, mark)
+	}
+	mark.of.open[e.socket.fd] = e.socket.pipe
+}
+
+// noteClosed takes back noteOpen, before the descriptor is closed.
+func (e *endpoint) noteClosed() {
+	if mark, ok := loopaccess.Of(e.loop).Attached(unclosedKey{}).(*unclosedMark); ok {
+		delete(mark.of.open, e.socket.fd)
+	}
 }
 
 // report runs on the runtime's cleanup goroutine.
 func (u *unclosed) report() {
-	u.log.Warn("unclosed transport: it was dropped with its loop",
-		"fd", u.socket.fd, "local", sock.LocalAddr(u.socket.fd), "peer", sock.PeerAddr(u.socket.fd))
-	u.socket.letGo()
+	for fd, pipe := range u.open {
+		u.log.Warn("unclosed transport: it was dropped with its loop",
+			"fd", fd, "local", sock.LocalAddr(fd), "peer", sock.PeerAddr(fd))
+		(&Socket{fd: fd, pipe: pipe}).letGo()
+	}
 }
 
 // reportUnclosed is the same for a transport whose loop closes before it.

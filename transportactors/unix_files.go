@@ -111,7 +111,7 @@ func (c *conn) inputWithFiles(buf []byte) (int, error) {
 			}
 		}
 	}()
-	if taken = c.Call("FilesReceived", func() { c.proto.files.FilesReceived(files) }); !taken {
+	if taken = c.Call("FilesReceived", func() { c.proto.files().FilesReceived(files) }); !taken {
 		return 0, syscall.EAGAIN // the connection ends: nothing more for the protocol
 	}
 	return n, nil

@@ -116,8 +116,8 @@ func (c *conn) checkHigh() {
 	}
 	c.target.setFull(true)
 	c.logPause(c.loop, c, c.queue.size)
-	if c.proto.pauser != nil {
-		c.Call("PauseWriting", c.proto.pauser.PauseWriting)
+	if c.proto.pauser() != nil {
+		c.Call("PauseWriting", c.proto.pauser().PauseWriting)
 	}
 }
 
@@ -129,10 +129,10 @@ func (c *conn) checkLow() {
 		return
 	}
 	c.target.setFull(false)
-	if c.proto.pauser != nil {
+	if c.proto.pauser() != nil {
 		c.resuming = true
 		defer func() { c.resuming = false }() // also when the protocol leaves by Goexit
-		c.Call("ResumeWriting", c.proto.pauser.ResumeWriting)
+		c.Call("ResumeWriting", c.proto.pauser().ResumeWriting)
 	}
 }
 
@@ -146,7 +146,7 @@ func (c *conn) onWritable() {
 		c.sendFile()
 		return
 	}
-	if err := c.queue.send(c.socket); err != nil {
+	if err := c.queue.send(&c.socket); err != nil {
 		if !sock.WouldBlock(err) {
 			c.sendFailed(err)
 		}
