@@ -83,7 +83,7 @@ func (e *Engine) start(ctx context.Context) (err error) {
 	if err := e.checkServer(); err != nil {
 		return err
 	}
-	if err := e.listen(); err != nil {
+	if err := e.listen(ctx); err != nil {
 		return err
 	}
 	if err := e.meet(ctx); err != nil {

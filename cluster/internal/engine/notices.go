@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,8 +14,10 @@ import (
 )
 
 // listen subscribes to the server's notices. A server that does not share them
-// refuses the subscription, which is heard of later, or delivers none.
-func (e *Engine) listen() error {
+// refuses the subscription, which is heard of later, or delivers none. It waits until
+// the server has the subscriptions: a node that comes right after this one, over
+// another connection, would not be told of otherwise.
+func (e *Engine) listen(ctx context.Context) error {
 	tells := map[string]func(string, uint64, string){}
 	if came := e.cfg.Events.Came; came != nil {
 		tells["CONNECT"] = func(node string, number uint64, _ string) { came(node, number) }
@@ -25,6 +29,9 @@ func (e *Engine) listen() error {
 		if err := e.notices.Subscribe(subject.Notices("*", what), func(m *nats.Msg) { e.notice(m.Data, tell) }); err != nil {
 			return fmt.Errorf("the server's notices: %w", err)
 		}
+	}
+	if _, err := e.notices.Ask(ctx); err != nil && !errors.Is(err, ErrDisconnected) {
+		return fmt.Errorf("the server's notices: %w", err)
 	}
 	return nil
 }
