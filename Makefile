@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs golden bench-quick bench-peers bench-compare stress-proc prove-casts prove-streams prove-stop prove-partition
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs pyodide differential golden bench-quick bench-peers bench-compare stress-proc prove-casts prove-streams prove-stop prove-partition
 
 ci: test vet staticcheck cross race foreign conformance
 
@@ -36,16 +36,26 @@ conformance:
 	go test -json ./... > $(REPORT)
 	go run ./tests/conformance/report -from $(REPORT)
 
-FOREIGN_PROGRAMS := python3 curl openssl nc socat dig redis-cli wrk
-FOREIGN_PACKAGES := python3 curl openssl netcat-openbsd socat bind9-dnsutils redis-tools wrk
+FOREIGN_PROGRAMS := python3 curl openssl nc socat dig redis-cli wrk node npm
+FOREIGN_PACKAGES := python3 curl openssl netcat-openbsd socat bind9-dnsutils redis-tools wrk nodejs npm
 
 foreign-programs:
 	@for p in $(FOREIGN_PROGRAMS); do command -v $$p >/dev/null || missing=1; done; \
 	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(FOREIGN_PACKAGES); }
 
 # Tests that talk to programs that are not ours.
-foreign: foreign-programs
+foreign: foreign-programs pyodide
 	go test -tags foreign -count=1 ./...
+
+# The newest CPython, for the random programs.
+pyodide: foreign-programs
+	cd tests/differential/python && npm ci --ignore-scripts --no-audit --no-fund --silent
+
+# Random scheduling programs beside CPython: make differential SEEDS=100000 FIRST=7
+SEEDS ?= 2000
+FIRST ?= 0
+differential: pyodide
+	go test -tags foreign -count=1 -timeout 0 -v ./tests/differential -seeds $(SEEDS) -first $(FIRST)
 
 # Record CPython's traces anew.
 golden: foreign-programs
