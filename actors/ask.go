@@ -295,7 +295,7 @@ func (s *System) Ask(ctx context.Context, to Ref, msg any) (any, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	if coro.Marked() {
+	if coro.Inside() {
 		return nil, fmt.Errorf("%w: Ask of %s on a loop's goroutine: use Context.Ask in an actor, loopnode.Ask in a task", ErrWouldBlock, to)
 	}
 	if ctx.Err() != nil {

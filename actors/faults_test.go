@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -322,6 +323,15 @@ func TestAskOnALoopsGoroutineIsRefused(t *testing.T) {
 	w.Resume()
 	w.Close()
 	if !errors.Is(err, ErrWouldBlock) {
+		t.Fatal(err)
+	}
+}
+
+// TestAskOfAMarkedGoroutine: programs may use the mark of a loop's goroutine, too.
+func TestAskOfAMarkedGoroutine(t *testing.T) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	s := system(t, quiet())
+	if _, err := s.Ask(context.Background(), RefOf(Address{Path: "nobody"}), "q"); !errors.Is(err, ErrUnknown) {
 		t.Fatal(err)
 	}
 }

@@ -40,7 +40,7 @@ func WithoutFallback() SendfileOption { return sendfile.WithoutFallback }
 // byte that went; with none it stays. It waits as SockRecv does, and gives the
 // loop a turn after every piece of at most 1 MiB. Where the kernel cannot do it,
 // which shows before the first byte, the file is read in pieces of 256 KiB on
-// the default executor.
+// goroutines of the loop's own.
 //
 // The file is the caller's; nobody may change its position meanwhile. Errors
 // besides SockRecv's: ErrInvalidArgument (an offset below 0, a count below 1, a
@@ -111,8 +111,9 @@ const fallbackPiece = 256 << 10
 // sendRead reads on the executor and sends what was read.
 func (o *sockOp) sendRead(ctx context.Context, job *sendfile.Job) error {
 	buf := make([]byte, fallbackPiece)
+	reads := o.loop.pools.reserve("sendfile")
 	for !job.Done() {
-		n, err := RunInExecutor(ctx, nil, func() (int, error) { return job.Read(buf) }).Await(ctx)
+		n, err := RunInExecutor(ctx, reads, func() (int, error) { return job.Read(buf) }).Await(ctx)
 		if n == 0 || err != nil {
 			return err
 		}

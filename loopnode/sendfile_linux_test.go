@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -215,6 +216,26 @@ func TestSockSendfileRefuses(t *testing.T) {
 			if _, err := unix.Read(b, make([]byte, 1)); err != unix.EAGAIN {
 				t.Error("a byte left", err)
 			}
+		})
+	})
+	t.Run("users' functions that all wait do not keep a file from being read", func(t *testing.T) {
+		onSockets(t, func(ctx context.Context, l *Loop, _ *counting) {
+			a, b, end := sockets(t, unix.SOCK_STREAM)
+			defer end()
+			l.pools.max = 1
+			gate := make(chan struct{})
+			defer close(gate)
+			RunInExecutor(ctx, nil, func() (int, error) { <-gate; return 0, nil })
+			must(t, Timeout(ctx, 20*time.Second, func(ctx context.Context) error {
+				if n, err := SockSendfile(ctx, a, strings.NewReader("text"), 0, 4); n != 4 || err != nil {
+					t.Error(n, err)
+				}
+				p, err := SockRecv(ctx, b, 10)
+				if len(p) != 4 {
+					t.Error(p, err)
+				}
+				return err
+			}))
 		})
 	})
 	t.Run("SFL-04 SFL-07 without the kernel's way there is the fallback, or a clear refusal", func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // Writelines and WriteEOF are refused with ErrSendfile, reading is paused and
 // then as it was, and Close does not wait for the file: it ends the sending. What
 // the kernel cannot send, which shows before the first byte, and all that goes
-// over TLS is read on the default executor in pieces of 16 KiB and written under
+// over TLS is read on goroutines of the loop in pieces of 16 KiB and written under
 // t's flow control, of which the last ones may still be queued at the end;
 // writes of others then come between the pieces.
 //

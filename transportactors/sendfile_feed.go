@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sendfile"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -52,11 +53,12 @@ func feed(ctx context.Context, t feedable, job *sendfile.Job) error {
 	t.SetProtocol(f)
 	defer f.restore(reading)
 	buf := make([]byte, feedPiece)
+	reads, _ := loopaccess.Of(t.Loop()).ReservedExecutor("sendfile").(loopnode.Executor)
 	for !job.Done() {
 		if err := f.wait(ctx); err != nil {
 			return err
 		}
-		n, err := loopnode.RunInExecutor(ctx, nil, func() (int, error) { return job.Read(buf) }).Await(ctx)
+		n, err := loopnode.RunInExecutor(ctx, reads, func() (int, error) { return job.Read(buf) }).Await(ctx)
 		if n == 0 || err != nil {
 			return err
 		}

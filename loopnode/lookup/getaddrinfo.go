@@ -64,7 +64,7 @@ func (a AddrInfo) NetAddr() net.Addr {
 // for each type.
 //
 // Numbers are answered at once, from any goroutine; anything else asks the
-// loop's Resolver, in a task on the loop's default executor without holding the
+// loop's Resolver, in a task on goroutines of the loop's own without holding the
 // loop, in a goroutine without a task by blocking it. Cancelling the task or
 // ending ctx ends the wait and the look-up.
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -394,6 +395,11 @@ func TestLookupWaits(t *testing.T) {
 		testloop.Must(t, l.RunOnce(0))
 		if !errors.Is(err, loopnode.ErrWouldBlock) {
 			t.Error(err)
+		}
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // the mark of a loop's goroutine, which programs may use, too
+		got, err = Getaddrinfo(l.Context(context.Background()), "h", "80", stream)
+		if show(got) != "stream 10.0.0.1:80" || err != nil {
+			t.Error(got, err)
 		}
 		s.hold = make(chan struct{})
 		ctx, cancel := context.WithCancel(l.Context(context.Background()))

@@ -41,7 +41,7 @@ func offLoop[T any](ctx context.Context, fn func(context.Context) (T, error)) (v
 		defer stop() // a cancelled task wants no answer
 		ex, _ := loopaccess.Of(t.Loop().(*loopnode.Loop)).ReservedExecutor("lookup").(loopnode.Executor)
 		return loopnode.RunInExecutor(ctx, ex, func() (T, error) { return fn(lookup) }).Await(ctx)
-	case coro.Marked():
+	case coro.Inside():
 		return v, fmt.Errorf("%w: look names up in a task", loopnode.ErrWouldBlock)
 	}
 	v, err = fn(ctx)

@@ -7,12 +7,14 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/proc"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
-// launch is one start on the executor. Whoever gives up on it, the starter or
+// launch is one start on an executor: on goroutines of its own kind, so that users'
+// functions that all wait keep no child from being started. Whoever gives up on it, the starter or
 // the loop, leaves the child to the other side or takes it: none is lost.
 //
 // Why on the executor: looking for the program and exec wait for the disk, and
@@ -40,7 +42,8 @@ type launch struct {
 // returns the child with the error when it was too late to prevent it.
 func launchIn(ctx context.Context, l *loopnode.Loop, o *options, g gift) (*proc.Child, error) {
 	n := &launch{loop: l, opts: o, gift: g}
-	job := loopnode.RunInExecutor(ctx, nil, func() (struct{}, error) { n.run(); return struct{}{}, nil })
+	starts, _ := loopaccess.Of(l).ReservedExecutor("child starts").(loopnode.Executor)
+	job := loopnode.RunInExecutor(ctx, starts, func() (struct{}, error) { n.run(); return struct{}{}, nil })
 	job.AddDoneCallback(func(f *loopnode.Future[struct{}]) { n.done(f.Exception()) })
 	base.Enter(n)
 	defer base.Leave(n)

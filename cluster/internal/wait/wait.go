@@ -24,7 +24,7 @@ func New[T any](ctx context.Context) (Waiter[T], error) {
 	if loop, ok := taskLoop(ctx); ok {
 		return Waiter[T]{loop: loop, future: loopnode.NewFuture[T](loop)}, nil
 	}
-	if coro.Marked() {
+	if coro.Inside() {
 		return Waiter[T]{}, fmt.Errorf("%w: call from a task with its ctx, or use a form that does not wait (CallSoon, TryCallSoon)", loopnode.ErrWouldBlock)
 	}
 	return Waiter[T]{ready: make(chan T, 1)}, nil
