@@ -18,9 +18,10 @@ type conn struct {
 	branch *branch   // of the server that accepted it; nil for a client
 	top    Transport // TLS upon it, which is what users see; nil without
 
-	queue    output
-	file     *sending // a file on its way behind the queue; nil otherwise
-	resuming bool     // inside ResumeWriting: a closing connection takes last words
+	queue     output
+	file      *sending // a file on its way behind the queue; nil otherwise
+	resuming  bool     // inside ResumeWriting: a closing connection takes last words
+	gathering bool     // the kernel has not been asked about the queue; see gather.go
 
 	reading  bool       // wanted by the user
 	eof      bool       // the peer ended its output; told once
@@ -91,7 +92,7 @@ func (c *conn) interest() {
 		return
 	}
 	read := c.started && c.IsReading() || c.watchesReader()
-	if err := c.watch.Set(read, c.queue.size > 0 || c.file != nil); err != nil {
+	if err := c.watch.Set(read, c.queue.size > 0 && !c.gathering || c.file != nil); err != nil {
 		c.Fail(err)
 	}
 }

@@ -10,8 +10,8 @@ package transportactors
 // high mark of flow, the protocol hears PauseWriting; at the low mark,
 // ResumeWriting. Above the hard limit the connection ends.
 //
-// Invariant: the poller watches for room exactly while size is above zero or a file
-// is on its way behind the queue.
+// Invariant: the poller watches for room exactly while size is above zero and the
+// connection is not gathering (gather.go), or a file is on its way behind the queue.
 type output struct {
 	pieces [][]byte
 	size   int // bytes in pieces

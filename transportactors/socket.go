@@ -14,6 +14,7 @@ type Socket struct {
 	fd     int       // Invariant: -1 exactly when the descriptor is closed
 	pipe   *pipeFile // nil: a socket
 	before func()    // sends what an option must not change any more; nil: nothing waits for that
+	gather bool      // SetWriteGathering
 }
 
 // pipeFile is what a pipe has more than a socket: one direction, and a file to

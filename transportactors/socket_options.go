@@ -30,6 +30,25 @@ func (s *Socket) SetNoDelay(on bool) error {
 	return s.set("no delay", func(fd int) error { return sock.SetNoDelay(fd, on) })
 }
 
+// SetWriteGathering has the transport of a stream socket keep what is written in one
+// turn of the loop and send it with one call at the beginning of the next, or as soon as
+// 64 KiB, or more than the high mark, are together. It is for those who write
+// many small pieces to one connection at once, such as a broker to its subscribers: a
+// system call for each costs far more than the piece. Off by default, because an answer
+// then leaves a turn later than it could.
+//
+// Order, PauseWriting, Close, WriteEOF and Sendfile are as without it: what is gathered
+// is a queue that the kernel has not been asked about. So Abort drops it, SendFiles is
+// ErrBusy, and that the peer is gone is told by ConnectionLost and not by Write.
+// Switching it off, and every option of the socket, sends what is gathered.
+// asyncio has no such thing.
+func (s *Socket) SetWriteGathering(on bool) error {
+	return s.set("write gathering", func(int) error {
+		s.gather = on
+		return nil
+	})
+}
+
 // SetKeepAlive sets SO_KEEPALIVE and, of c, the times that are positive: the
 // first probe comes after Idle, the next ones after Interval each, and Count of
 // them without an answer end the connection with ETIMEDOUT. Whole seconds.

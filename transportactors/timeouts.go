@@ -16,7 +16,7 @@ const idleLooks = 4
 type idleWatch struct {
 	limit time.Duration // 0: none
 	moved bool          // since the last look
-	quiet int           // looks in a row that saw nothing move
+	quiet int32         // looks in a row that saw nothing move
 	timer *loopnode.TimerHandle
 }
 

@@ -12,7 +12,8 @@ func (c *conn) Write(p []byte) error {
 	if err := c.writable("Write"); err != nil || len(p) == 0 {
 		return err
 	}
-	if c.queue.size == 0 {
+	gather := c.socket.gather && (c.queue.size == 0 || c.gathering)
+	if c.queue.size == 0 && !gather {
 		n, err := c.socket.write(p)
 		c.idle.moved = true // a quick peer; a slow one is seen by onWritable
 		switch {
@@ -29,8 +30,7 @@ func (c *conn) Write(p []byte) error {
 		return err
 	}
 	c.queue.add(p)
-	c.queued()
-	return nil
+	return c.queued(gather)
 }
 
 // admit ends the connection when n more bytes in the queue are too many.
@@ -47,7 +47,8 @@ func (c *conn) Writelines(pieces [][]byte) error {
 	if err := c.writable("Writelines"); err != nil {
 		return err
 	}
-	if c.queue.size == 0 {
+	gather := c.socket.gather && (c.queue.size == 0 || c.gathering)
+	if c.queue.size == 0 && !gather {
 		pieces = slices.Clone(pieces) // skip moves the slices; the caller's stay
 		n, err := c.socket.writev(pieces)
 		c.idle.moved = true
@@ -69,10 +70,10 @@ func (c *conn) Writelines(pieces [][]byte) error {
 	for _, p := range pieces {
 		c.queue.add(p)
 	}
-	if c.queue.size > 0 {
-		c.queued()
+	if c.queue.size == 0 {
+		return nil
 	}
-	return nil
+	return c.queued(gather)
 }
 
 // writable tells whether the state takes more output.
@@ -104,10 +105,17 @@ func (c *conn) ending() error {
 	return nil
 }
 
-// queued watches for room and looks at the high water mark.
-func (c *conn) queued() {
+// queued sees to it that the queue is sent, and looks at the high water mark.
+func (c *conn) queued(gather bool) error {
+	if gather {
+		if c.gathered(); c.losing || c.last != nil {
+			return fmt.Errorf("%w: %s", ErrClosed, c)
+		}
+		return nil
+	}
 	c.interest()
 	c.checkHigh()
+	return nil
 }
 
 func (c *conn) checkHigh() {
