@@ -92,7 +92,9 @@ func (e *Engine) connectEach(ctx context.Context, list []string) []*nats.Conn {
 	for i, url := range list {
 		// goroutine: owner: connectEach; ends when the address answers, or after probeWait
 		all.Go(func() {
-			opts := append(e.identityOptions(ctx, "probe"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(probeWait))
+			sockets := &dialer{ctx: ctx}
+			defer sockets.started()
+			opts := append(e.identityOptions("probe"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(probeWait), nats.SetCustomDialer(sockets))
 			nc, err := nats.Connect(url, opts...)
 			if err != nil {
 				e.log.Warn("an address could not be reached; the others are used", "address", withoutPasswords([]string{url}), "error", err)

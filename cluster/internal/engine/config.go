@@ -42,6 +42,8 @@ type Config struct {
 
 	// Pending limits of one subscription: what may wait to be looked at.
 	PendingMessages, PendingBytes int
+
+	hours <-chan time.Time // instead of those of the clock: an open port is warned about
 }
 
 // Events are told by the engine's goroutines: they must not wait. A nil function

@@ -34,7 +34,10 @@ func (e *Engine) open(ctx context.Context, kind Kind) (*Link, error) {
 // dial opens a connection for a link. Its messages wait for connection.ready.
 func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
 	c := &connection{ready: make(chan struct{}), closed: make(chan struct{})}
-	opts := append(e.identityOptions(ctx, l.kind), e.handlers(l, c)...)
+	sockets := &dialer{ctx: ctx}
+	defer sockets.started()
+	opts := append(e.identityOptions(l.kind), e.handlers(l, c)...)
+	opts = append(opts, nats.SetCustomDialer(sockets), nats.Timeout(handshake))
 	opts = append(opts, nats.MaxReconnects(-1), nats.CustomReconnectDelay(reconnectDelay), nats.IgnoreAuthErrorAbort())
 	urls := e.cfg.servers()
 	if s := e.inProcess(l.kind); s != nil {
@@ -43,6 +46,9 @@ func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
 		urls = []string{s.localURL()}
 	}
 	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
+	}
 	if err != nil {
 		return nil, connectError(withoutPasswords(urls), err)
 	}
@@ -63,7 +69,7 @@ func (e *Engine) inProcess(kind Kind) nats.InProcessConnProvider {
 
 // identityOptions are what every connection of the node has: its name, the limits,
 // and who it is.
-func (e *Engine) identityOptions(ctx context.Context, kind Kind) []nats.Option {
+func (e *Engine) identityOptions(kind Kind) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(e.connectionName(kind)),
 		nats.CustomInboxPrefix(e.Subjects.Inbox),
@@ -73,9 +79,6 @@ func (e *Engine) identityOptions(ctx context.Context, kind Kind) []nats.Option {
 		nats.PingInterval(serverPing),
 		nats.MaxPingsOutstanding(serverPings),
 		nats.DrainTimeout(replaceWait),
-	}
-	if at, ok := ctx.Deadline(); ok {
-		opts = append(opts, nats.Timeout(max(time.Until(at), time.Millisecond)))
 	}
 	cfg := &e.cfg
 	switch {

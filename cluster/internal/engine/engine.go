@@ -195,7 +195,10 @@ func (e *Engine) run() {
 	for _, t := range []*time.Ticker{routes, files, report, warn} {
 		defer t.Stop()
 	}
-	stamp := e.keyStamp()
+	stamp, hours := e.keyStamp(), warn.C
+	if e.cfg.hours != nil {
+		hours = e.cfg.hours
+	}
 	for {
 		select {
 		case <-e.stop:
@@ -209,7 +212,7 @@ func (e *Engine) run() {
 			}
 		case <-report.C:
 			e.sendReport(false)
-		case <-warn.C:
+		case <-hours:
 			e.warnExposed()
 		}
 	}

@@ -324,6 +324,25 @@ func TestAnOpenPortIsWarnedAbout(t *testing.T) {
 	}
 }
 
+// TestAnOpenPortIsWarnedAboutEachHour uses hours of its own.
+func TestAnOpenPortIsWarnedAboutEachHour(t *testing.T) {
+	if warnAgain != time.Hour {
+		t.Errorf("warned about each %v", warnAgain)
+	}
+	for _, c := range []struct {
+		cfg  Config
+		each int
+	}{{Config{Node: "open", Listen: "0.0.0.0:0", Insecure: true}, 1}, {Config{Node: "local", Listen: "127.0.0.1:0"}, 0}} {
+		out, hours := &logged{}, make(chan time.Time)
+		c.cfg.Log, c.cfg.hours = hclog.New(&hclog.LoggerOptions{Output: out}), hours
+		opened(t, c.cfg)
+		for range 3 {
+			hours <- time.Time{}
+		}
+		until(t, "the warnings", func() bool { return strings.Count(out.String(), "open to everybody") == 4*c.each })
+	}
+}
+
 func TestAPortThatIsTakenIsToldOnce(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
