@@ -492,3 +492,67 @@ func TestACallToANodeThatLeftUnseenEnds(t *testing.T) {
 	nc.Close()
 	wantIs(t, receive(t, "the call's end", call), ErrNodeDown)
 }
+
+// TestStopSaysWhatItCutsOff: what has begun is waited for, what is for later is not.
+func TestStopSaysWhatItCutsOff(t *testing.T) {
+	t.Run("what runs is waited for", func(t *testing.T) {
+		nodes := group(t, 2)
+		newLoop(t, nodes[1], "io-0")
+		have, far := newTally(), refTo(t, nodes[0], "n2/io-0")
+		for range 3 {
+			if err := napAndCount.Via(nodes[0]).CallSoon(testCtx(t), far, 300*time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := napAndCount.Via(nodes[0]).CallLater(testCtx(t), far, 50*time.Millisecond, 300*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "all four have begun", func() bool { return have.wrong.Load() == 4 })
+		if err := nodes[1].Stop(testCtx(t)); err != nil || have.ran.Load() != 4 {
+			t.Errorf("%v, %d of 4 have ended", err, have.ran.Load())
+		}
+	})
+	t.Run("what is for later", func(t *testing.T) {
+		nodes := group(t, 2)
+		newLoop(t, nodes[1], "io-0")
+		far := refTo(t, nodes[0], "n2/io-0")
+		for range 2 {
+			if err := napAndCount.Via(nodes[0]).CallLater(testCtx(t), far, time.Hour, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "the timers are there", func() bool { return nodes[1].Stats().Timers == 2 })
+		err := nodes[1].Stop(testCtx(t))
+		wantIs(t, err, ErrCutOff)
+		if !strings.Contains(err.Error(), "2 calls for later") {
+			t.Error(err)
+		}
+	})
+	t.Run("what still runs when ctx ends", func(t *testing.T) {
+		nodes := group(t, 2)
+		newLoop(t, nodes[1], "io-0")
+		have, far := newTally(), refTo(t, nodes[0], "n2/io-0")
+		if err := napAndCount.Via(nodes[0]).CallSoon(testCtx(t), far, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it has begun", func() bool { return have.wrong.Load() == 1 })
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		err := nodes[1].Stop(ctx)
+		wantIs(t, err, ErrCutOff, context.DeadlineExceeded)
+		if !strings.Contains(err.Error(), "1 calls without an answer") || have.ran.Load() != 0 {
+			t.Error(err, have.ran.Load())
+		}
+	})
+}
+
+// napAndCount counts beginnings and ends.
+var napAndCount = Func("test.napAndCount", func(ctx context.Context, d time.Duration) (struct{}, error) {
+	t := tallies.Load()
+	t.wrong.Add(1)
+	err := loopnode.Sleep(ctx, d)
+	if err == nil {
+		t.ran.Add(1)
+	}
+	return struct{}{}, err
+})
