@@ -15,9 +15,10 @@ var (
 	// ErrNodeDown: the node of the actor left or was lost.
 	ErrNodeDown = errors.New("the node of the actor is gone")
 	// ErrGoexit: user code ended its goroutine with runtime.Goexit (t.FailNow does).
+	// It is also loopnode.ErrGoexit.
 	ErrGoexit = errors.New("the function called runtime.Goexit")
 	// ErrWouldBlock: the call waits, and its goroutine runs a loop, which would
-	// stand still meanwhile.
+	// stand still meanwhile. It is also loopnode.ErrWouldBlock.
 	ErrWouldBlock = errors.New("waiting here would block the event loop")
 	// ErrTooManyRestarts: a supervisor's budget of restarts is spent.
 	ErrTooManyRestarts = errors.New("too many restarts")
@@ -25,8 +26,9 @@ var (
 	ErrNameTaken = errors.New("the name is taken")
 	// ErrBadAddress: the text is not an address, or a name cannot be part of one.
 	ErrBadAddress = errors.New("bad address")
-	// ErrShutdown: the system was shut down and starts nothing more.
-	ErrShutdown = errors.New("the system was shut down")
+	// ErrShutdown: the system was shut down and starts nothing more. It is also
+	// loopnode.ErrShutdown, of an executor.
+	ErrShutdown = errors.New("it was shut down and takes nothing more")
 	// ErrNoRoute: the address is on another node and nothing carries messages there.
 	ErrNoRoute = errors.New("no route to the node")
 	// ErrMailboxFull: as many messages wait for the actor as may: WithMailboxLimit,

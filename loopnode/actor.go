@@ -5,6 +5,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // Called answers an Ask of the loop's actor with a function once it has run.
@@ -77,7 +78,7 @@ func (l *Loop) sentFailed(fn func(), err error) {
 		l.fatal = f
 		return
 	}
-	l.CallExceptionHandler(ExceptionContext{Message: "Exception in function sent to the loop " + funcName(fn), Exception: err})
+	l.CallExceptionHandler(ExceptionContext{Kind: report.Callback, Message: "Exception in function sent to the loop " + funcName(fn), Exception: err})
 	l.count(err)
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // generators are a loop's: started and not at their end. Owned by the loop
@@ -67,7 +69,7 @@ func (g *generator) closer(ctx context.Context) *Task[struct{}] {
 
 func (g *generator) report(err error) {
 	g.loop.CallExceptionHandler(ExceptionContext{
-		Message: "an error occurred during closing of asynchronous generator " + g.name, Exception: err, Generator: g.String(),
+		Kind: report.Generator, Message: "an error occurred during closing of asynchronous generator " + g.name, Exception: err, Generator: g.String(),
 	})
 }
 

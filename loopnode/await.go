@@ -14,12 +14,17 @@ import (
 // too) or when a ctx of its own ends (which does not). Errors besides the
 // future's: CancelledError, ErrTimeout, ErrWrongLoop (the task is of another
 // loop), ErrWouldBlock (called in a callback), ErrWrongGoroutine (called with
-// the ctx of a task from a goroutine that is not the task), ErrLoopClosed.
-// asyncio: await future.
+// the ctx of a task from a goroutine that is not the task), ErrLoopClosed,
+// ErrInvalidArgument (nil ctx). asyncio: await future.
 func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	var zero T
-	if f.loop == nil {
+	switch {
+	case f == nil:
+		return zero, invalid("Await of a nil future")
+	case f.loop == nil:
 		return zero, f.err
+	case ctx == nil:
+		return zero, invalid("Await needs a ctx, not nil")
 	}
 	t := taskOf(ctx)
 	if t == nil {
@@ -164,9 +169,6 @@ func awaitOutside[T any](ctx context.Context, f *Future[T]) (v T, err error) {
 			return v, f.err
 		}
 		return f.value, nil
-	}
-	if ctx == nil {
-		ctx = context.Background()
 	}
 	type outcome struct {
 		v   T

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/loopmesh/loopmesh/actors"
 )
 
 // The errors of this package, to be tested with errors.Is. What a function
-// returns wraps one of them with the particulars.
+// returns wraps one of them with the particulars. What means the same has the same
+// value in package actors.
 var (
 	// ErrCancelled: the future or task was cancelled. asyncio.CancelledError.
 	ErrCancelled = errors.New("cancelled")
@@ -28,17 +31,18 @@ var (
 	ErrNoRunningLoop = errors.New("no running event loop")
 	// ErrWouldBlock: a wait inside a callback, or with the ctx of another task,
 	// would stop its own loop for ever.
-	ErrWouldBlock = errors.New("wait inside a callback would block the event loop")
+	ErrWouldBlock = actors.ErrWouldBlock
 	// ErrWrongGoroutine: only the loop's own goroutine may do this.
 	ErrWrongGoroutine = errors.New("non-thread-safe operation on another goroutine than the loop's")
 	// ErrWrongLoop: the future belongs to a different loop.
 	ErrWrongLoop = errors.New("future belongs to a different loop")
-	// ErrNotLocal: a closure cannot travel to another node; a named function can.
-	ErrNotLocal = errors.New("loop is on another node")
+	// ErrNotLocal: the loop or transport is on another node, or was never here. A
+	// closure cannot travel there; a named function can.
+	ErrNotLocal = errors.New("it is not in this process")
 	// ErrInvalidArgument: the value given cannot be used. TypeError, ValueError.
 	ErrInvalidArgument = errors.New("invalid argument")
 	// ErrGoexit: the task ended its goroutine with runtime.Goexit (t.FailNow does).
-	ErrGoexit = errors.New("the function called runtime.Goexit")
+	ErrGoexit = actors.ErrGoexit
 	// ErrStuck: a callback has not returned for longer than Config.Stuck.
 	ErrStuck = errors.New("callback has not returned")
 	// ErrBusy: somebody else is doing this already.

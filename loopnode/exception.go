@@ -7,11 +7,14 @@ import (
 	"slices"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // ExceptionContext says what went wrong and where. Every field but Message may
 // be zero. asyncio: the context dict of call_exception_handler.
 type ExceptionContext struct {
+	// Kind is what the report is about, for handlers that tell reports apart.
+	Kind      report.Kind
 	Message   string
 	Exception error // often a *Panic, whose Stack has the user's frames
 	Future    any
@@ -58,7 +61,7 @@ func (l *Loop) CallExceptionHandler(ec ExceptionContext) {
 		return
 	}
 	l.callDefault(ExceptionContext{
-		Message: "Unhandled error in exception handler", Exception: p, Extra: map[string]any{"context": ec.String()},
+		Kind: report.Handler, Message: "Unhandled error in exception handler", Exception: p, Extra: map[string]any{"context": ec.String()},
 	}, "Exception in default exception handler while handling an unexpected error in custom exception handler")
 }
 

@@ -9,12 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
 // ErrShutdown: the executor takes no more functions.
 // RuntimeError("Executor shutdown has been called").
-var ErrShutdown = errors.New("executor is shut down")
+var ErrShutdown = actors.ErrShutdown
 
 // Executor runs functions that block, away from the loop.
 // asyncio: concurrent.futures.Executor.
@@ -57,7 +58,7 @@ func (p *Pool) Submit(fn func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.shut {
-		return ErrShutdown
+		return fmt.Errorf("%w: the pool", ErrShutdown)
 	}
 	p.queue = append(p.queue, fn)
 	// Why the length: who was told of an earlier function is idle until it wakes.
@@ -257,7 +258,7 @@ func RunInExecutor[T any](ctx context.Context, ex Executor, fn func() (T, error)
 	f := NewFuture[T](l)
 	if ex == nil {
 		if l.pools.shut {
-			f.fail(ErrShutdown)
+			f.fail(fmt.Errorf("%w: the default executor of loop %s", ErrShutdown, l.name))
 			return f
 		}
 		if l.pools.def == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 )
 
 // Outcome is how one awaitable ended.
@@ -142,7 +143,7 @@ func futuresOf[W Waiter](aws []W) ([]*future, error) {
 	out := make([]*future, 0, len(aws))
 	seen := make(map[*future]struct{}, len(aws))
 	for i, aw := range aws {
-		if any(aw) == nil {
+		if absent(aw) {
 			return nil, invalid("awaitable %d is nil", i)
 		}
 		f := aw.untyped()
@@ -152,6 +153,15 @@ func futuresOf[W Waiter](aws []W) ([]*future, error) {
 		}
 	}
 	return out, nil
+}
+
+// absent reports whether w is nil, or a nil *Task or *Future in an interface.
+func absent(w Waiter) bool {
+	if w == nil {
+		return true
+	}
+	v := reflect.ValueOf(w)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // commonLoop is the loop of ctx, or of the futures without one; all futures

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // GroupError holds what the tasks of a group, and its body, failed with, in the
@@ -129,7 +130,7 @@ func (g *TaskGroup) ended(t *task) {
 	}
 	if g.parent.fut.state != pending { // its goroutine ended: nobody hears of errs any more
 		t.loop.CallExceptionHandler(ExceptionContext{
-			Message: "Task of a TaskGroup failed whose parent task " + g.parent.label() + " has ended", Exception: err, Task: t.String(),
+			Kind: report.Task, Message: "Task of a TaskGroup failed whose parent task " + g.parent.label() + " has ended", Exception: err, Task: t.String(),
 		})
 		return
 	}

@@ -208,6 +208,28 @@ func (l *Loop) CallAt(when Instant, fn func()) *TimerHandle {
 	return h
 }
 
+// CallLaterContext is CallLater with a context that fn gets and that the exception
+// handler sees. asyncio: loop.call_later(context=…).
+func (l *Loop) CallLaterContext(ctx context.Context, d time.Duration, fn func(context.Context)) *TimerHandle {
+	return l.CallAtContext(ctx, l.Time().Add(d), fn)
+}
+
+// CallAtContext is CallAt with a context, as CallLaterContext.
+// asyncio: loop.call_at(context=…).
+func (l *Loop) CallAtContext(ctx context.Context, when Instant, fn func(context.Context)) *TimerHandle {
+	if fn == nil {
+		return l.CallAt(when, nil)
+	}
+	ctx = l.Context(ctx)
+	h := l.CallAt(when, func() { fn(ctx) })
+	m := &callMeta{ctx: ctx, at: reflect.ValueOf(fn).Pointer()}
+	if debug, is := h.timer.Meta.(*callMeta); is {
+		m.source = debug.source
+	}
+	h.timer.Meta = m
+	return h
+}
+
 // Cancel prevents the timer if it has not run. Loop goroutine.
 func (h *TimerHandle) Cancel() {
 	if h.loop.checkGoroutine("TimerHandle.Cancel") == nil {

@@ -6,7 +6,9 @@ import (
 	"syscall"
 )
 
-// watchInterrupt cancels t at the first SIGINT and ends the run at the second.
+// watchInterrupt cancels t at the first SIGINT. The second one ends the run, and
+// makes the tear-down wait for nobody: whoever has ignored the cancellation once
+// would ignore the one of the tear-down too.
 func (l *Loop) watchInterrupt(t *task) (interrupted func() bool, stop func()) {
 	sig, quit, over := make(chan os.Signal, 2), make(chan struct{}), make(chan struct{})
 	signal.Notify(sig, os.Interrupt)
@@ -31,6 +33,7 @@ func (l *Loop) watchInterrupt(t *task) (interrupted func() bool, stop func()) {
 				select {
 				case <-quit: // main has ended meanwhile: a later run is not meant
 				default:
+					l.hurried = true
 					panic(Fatal(ErrInterrupted))
 				}
 			})

@@ -67,6 +67,23 @@ func TestInterrupt(t *testing.T) {
 		stubborn = false
 		must(t, r.Close())
 	})
+	t.Run("LOOP-26 a second SIGINT ends Run also when main ignores every cancellation", func(t *testing.T) {
+		waits, left := 0, false
+		err := Run(context.Background(), func(ctx context.Context) error {
+			defer func() { left = true }()
+			for ctx := context.WithoutCancel(ctx); ; waits++ {
+				if waits < 2 {
+					interruptMyself(t)
+				}
+				if errors.Is(Sleep(ctx, time.Hour), ErrLoopClosed) {
+					return nil
+				}
+			}
+		}, quiet)
+		if !errors.Is(err, ErrInterrupted) || !left {
+			t.Error(err, left)
+		}
+	})
 	t.Run("the watch for the signal may be stopped twice", func(t *testing.T) {
 		r := NewRunner(quiet)
 		must(t, r.Run(context.Background(), func(ctx context.Context) error { return nil }))

@@ -40,6 +40,7 @@ type Loop struct {
 	handler    ExceptionHandler
 	readBuf    []byte
 	fatal      *FatalError // leaves the run as soon as it is set
+	hurried    bool        // a second SIGINT came: the tear-down does not wait
 	run        runState
 	batch      func()            // runSome, bound once
 	admit      func(core.Item)   // accept, bound once

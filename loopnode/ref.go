@@ -1,6 +1,7 @@
 package loopnode
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"sync"
@@ -61,6 +62,23 @@ func (r Ref) CallSoonThreadsafe(fn func()) error {
 		return r.notLocal()
 	}
 	return r.loop.post(fn)
+}
+
+// CallSoonThreadsafeContext is CallSoonThreadsafe with a context that fn gets and
+// that the exception handler sees. asyncio: call_soon_threadsafe(context=…).
+func (r Ref) CallSoonThreadsafeContext(ctx context.Context, fn func(context.Context)) error {
+	switch {
+	case r.loop == nil:
+		return r.notLocal()
+	case fn == nil:
+		return invalid("the callback is nil")
+	}
+	ctx = r.loop.Context(ctx)
+	m := &callMeta{ctx: ctx, at: reflect.ValueOf(fn).Pointer()}
+	if !r.loop.inbox.Put(core.Item{Run: func() { fn(ctx) }, Meta: m}) {
+		return closedError(r.loop)
+	}
+	return nil
 }
 
 func (r Ref) notLocal() error {

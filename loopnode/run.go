@@ -97,7 +97,7 @@ type Awaitable[T any] interface {
 func RunUntilComplete[T any](l *Loop, f Awaitable[T]) (T, error) {
 	var zero T
 	switch {
-	case f == nil:
+	case absent(f):
 		return zero, invalid("RunUntilComplete: nothing to wait for (nil)")
 	case l == nil:
 		return zero, invalid("RunUntilComplete needs a loop, not nil: make one with New, or use Run")

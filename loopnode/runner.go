@@ -56,7 +56,9 @@ func made(l *Loop, err error) (*Loop, error) {
 // CreateTask. Then, in this order: the tasks left over are
 // cancelled and awaited, generators are closed, the executor is shut down (5
 // minutes at most), the loop is closed. SIGINT cancels main, and Run returns a
-// FatalError with ErrInterrupted; a second SIGINT ends the run at once. Call it
+// FatalError with ErrInterrupted; a second SIGINT ends the run at once, also when
+// main ignores its cancellation: nothing that is left over is awaited, the loop is
+// closed (see Loop.Close). Call it
 // from a goroutine that runs no loop. The policy's current loop stays as it is.
 // asyncio.run.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Option) error {
@@ -179,6 +181,7 @@ func (l *Loop) runMain(ctx context.Context, main func(context.Context) error, si
 		return err
 	}
 	k := Go(l.Context(ctx), "main", main)
+	l.hurried = false
 	interrupted := func() bool { return false }
 	if signals {
 		var stop func()

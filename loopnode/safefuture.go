@@ -98,19 +98,19 @@ func (f *SafeFuture[T]) Result() (T, error) {
 
 // Wait blocks the goroutine until the outcome is there, and returns it, or until
 // ctx ends. In a task use WrapFuture: here it is ErrWouldBlock, like in a
-// callback. concurrent.futures: result(timeout).
+// callback. A nil ctx is ErrInvalidArgument. concurrent.futures: result(timeout).
 func (f *SafeFuture[T]) Wait(ctx context.Context) (T, error) {
 	var zero T
-	if onLoop() {
+	switch {
+	case ctx == nil:
+		return zero, invalid("Wait needs a ctx, not nil")
+	case onLoop():
 		return zero, fmt.Errorf("%w: use WrapFuture and await that", ErrWouldBlock)
 	}
 	select {
 	case <-f.done:
 		return f.Result()
 	default:
-	}
-	if ctx == nil {
-		ctx = context.Background()
 	}
 	select {
 	case <-f.done:

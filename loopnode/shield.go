@@ -1,13 +1,17 @@
 package loopnode
 
-import "context"
+import (
+	"context"
+
+	"github.com/loopmesh/loopmesh/loopnode/report"
+)
 
 // Shield gives a future that ends as aw does, but whose cancellation leaves aw
 // alone. Cancelling aw cancels it. When aw is done it is returned itself. What
 // fails after the outer future was cancelled goes to the exception handler,
 // once. It does not wait. Loop goroutine. asyncio.shield.
 func Shield[T any](ctx context.Context, aw Awaitable[T]) *Future[T] {
-	if aw == nil {
+	if absent(aw) {
 		return refusedFuture[T](invalid("Shield needs a future, not nil"))
 	}
 	inner := aw.typed()
@@ -45,7 +49,7 @@ func (f *future) unshield(id CallbackID) {
 	f.onDone(func() {
 		if f.state == failed {
 			f.loop.CallExceptionHandler(ExceptionContext{
-				Message: "exception in shielded future", Exception: f.Exception(), Future: f.what(), Source: frames(f.source),
+				Kind: report.Shielded, Message: "exception in shielded future", Exception: f.Exception(), Future: f.what(), Source: frames(f.source),
 			})
 		}
 	})

@@ -40,7 +40,7 @@ func sleepOutside(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("%w: sleep in a task, or use CallLater", ErrWouldBlock)
 	}
 	if ctx == nil {
-		ctx = context.Background()
+		return invalid("Sleep needs a ctx, not nil")
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -3,6 +3,8 @@ package loopnode
 import (
 	"context"
 	"errors"
+
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // taskList is the loop's tasks that are not done, oldest first. They are held
@@ -89,7 +91,7 @@ func AllTasks(l *Loop) []TaskRef {
 func (l *Loop) abandonTasks() {
 	for t := l.tasks.head; t != nil; t = l.tasks.head {
 		l.tasks.remove(t)
-		l.CallExceptionHandler(ExceptionContext{Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source), Context: t.values()})
+		l.CallExceptionHandler(ExceptionContext{Kind: report.Pending, Message: "Task was destroyed but it is pending!", Task: t.String(), Source: frames(t.fut.source), Context: t.values()})
 		t.release()
 		t.unwind()
 		t.told()
@@ -105,7 +107,7 @@ func (t *task) unwind() {
 	t.w.co.Close()
 	if p := t.w.co.Panic; t.started && p != nil && !errors.Is(p, ErrLoopClosed) {
 		t.loop.CallExceptionHandler(ExceptionContext{
-			Message: "Exception in a task of a closed loop", Exception: p, Task: t.String(), Context: t.values(),
+			Kind: report.Task, Message: "Exception in a task of a closed loop", Exception: p, Task: t.String(), Context: t.values(),
 		})
 	}
 }

@@ -3,10 +3,15 @@ package loopnode
 import (
 	"context"
 	"errors"
+
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // teardown ends what main left over and closes the loop.
 func (l *Loop) teardown() error {
+	if l.hurried {
+		return l.Close()
+	}
 	left := AllTasks(l)
 	for _, t := range left {
 		t.Cancel()
@@ -20,7 +25,7 @@ func (l *Loop) teardown() error {
 		if f := t.t.fut; f.state == failed && !l.closed.Load() {
 			f.see()
 			l.CallExceptionHandler(ExceptionContext{
-				Message: "unhandled exception during Run shutdown", Exception: f.err, Task: t.String(), Context: t.t.values(),
+				Kind: report.Task, Message: "unhandled exception during Run shutdown", Exception: f.err, Task: t.String(), Context: t.t.values(),
 			})
 		}
 	}

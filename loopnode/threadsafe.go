@@ -3,6 +3,8 @@ package loopnode
 import (
 	"context"
 	"fmt"
+
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // RunCoroutineThreadsafe runs fn as a task of r's loop, behind what was posted
@@ -29,7 +31,7 @@ func RunCoroutineThreadsafe[T any](r Ref, name string, fn func(context.Context) 
 	if k.loop == nil {
 		_ = f.SetException(k.err)
 		_ = l.post(func() { // refused by a closed loop, which is no news
-			l.CallExceptionHandler(ExceptionContext{Message: "Task could not be created", Exception: k.err})
+			l.CallExceptionHandler(ExceptionContext{Kind: report.Task, Message: "Task could not be created", Exception: k.err})
 		})
 		return f
 	}

@@ -190,7 +190,7 @@ func WaitFor[T any](ctx context.Context, fn func(context.Context) (T, error), d 
 // one turn.
 func WaitForFuture[T any](ctx context.Context, aw Awaitable[T], d time.Duration) (T, error) {
 	var zero T
-	if aw == nil {
+	if absent(aw) {
 		return zero, invalid("WaitForFuture needs a future, not nil")
 	}
 	f := aw.typed()

@@ -7,6 +7,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/core"
 	"github.com/loopmesh/loopmesh/internal/coro"
 	"github.com/loopmesh/loopmesh/internal/guard"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // One turn is prepare → wait → digest → batch. This file is the only one that
@@ -147,7 +148,7 @@ func (l *Loop) callbackFailed(p *guard.Panic) {
 		l.fatal = f
 		return
 	}
-	ec := ExceptionContext{Message: "Exception in callback " + callbackName(it), Exception: p, Handle: describe(it)}
+	ec := ExceptionContext{Kind: report.Callback, Message: "Exception in callback " + callbackName(it), Exception: p, Handle: describe(it)}
 	if m, ok := it.Meta.(*callMeta); ok {
 		ec.Context, ec.Source = m.ctx, frames(m.source)
 	}
@@ -175,7 +176,7 @@ func (l *Loop) onEvent(owner any, ready Events) {
 // nor runtime.Goexit in it is the caller's end.
 func (l *Loop) contained(what string, fn func()) {
 	if err := aside(fn); err != nil {
-		l.reportAside(ExceptionContext{Message: "Exception " + what, Exception: err})
+		l.reportAside(ExceptionContext{Kind: report.Callback, Message: "Exception " + what, Exception: err})
 	}
 }
 
@@ -203,7 +204,7 @@ func (l *Loop) reportAside(ec ExceptionContext) {
 	})
 	if err != nil {
 		l.callDefault(ExceptionContext{
-			Message: "Unhandled error in exception handler", Exception: err, Extra: map[string]any{"context": ec.String()},
+			Kind: report.Handler, Message: "Unhandled error in exception handler", Exception: err, Extra: map[string]any{"context": ec.String()},
 		}, "Exception in default exception handler")
 	}
 }
@@ -232,7 +233,7 @@ func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 		it := l.run.item
 		l.run.item = core.Item{}
 		l.reportAside(ExceptionContext{
-			Message: "Callback " + callbackName(it) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
+			Kind: report.Callback, Message: "Callback " + callbackName(it) + " called runtime.Goexit", Exception: ErrGoexit, Handle: describe(it),
 		})
 		l.count(ErrGoexit)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime"
 	"sync/atomic"
+
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // unretrieved is a failure that nobody has looked at. It does not refer to its
@@ -45,7 +47,7 @@ func (u *unretrieved) report() {
 	}
 	delete(u.loop.lost, u)
 	u.loop.CallExceptionHandler(ExceptionContext{
-		Message: u.what + " exception was never retrieved", Exception: u.err, Future: u.what, Source: u.source, Context: u.ctx,
+		Kind: report.Unretrieved, Message: u.what + " exception was never retrieved", Exception: u.err, Future: u.what, Source: u.source, Context: u.ctx,
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // acceptPause is how long a listener rests when descriptors have run out.
@@ -96,7 +97,7 @@ func (ln *listener) rest(err error) {
 		message = "Accept failed on a socket"
 	}
 	ln.server.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Extra: map[string]any{"socket": ln.addr},
+		Kind: report.Server, Message: message, Exception: err, Extra: map[string]any{"socket": ln.addr},
 	})
 	if ln.socket.fd < 0 {
 		return
@@ -127,6 +128,6 @@ func (s *Server) welcome(c client) {
 	_ = sock.Close(c.fd)
 	s.count--
 	s.loop.CallExceptionHandler(loopnode.ExceptionContext{
-		Message: "A connection was refused: every loop of its server is closed", Exception: loopnode.ErrLoopClosed,
+		Kind: report.Server, Message: "A connection was refused: every loop of its server is closed", Exception: loopnode.ErrLoopClosed,
 	})
 }

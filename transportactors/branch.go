@@ -7,6 +7,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
@@ -141,7 +142,7 @@ func (b *branch) refuse(fd int, err error) {
 	b.server.failed.Add(1)
 	b.ended(1)
 	if b.loop.Debug() {
-		b.loop.CallExceptionHandler(loopnode.ExceptionContext{Message: creationError, Exception: err, Context: b.server.ctx})
+		b.loop.CallExceptionHandler(loopnode.ExceptionContext{Kind: report.Server, Message: creationError, Exception: err, Context: b.server.ctx})
 	}
 }
 

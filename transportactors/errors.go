@@ -25,7 +25,7 @@ var (
 	// ErrEmptyBuffer: GetBuffer returned no room.
 	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
 	// ErrNotLocal: the transport is on another node, or was never here.
-	ErrNotLocal = errors.New("transport is not in this process")
+	ErrNotLocal = loopnode.ErrNotLocal
 )
 
 func invalid(format string, args ...any) error {

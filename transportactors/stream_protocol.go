@@ -7,6 +7,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
@@ -119,7 +120,7 @@ func (p *streamProtocol) run(ctx context.Context, handle func(context.Context, *
 		}
 		p.t.Abort()
 		p.loop.CallExceptionHandler(loopnode.ExceptionContext{
-			Message: "Unhandled error in a stream's handler", Exception: err, Transport: p.t, Task: task.Name(),
+			Kind: report.Protocol, Message: "Unhandled error in a stream's handler", Exception: err, Transport: p.t, Task: task.Name(),
 		})
 	})
 }

@@ -91,6 +91,9 @@ func (c *Condition) WaitUntil(ctx context.Context, predicate func() bool) error 
 // Notify wakes up to n tasks that wait; they go on when they have the lock.
 // ErrInvalidState when the lock is open. Loop goroutine.
 func (c *Condition) Notify(n int) error {
+	if err := c.queue.check("Condition.Notify"); err != nil {
+		return err
+	}
 	if !c.lock.locked {
 		return fmt.Errorf("%w: cannot notify: the lock is not acquired", loopnode.ErrInvalidState)
 	}

@@ -24,14 +24,18 @@ func (e *Event) Wait(ctx context.Context) error {
 
 // Set wakes all that wait.
 func (e *Event) Set() {
-	if !e.set {
+	if e.queue.check("Event.Set") == nil && !e.set {
 		e.set = true
 		e.queue.wake(e.queue.list.Len())
 	}
 }
 
 // Clear makes later waits wait.
-func (e *Event) Clear() { e.set = false }
+func (e *Event) Clear() {
+	if e.queue.check("Event.Clear") == nil {
+		e.set = false
+	}
+}
 
 // IsSet reports whether the event is set.
 func (e *Event) IsSet() bool { return e.set }

@@ -44,6 +44,9 @@ func (l *Lock) acquire(ctx context.Context, t loopaccess.Task) error {
 // Release opens the lock for the task that waits longest. ErrInvalidState when
 // it is open.
 func (l *Lock) Release() error {
+	if err := l.queue.check("Lock.Release"); err != nil {
+		return err
+	}
 	if !l.locked {
 		return fmt.Errorf("%w: the lock is not acquired", loopnode.ErrInvalidState)
 	}

@@ -1,9 +1,12 @@
 package tasksync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // The errors of queues.
@@ -14,8 +17,9 @@ var (
 	ErrQueueFull = errors.New("queue is full")
 	// ErrQueueShutdown: the queue was shut down. asyncio.QueueShutDown.
 	ErrQueueShutdown = errors.New("queue is shut down")
-	// ErrTooManyDone: TaskDone was called more often than items were put.
-	ErrTooManyDone = errors.New("TaskDone called too many times")
+	// ErrTooManyDone: TaskDone was called more often than items were put. It is a
+	// loopnode.ErrInvalidState.
+	ErrTooManyDone = fmt.Errorf("%w: TaskDone was called more often than items were put", loopnode.ErrInvalidState)
 )
 
 // Queue hands items from tasks to tasks of one loop. Put, Get and Join wait;
@@ -88,8 +92,17 @@ func (q *Queue[T]) Put(ctx context.Context, v T) error {
 	return q.TryPut(v)
 }
 
+// check is waiters.check for a queue, which belongs to the loop of whoever waited
+// first, for an item, for room or in Join.
+func (q *Queue[T]) check(what string) error {
+	return cmp.Or(q.getters.check(what), q.putters.check(what), q.idle.queue.check(what))
+}
+
 // TryPut puts v or returns ErrQueueFull or ErrQueueShutdown. asyncio: put_nowait.
 func (q *Queue[T]) TryPut(v T) error {
+	if err := q.check("Queue.TryPut"); err != nil {
+		return err
+	}
 	switch {
 	case q.unusable != nil:
 		return q.unusable
@@ -126,6 +139,9 @@ func (q *Queue[T]) Get(ctx context.Context) (v T, err error) {
 
 // TryGet gets an item, or ErrQueueEmpty, or ErrQueueShutdown. asyncio: get_nowait.
 func (q *Queue[T]) TryGet() (v T, err error) {
+	if err := q.check("Queue.TryGet"); err != nil {
+		return v, err
+	}
 	switch {
 	case q.unusable != nil:
 		return v, q.unusable
@@ -142,6 +158,9 @@ func (q *Queue[T]) TryGet() (v T, err error) {
 // TaskDone says that the work on one item is done. ErrTooManyDone when it is
 // called more often than items were put. asyncio: task_done.
 func (q *Queue[T]) TaskDone() error {
+	if err := q.check("Queue.TaskDone"); err != nil {
+		return err
+	}
 	if q.unfinished <= 0 {
 		return ErrTooManyDone
 	}
@@ -158,6 +177,9 @@ func (q *Queue[T]) Join(ctx context.Context) error { return q.idle.Wait(ctx) }
 // immediate it is at once: what waits in it is dropped and counts as done. Tasks
 // that wait are woken. It may be called again. asyncio: shutdown.
 func (q *Queue[T]) Shutdown(immediate bool) {
+	if q.check("Queue.Shutdown") != nil {
+		return
+	}
 	q.shut = true
 	for immediate && !q.Empty() {
 		q.store.get()

@@ -2,8 +2,9 @@ package tasksync
 
 import (
 	"context"
-	"errors"
 	"fmt"
+
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // Semaphore lets a number of tasks through at a time, in the order they came.
@@ -16,8 +17,9 @@ type Semaphore struct {
 	queue waiters
 }
 
-// ErrTooManyReleases: a bounded semaphore was released more often than acquired.
-var ErrTooManyReleases = errors.New("semaphore released too many times")
+// ErrTooManyReleases: a bounded semaphore was released more often than acquired. It
+// is a loopnode.ErrInvalidState, as releasing a Lock that is open.
+var ErrTooManyReleases = fmt.Errorf("%w: the semaphore was released more often than acquired", loopnode.ErrInvalidState)
 
 // NewSemaphore lets n tasks through. ErrInvalidArgument when n is negative.
 func NewSemaphore(n int) (*Semaphore, error) {
@@ -60,6 +62,9 @@ func (s *Semaphore) Acquire(ctx context.Context) error {
 // Release gives one back; the task that waits longest gets it.
 // ErrTooManyReleases when the semaphore is bounded and full.
 func (s *Semaphore) Release() error {
+	if err := s.queue.check("Semaphore.Release"); err != nil {
+		return err
+	}
 	if s.bound >= 0 && s.value >= s.bound {
 		return fmt.Errorf("%w: its bound is %d", ErrTooManyReleases, s.bound)
 	}

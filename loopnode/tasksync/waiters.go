@@ -42,6 +42,16 @@ func (w *waiters) wait(ctx context.Context, t loopaccess.Task) (granted bool, er
 	return f.Done() && !f.Cancelled(), err
 }
 
+// check refuses, in debug mode, a call from another goroutine than that of the loop:
+// ErrWrongGoroutine, also logged. Which loop that is shows when the first task waits;
+// before that nobody can be hurt.
+func (w *waiters) check(what string) error {
+	if w.loop == nil {
+		return nil
+	}
+	return loopaccess.Of(w.loop).CheckGoroutine(what)
+}
+
 // wakeHead grants the first in the queue, which may have been granted already.
 func (w *waiters) wakeHead() {
 	if e := w.list.Front(); e != nil {

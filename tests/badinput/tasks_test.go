@@ -133,7 +133,7 @@ func TestTasks(t *testing.T) {
 				err, _ := f.Await(e.ctx)
 				return err
 			}},
-		{name: "Sleep with a nil ctx outside", do: func(e *env) error {
+		{name: "Sleep with a nil ctx outside", is: loopnode.ErrInvalidArgument, do: func(e *env) error {
 			return elsewhere(func() error { return loopnode.Sleep(noCtx, time.Microsecond) })
 		}},
 		{name: "RunCoroutineThreadsafe of nil", is: loopnode.ErrInvalidArgument,
@@ -358,7 +358,7 @@ func TestSynchronisation(t *testing.T) {
 				q.Shutdown(false)
 				return q.Put(e.ctx, 1)
 			}},
-		{name: "TaskDone of nothing", is: tasksync.ErrTooManyDone, says: []string{"too many times"},
+		{name: "TaskDone of nothing", is: tasksync.ErrTooManyDone, says: []string{"more often"},
 			do: func(e *env) error { return tasksync.NewQueue[int](1).TaskDone() }},
 		{name: "a priority queue without an order", is: loopnode.ErrInvalidArgument, says: []string{"less"},
 			do: func(e *env) error {

@@ -28,6 +28,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // Members is what casts need to know of the nodes of the cluster.
@@ -137,7 +138,7 @@ func Run(ctx context.Context, loop *loopnode.Loop, name string, run func(context
 		_, err := t.Result()
 		if err != nil && !errors.Is(err, loopnode.ErrCancelled) {
 			loop.CallExceptionHandler(loopnode.ExceptionContext{
-				Message: "Exception in function " + name + " called without waiting for it", Exception: err,
+				Kind: report.Task, Message: "Exception in function " + name + " called without waiting for it", Exception: err,
 			})
 		}
 		if ended != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // The errors of package cluster, which documents them.
@@ -27,10 +28,10 @@ var (
 	ErrTooLarge         = errors.New("payload too large")
 	ErrPanic            = errors.New("function panicked")
 	ErrCancelled        = errors.New("call cancelled")
-	ErrBusy             = errors.New("node is busy")
+	ErrBusy             = loopnode.ErrBusy
 	ErrClosed           = errors.New("loop or node is closed")
 	ErrRefused          = errors.New("refused")
-	ErrNameTaken        = errors.New("node name is taken")
+	ErrNameTaken        = actors.ErrNameTaken
 	ErrDisconnected     = errors.New("not connected to NATS")
 	ErrStaleAddress     = errors.New("stale address")
 	ErrNoCredit         = errors.New("no credit")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // Subject is a transport whose protocol is called.
@@ -55,7 +56,7 @@ func (c Calls) Tell(method string, fn func()) *guard.Panic {
 // Report tells the loop's exception handler.
 func (c Calls) Report(message string, err error) {
 	c.of.Loop().CallExceptionHandler(loopnode.ExceptionContext{
-		Message: message, Exception: err, Transport: c.of, Protocol: c.of.Receiver(), Context: c.of.Context(),
+		Kind: report.Protocol, Message: message, Exception: err, Transport: c.of, Protocol: c.of.Receiver(), Context: c.of.Context(),
 	})
 }
 
