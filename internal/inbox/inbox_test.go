@@ -260,3 +260,51 @@ func TestAllocatesNothingSteadily(t *testing.T) {
 		t.Fatalf("%v allocations per turn", n)
 	}
 }
+
+// TestPutBetweenLookAndSleep: each item is put alone, while the consumer is about to
+// sleep, and nothing follows until it was taken; so a single lost wake-up stops the
+// test. The consumer waits a little longer each time, so that the Put meets it at every
+// point of Sleep.
+func TestPutBetweenLookAndSleep(t *testing.T) {
+	const rounds = 300_000
+	bell := make(chan struct{}, 1)
+	b := New[int64](func() { bell <- struct{}{} })
+	var taken atomic.Int64
+	over := make(chan struct{})
+	// goroutine: owner: this test; ends when it has put its items, or when over is closed.
+	producer := make(chan struct{})
+	go func() {
+		defer close(producer)
+		for i := int64(1); i <= rounds; i++ {
+			for spin := 0; taken.Load() != i-1; spin++ {
+				if spin%1000 == 999 {
+					select {
+					case <-over:
+						return
+					default:
+						runtime.Gosched()
+					}
+				}
+			}
+			b.Put(i)
+		}
+	}()
+	defer func() { close(over); <-producer }()
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for taken.Load() < rounds {
+		b.Drain(func(i int64) { taken.Store(i) })
+		for range taken.Load() % 499 { // the producer hears of taken some 100 ns later
+			_ = taken.Load()
+		}
+		if taken.Load() == rounds || !b.Sleep() {
+			continue
+		}
+		select {
+		case <-bell:
+		case <-limit.C:
+			t.Fatalf("asleep after %d of %d: a wake-up was lost", taken.Load(), rounds)
+		}
+		b.Awake()
+	}
+}
