@@ -178,7 +178,16 @@ func TestExecutors(t *testing.T) {
 			if v != 3 {
 				t.Error(v)
 			}
-			return err
+			must(t, err)
+			one := NewPool(1) // its only goroutine is replaced
+			if _, err := RunInExecutor(ctx, one, func() (int, error) { runtime.Goexit(); return 0, nil }).Await(ctx); !errors.Is(err, ErrGoexit) {
+				t.Error(err)
+			}
+			next := RunInExecutor(ctx, one, func() (int, error) { return 4, nil })
+			if v, err := WaitForFuture(ctx, next, 20*time.Second); v != 4 || err != nil {
+				t.Error("the pool has lost its goroutine:", v, err)
+			}
+			return one.Shutdown(ctx)
 		})
 	})
 	t.Run("EXE-10 EXE-11 shutting down waits for the jobs and then refuses", func(t *testing.T) {

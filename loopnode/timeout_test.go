@@ -7,12 +7,6 @@ import (
 	"time"
 )
 
-// spin keeps the loop busy for d.
-func spin(l *Loop, d time.Duration) {
-	for start := l.Time(); l.Time().Sub(start) < d; {
-	}
-}
-
 func cancellingNow(ctx context.Context) int { return taskOf(ctx).cancelling }
 
 func TestTimeout(t *testing.T) {
@@ -79,14 +73,14 @@ func TestTimeout(t *testing.T) {
 		})
 	})
 	t.Run("AWT-13 each expiry belongs to its own scope, also when the loop was busy", func(t *testing.T) {
-		inTask(t, func(ctx context.Context, l *Loop) error {
+		inVirtualTask(t, func(ctx context.Context, l *Loop, clock *jumpClock) error {
 			var inner, outer *TimeoutScope
 			var innerErr error
 			err := Timeout(ctx, 2*time.Millisecond, func(ctx context.Context) error {
 				outer = CurrentTimeout(ctx)
 				innerErr = Timeout(ctx, time.Millisecond, func(ctx context.Context) error {
 					inner = CurrentTimeout(ctx)
-					spin(l, 5*time.Millisecond)
+					clock.spend(5 * time.Millisecond)
 					return Sleep(ctx, time.Hour)
 				})
 				return innerErr
@@ -183,12 +177,12 @@ func TestWaitFor(t *testing.T) {
 		})
 	})
 	t.Run("AWT-07 a result in the same turn wins; a value or another error instead of the cancellation comes back", func(t *testing.T) {
-		inTask(t, func(ctx context.Context, l *Loop) error {
+		inVirtualTask(t, func(ctx context.Context, l *Loop, clock *jumpClock) error {
 			f := NewFuture[int](l)
 			l.CallLater(time.Millisecond, func() { must(t, f.SetResult(3)) })
 			k := CreateTask(ctx, "", func(ctx context.Context) (int, error) { return WaitForFuture(ctx, f, 2*time.Millisecond) })
 			pass(t, ctx, 2)
-			spin(l, 5*time.Millisecond) // both timers are due in one turn
+			clock.spend(5 * time.Millisecond) // both timers are due in one turn
 			v, err := k.Await(ctx)
 			must(t, err)
 			stubborn := CreateTask(ctx, "", func(ctx context.Context) (int, error) { _ = Sleep(ctx, time.Hour); return 4, nil })

@@ -32,26 +32,26 @@ func TestOutcomesAsCPython(t *testing.T) {
 		})
 	})
 	t.Run("AWT-07 a failure that comes with the limit is returned, as a result is", func(t *testing.T) {
-		inTask(t, func(ctx context.Context, l *Loop) error {
+		inVirtualTask(t, func(ctx context.Context, l *Loop, clock *jumpClock) error {
 			f := NewFuture[int](l)
 			l.CallLater(time.Millisecond, func() { must(t, f.SetException(errBoom)) })
 			k := CreateTask(ctx, "", func(ctx context.Context) (int, error) { return WaitForFuture(ctx, f, 2*time.Millisecond) })
 			pass(t, ctx, 2)
-			spin(l, 5*time.Millisecond) // both timers are due in one turn
+			clock.spend(5 * time.Millisecond) // both timers are due in one turn
 			_, err := k.Await(ctx)
 			isErr(t, err, errBoom)
 			return nil
 		})
 	})
 	t.Run("AWT-07 a function under a limit: the limit ends its wait although what it waits for is done", func(t *testing.T) {
-		inTask(t, func(ctx context.Context, l *Loop) error {
+		inVirtualTask(t, func(ctx context.Context, l *Loop, clock *jumpClock) error {
 			f := NewFuture[int](l)
 			l.CallLater(time.Millisecond, func() { must(t, f.SetResult(3)) })
 			k := CreateTask(ctx, "", func(ctx context.Context) (int, error) {
 				return WaitFor(ctx, f.Await, 2*time.Millisecond)
 			})
 			pass(t, ctx, 2)
-			spin(l, 5*time.Millisecond)
+			clock.spend(5 * time.Millisecond)
 			_, err := k.Await(ctx)
 			isErr(t, err, ErrTimeout)
 			return nil
