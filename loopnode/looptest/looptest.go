@@ -11,23 +11,31 @@ import (
 	"sync"
 	"time"
 
-	"github.com/loopmesh/loopmesh/internal/poller"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// ErrDeadlock: the loop would sleep for ever, nothing is scheduled and nobody
-// called from another goroutine within 5 s of real time (executors are not
-// virtual). RunForever returns it, wrapped.
+// ErrDeadlock: the loop would sleep for ever and nothing is scheduled: every other
+// goroutine of the process waits for another one, or nobody called from elsewhere
+// within 5 s of real time (executors are not virtual). Time limits of package context
+// run on the real clock and are not waited for: use loopnode.Timeout. RunForever
+// returns it, wrapped.
 var ErrDeadlock = errors.New("looptest: nothing is scheduled and nothing can happen: the loop would sleep for ever")
 
 // patience is how long a loop with nothing to do waits for other goroutines,
-// in real time: executors are not virtual.
+// in real time, while one of them may still do something.
 const patience = 5 * time.Second
 
-// New makes a loop on a World of its own. cfg.Backend is replaced. The virtual
-// clock starts at 0. The watchdog is off unless cfg says otherwise.
+// New makes a loop on a World: cfg.Backend when that is a *World, otherwise one of
+// its own; another Backend is loopnode.ErrInvalidArgument. The virtual clock of a
+// new World starts at 0. The watchdog is off unless cfg says otherwise.
 func New(cfg loopnode.Config) (*loopnode.Loop, *World, error) {
-	w := &World{woken: make(chan struct{}, 1), fds: map[int]*registration{}}
+	w, is := cfg.Backend.(*World)
+	switch {
+	case cfg.Backend == nil:
+		w = &World{}
+	case !is || w == nil:
+		return nil, nil, fmt.Errorf("%w: looptest.New needs a *World as Backend, not a %T", loopnode.ErrInvalidArgument, cfg.Backend)
+	}
 	cfg.Backend = w
 	if cfg.Stuck == 0 {
 		cfg.Stuck = -1
@@ -36,12 +44,12 @@ func New(cfg loopnode.Config) (*loopnode.Loop, *World, error) {
 	return l, w, err
 }
 
-// World is the virtual clock and the fake poller under a loop. Its methods
-// belong to the loop goroutine, except Wake and Advance.
+// World is the virtual clock and the fake poller under one loop. The zero value
+// works. Its methods belong to the loop goroutine, except Wake, Now and Advance.
 type World struct {
 	mu    sync.Mutex
 	now   loopnode.Instant
-	woken chan struct{}
+	woken chan struct{} // made when first asked for
 	fds   map[int]*registration
 	ready []event
 	waits []time.Duration
@@ -88,7 +96,7 @@ func (w *World) Wait(timeout time.Duration, each func(owner any, ready loopnode.
 		return n, nil
 	}
 	select {
-	case <-w.woken:
+	case <-w.bell():
 		return 0, nil
 	default:
 	}
@@ -96,14 +104,37 @@ func (w *World) Wait(timeout time.Duration, each func(owner any, ready loopnode.
 		w.Advance(timeout)
 		return 0, nil
 	}
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case <-w.woken:
-		return 0, nil
-	case <-timer.C:
-		return 0, ErrDeadlock
+	return 0, w.sleep()
+}
+
+// sleep waits for Wake, as long as another goroutine may still call it.
+func (w *World) sleep() error {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	start, still := time.Now(), 0
+	for {
+		select {
+		case <-w.bell():
+			return nil
+		case <-tick.C:
+		}
+		if still++; !allWait() {
+			still = 0
+		}
+		if still >= looks || time.Since(start) >= patience {
+			return ErrDeadlock
+		}
 	}
+}
+
+// bell is what Wake rings. Any goroutine.
+func (w *World) bell() chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.woken == nil {
+		w.woken = make(chan struct{}, 1)
+	}
+	return w.woken
 }
 
 func (w *World) deliver(each func(any, loopnode.Events)) (n int) {
@@ -121,7 +152,7 @@ func (w *World) deliver(each func(any, loopnode.Events)) (n int) {
 // Wake ends a Wait. Any goroutine.
 func (w *World) Wake() error {
 	select {
-	case w.woken <- struct{}{}:
+	case w.bell() <- struct{}{}:
 	default:
 	}
 	return nil
@@ -132,8 +163,11 @@ func (w *World) Add(fd int, want loopnode.Events, owner any) (loopnode.Token, er
 	if w.fds[fd] != nil {
 		return loopnode.Token{}, fmt.Errorf("looptest: descriptor %d is registered already", fd)
 	}
+	if w.fds == nil {
+		w.fds = map[int]*registration{}
+	}
 	w.fds[fd] = &registration{owner, want}
-	return poller.MakeToken(fd), nil
+	return Token(fd), nil
 }
 
 // Modify changes what a descriptor is watched for.

@@ -113,6 +113,64 @@ func TestVirtualTime(t *testing.T) {
 		})
 		must(t, l.RunForever())
 	})
+	t.Run("a loop that nobody can wake says so at once", func(t *testing.T) {
+		l, w := newLoop(t)
+		idle := make(chan struct{})
+		go func() { idle <- struct{}{} }() // waits for another goroutine: it wakes nobody
+		defer func() { <-idle }()
+		start := time.Now()
+		err := l.RunForever()
+		if took := time.Since(start); !errors.Is(err, ErrDeadlock) || took > patience*3/4 {
+			t.Error(err, took)
+		}
+		if w.Now() != 0 {
+			t.Error("the clock moved")
+		}
+	})
+	t.Run("a goroutine that sleeps, or is in a select with a timer, may wake the loop", func(t *testing.T) {
+		for _, wait := range []func(d time.Duration){
+			func(d time.Duration) { <-time.After(d) },
+			func(d time.Duration) {
+				select {
+				case <-time.After(d):
+				case <-make(chan int):
+				}
+			},
+		} {
+			l, _ := newLoop(t)
+			over := make(chan struct{})
+			l.CallSoon(func() {
+				go func() {
+					defer close(over)
+					wait(3 * looks * lookEvery)
+					_ = l.Ref().Stop()
+				}()
+			})
+			must(t, l.RunForever())
+			<-over
+		}
+	})
+	t.Run("a World may be brought along, another Backend may not", func(t *testing.T) {
+		w := &World{}
+		w.Advance(time.Hour)
+		l, same, err := New(loopnode.Config{Backend: w})
+		must(t, err)
+		if same != w || l.Time() != loopnode.Instant(time.Hour) {
+			t.Error(same == w, l.Time())
+		}
+		must(t, l.AddReader(3, l.Stop))
+		w.Ready(3, loopnode.Readable)
+		must(t, l.RunForever())
+		must(t, l.Close())
+		if _, _, err := New(loopnode.Config{Backend: struct{ loopnode.Backend }{w}}); !errors.Is(err, loopnode.ErrInvalidArgument) {
+			t.Error(err)
+		}
+	})
+	t.Run("a Backend of somebody else can make tokens", func(t *testing.T) {
+		if tok := Token(7); tok.IsZero() || tok.Slot() != 7 || tok != Token(7) || tok == Token(8) {
+			t.Error(tok)
+		}
+	})
 	t.Run("a descriptor is registered once", func(t *testing.T) {
 		_, w := newLoop(t)
 		tok, err := w.Add(4, loopnode.Readable, "x")
