@@ -26,7 +26,8 @@ type Config struct {
 	Slog   *slog.Logger
 	// Debug turns the checks of asyncio's debug mode on. LOOPMESH_DEBUG=1 does too.
 	Debug bool
-	// SlowCallback is from when on debug mode names a slow callback; default 100 ms.
+	// SlowCallback is the duration from which on debug mode logs a callback as slow;
+	// default 100 ms.
 	SlowCallback time.Duration
 	// ExceptionHandler gets what nobody else handles; nil is the default handler.
 	ExceptionHandler ExceptionHandler
@@ -36,7 +37,7 @@ type Config struct {
 	MaxWorkers int
 	// Resolver looks names up; nil is net.DefaultResolver.
 	Resolver Resolver
-	// Stuck is after how long the watchdog names a callback that has not
+	// Stuck is the duration after which the watchdog names a callback that has not
 	// returned, while it is stuck; default 5 s, negative switches it off.
 	Stuck time.Duration
 	// Actors is the system that the loop, its transports and its children are

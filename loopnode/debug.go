@@ -25,7 +25,7 @@ func (l *Loop) SetDebug(on bool) {
 	l.strict = on || l.closed.Load()
 }
 
-// SlowCallback is from when on a callback counts as slow; debug mode logs it.
+// SlowCallback is the duration from which on a callback is slow; debug mode logs it.
 // asyncio: loop.slow_callback_duration.
 func (l *Loop) SlowCallback() time.Duration { return l.slowAt }
 

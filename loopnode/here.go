@@ -10,35 +10,38 @@ import (
 	"github.com/loopmesh/loopmesh/internal/coro"
 )
 
-// Go tells nobody on which goroutine code runs; coro.Marked only says "on some
-// loop". With one loop running in the process that is the answer. With several,
-// the number of the goroutine is read, which costs about a microsecond.
+// Go has no function that tells on which goroutine code runs; coro.Marked only says
+// "on some loop". With one loop running in the process that is the answer. With
+// several, the number of the goroutine is read, which costs some microseconds, and
+// compared with that of the task that runs (task.gid). A task's number is read when
+// several loops run (worker.identify). While it is not known, the stack of the
+// goroutine tells, because a printed stack shows the task's pointer (task.on).
 
-// roll is the loops that run callbacks now, in this process.
-type roll struct {
+// loopSet is the loops that run callbacks now, in this process.
+type loopSet struct {
 	mu   sync.Mutex
 	all  map[*Loop]struct{}
 	sole atomic.Pointer[Loop] // Invariant: the only element of all; nil for none and several
 }
 
 // running is process-wide because goroutines are.
-var running = roll{all: map[*Loop]struct{}{}}
+var running = loopSet{all: map[*Loop]struct{}{}}
 
-func (r *roll) add(l *Loop) {
+func (r *loopSet) add(l *Loop) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all[l] = struct{}{}
 	r.note()
 }
 
-func (r *roll) remove(l *Loop) {
+func (r *loopSet) remove(l *Loop) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.all, l)
 	r.note()
 }
 
-func (r *roll) note() {
+func (r *loopSet) note() {
 	var sole *Loop
 	if len(r.all) == 1 {
 		for sole = range r.all {

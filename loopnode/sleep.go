@@ -27,8 +27,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	return err
 }
 
-// settleOnce sets the result unless the future is done: a waiter that was
-// cancelled must not explode later.
+// settleOnce sets the result unless the future is done, for instance because the
+// waiting task was cancelled.
 func (f *future) settleOnce() {
 	if f.state == pending {
 		f.settle(finished, nil)

@@ -229,7 +229,7 @@ func (t *task) yield() error {
 	if err := t.owned(); err != nil {
 		return err
 	}
-	if t.loop.alone(t) {
+	if t.loop.canSkipTurn(t) {
 		t.loop.beat.enter()
 		return nil
 	}

@@ -10,13 +10,28 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
-// One turn is prepare → wait → digest → batch. This file is the only one that
-// sleeps and the only one that calls callbacks.
+// One turn has four steps, always in this order:
+//
+//	prepare  how long may the poller sleep: not at all when something is ready, else
+//	         until the next timer
+//	wait     the poller sleeps, or looks; then the inbox is drained into the ready
+//	         queue, and behind it the callbacks of ready descriptors
+//	digest   timers that are due go behind those; the length of the ready queue is
+//	         now the size of the batch
+//	batch    that many callbacks are called
+//
+// Invariant: what a batch schedules runs in the next turn. So a callback that
+// schedules itself again and again delays descriptors and timers by one callback
+// only. The inbox goes before the descriptors because what was posted before an
+// event arrived must run before its callback.
+//
+// Only this file sleeps and only this file calls callbacks. The turns run in a
+// coroutine (drive, resumeDrive): a callback that calls runtime.Goexit ends that
+// coroutine, and the rest of its batch runs in a new one. run.left and run.amid
+// say how far the batch had come.
 
-// drive runs turns until a stop, a fatal error or, with once, one turn is over.
-// It is the body of a coroutine of its own, so that runtime.Goexit in a
-// callback ends that coroutine and not the loop: resumeDrive goes on with the
-// rest of the batch.
+// drive runs turns until a stop, a fatal error or, with once, one turn is over. It
+// is what the coroutine of a run executes.
 func (l *Loop) drive(once bool, limit time.Duration) {
 	for {
 		if !l.run.amid {
@@ -132,9 +147,9 @@ func (l *Loop) setCurrent(t *task) {
 	}
 }
 
-// alone reports whether the next turn would run nothing but the task that asks,
-// and nobody could tell whether it was a turn.
-func (l *Loop) alone(t *task) bool {
+// canSkipTurn reports whether the next turn would run nothing but the task that asks
+// and could not be observed: yield returns at once then.
+func (l *Loop) canSkipTurn(t *task) bool {
 	return l.run.left == 0 && !l.run.once && l.core.Ready.Len() == 0 && !l.inbox.Pending() &&
 		l.core.Timers.Len() == 0 && l.watching == 0 && !l.core.Stopping() &&
 		l.fatal == nil && !l.strict && !t.mustCancel && !t.eager

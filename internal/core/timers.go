@@ -42,8 +42,16 @@ func (a entry) before(b entry) bool {
 // than half are cancelled, the heap is rebuilt without them.
 const sweepAbove = 100
 
-// Timers is a 4-ary heap of deadlines. Cancelled timers stay until they reach
-// the head or a sweep removes them. Owned by the loop goroutine.
+// Timers is a 4-ary heap of deadlines: half the levels of a binary heap, and the
+// four children of a slot lie side by side in memory.
+//
+// Cancelling a timer does not search the heap. Its slot stays and is dead: it no
+// longer stands for its timer, which may even be armed again in another slot. Dead
+// slots are dropped when they reach the head. Most timers are time limits that are
+// cancelled long before they are due, so the heap would fill with them; when more
+// than half of more than sweepAbove slots are dead, a sweep rebuilds the heap
+// without them. Each sweep is paid for by the cancellations before it, so
+// cancelling takes constant time on average. Owned by the loop goroutine.
 type Timers struct {
 	heap      []entry
 	seq       uint64

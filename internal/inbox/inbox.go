@@ -1,5 +1,12 @@
-// Package inbox is the door through which other goroutines hand things to a
-// loop: many producers, one consumer, first in first out.
+// Package inbox is the queue from other goroutines to a loop: many producers, one
+// consumer, first in first out.
+//
+// A producer appends under a lock. It wakes the consumer only when that one sleeps,
+// because a wake-up is a system call: the consumer announces a sleep (Sleep), looks
+// into the queue once more, and only then waits. The first producer that sees the
+// announcement takes it back (polling to notified) and wakes; later ones find that
+// done. So one sleep costs one wake-up, however many producers there are, and a
+// consumer that is at work costs none.
 //
 // Why a mutex and two slices: an uncontended lock costs about as much as the
 // two atomic exchanges of a linked queue, the consumer takes a whole batch for

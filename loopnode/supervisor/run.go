@@ -42,7 +42,7 @@ func (s *Supervisor) begin(l *loopnode.Loop) {
 func (s *Supervisor) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.loop, s.stuck, s.away, s.sentence = nil, nil, false, nil
+	s.loop, s.stuck, s.away, s.decided = nil, nil, false, nil
 }
 
 // live is one life: nil when it ended as it was asked to. The loop is closed
@@ -96,11 +96,11 @@ func (s *Supervisor) setup(l *loopnode.Loop, why error) {
 // verdict is what follows from the end of a run; nil: it was asked to end.
 func (s *Supervisor) verdict(err error) *loopnode.Failure {
 	s.mu.Lock()
-	sentence := s.sentence
+	decided := s.decided
 	s.mu.Unlock()
 	switch {
-	case sentence != nil:
-		return sentence
+	case decided != nil:
+		return decided
 	case err != nil:
 		return s.decide(&loopnode.Failure{Reason: err})
 	case s.cfg.Strategy.Restart == actors.Permanent && !s.stopping():
@@ -168,7 +168,7 @@ func (f *follower) Stuck(err error, still func() bool) {
 func (s *Supervisor) moves() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sentence == nil {
+	if s.decided == nil {
 		s.stuck, s.away = nil, false
 	}
 }
@@ -177,13 +177,13 @@ func (s *Supervisor) moves() {
 // what to do with it.
 func (s *Supervisor) hung(e *loopnode.StuckError, still func() bool) {
 	s.mu.Lock()
-	decided := s.sentence != nil
-	if !decided {
+	already := s.decided != nil
+	if !already {
 		s.away = s.stuck != nil // the second report
 		s.stuck = e
 	}
 	s.mu.Unlock()
-	if decided {
+	if already {
 		return
 	}
 	f := s.decide(&loopnode.Failure{Reason: e})
@@ -192,7 +192,7 @@ func (s *Supervisor) hung(e *loopnode.StuckError, still func() bool) {
 	}
 	s.mu.Lock()
 	l := s.loop
-	s.sentence, s.away = f, true
+	s.decided, s.away = f, true
 	s.mu.Unlock()
 	_ = l.Ref().CallSoonThreadsafe(func() { panic(loopnode.Fatal(e)) }) // as soon as it moves
 }

@@ -80,7 +80,7 @@ type Supervisor struct {
 	restarts budget.Window
 	stuck    *loopnode.StuckError
 	away     bool              // quarantined
-	sentence *loopnode.Failure // decided while the loop was stuck; it falls when it moves
+	decided  *loopnode.Failure // while the loop was stuck; applied once the callback returns
 	kept     map[string]io.Closer
 	order    []string // of kept
 	err      error
