@@ -49,6 +49,25 @@ class Loop(asyncio.BaseEventLoop):
         pass
 
 
+class Ordered(dict):
+    """A set in the order of insertion."""
+
+    def add(self, x):
+        self[x] = None
+
+    def discard(self, x):
+        self.pop(x, None)
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """Cancels its tasks in the order in which they were made; CPython's set has
+    another order in every run."""
+
+    def __init__(self):
+        super().__init__()
+        self._tasks = Ordered()
+
+
 def word(e):
     if e is None:
         return "ok"
@@ -174,7 +193,7 @@ class Run:
             async with asyncio.timeout(self.time(s)):
                 await self.block(me, who, s.get("Block"), group)
         elif op == "group":
-            async with asyncio.TaskGroup() as g:
+            async with TaskGroup() as g:
                 await self.block(me, who, s.get("Block"), g)
         elif op == "finally":
             try:
