@@ -13,7 +13,7 @@ type drawer struct {
 	less string // an op that is not drawn
 }
 
-const longestSleep = 1 << 12
+const longestSleep = 1 << 9
 
 // Generate draws the program of a seed: always the same one. It has no op called less.
 func Generate(seed uint64, less string) *Program {
@@ -33,7 +33,7 @@ func Generate(seed uint64, less string) *Program {
 		}
 		p.Tasks[i] = d.block(n, place{body: i})
 	}
-	p.End = longestSleep * 4000
+	p.End = longestSleep * 4000000
 	return p
 }
 

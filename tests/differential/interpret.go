@@ -191,14 +191,14 @@ func (r *run) log(who string, s *Step, what string) {
 	r.lines = append(r.lines, fmt.Sprintf("%d %s %d %s", time.Duration(r.loop.Time())/unit, who, s.ID, what))
 }
 
-// time is how long a step takes: never as long as another one, because CPython
+// time is how long a step takes. Sums of such times are next to never equal: CPython
 // shuffles equal deadlines (differences.md, SCH-15).
 func (r *run) time(s *Step) time.Duration {
 	if s.D == 0 {
 		return 0
 	}
 	r.timed++
-	return time.Duration(s.D*1000+r.timed) * unit
+	return time.Duration(s.D*1000000+r.timed*2654435761%999983) * unit
 }
 
 // who is the task that a step runs in.
