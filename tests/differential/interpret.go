@@ -198,7 +198,7 @@ func (r *run) time(s *Step) time.Duration {
 		return 0
 	}
 	r.timed++
-	return time.Duration(s.D*1000000+r.timed*2654435761%999983) * unit
+	return time.Duration(s.D*1000000+r.timed*r.timed*r.timed*7919%999983) * unit
 }
 
 // who is the task that a step runs in.
