@@ -1,6 +1,8 @@
 package loopnode
 
 import (
+	"fmt"
+
 	"sync"
 
 	"github.com/loopmesh/loopmesh/actors"
@@ -47,6 +49,10 @@ func (a loopActor) Receive(ctx *actors.Context) {
 		a.call(ctx, m)
 	case actors.Stopping:
 		a.loop.Stop()
+	default:
+		if ctx.Asked() { // whoever waits must be told; the asker may have ended
+			_ = ctx.ReplyError(fmt.Errorf("%w: the actor of a loop takes a func(), not a %T", ErrInvalidArgument, m))
+		}
 	}
 }
 

@@ -34,6 +34,9 @@ func TestALoopIsAnActor(t *testing.T) {
 		if err == nil && v != any(Called{}) {
 			err = errors.New("another answer")
 		}
+		if _, e := sys.Ask(context.Background(), self, "nonsense"); !errors.Is(e, ErrInvalidArgument) {
+			err = errors.Join(err, e, errors.New("a message that it does not know is not answered so"))
+		}
 		sys.Stop(self)
 		answered <- err
 	}()

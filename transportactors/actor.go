@@ -71,6 +71,8 @@ func (d transportActor) Receive(ctx *actors.Context) {
 		ctx.End(m.Reason)
 	case actors.Stopping:
 		d.order(&order{0, closeOrder, func(error) {}}) // ended already, as a rule
+	default:
+		base.Answer(ctx, fmt.Errorf("%w: the actor of a transport takes WriteRequest, CloseRequest and AbortRequest, not a %T", loopnode.ErrInvalidArgument, m), nil)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 func TestATransportIsAnActor(t *testing.T) {
@@ -23,6 +24,9 @@ func TestATransportIsAnActor(t *testing.T) {
 			v, err := sys.Ask(ctx, actor, WriteRequest{[]byte("by message")})
 			if err == nil && v != any(Accepted{}) {
 				err = fmt.Errorf("the answer is %v", v)
+			}
+			if _, e := sys.Ask(ctx, actor, "nonsense"); !errors.Is(e, loopnode.ErrInvalidArgument) {
+				err = errors.Join(err, fmt.Errorf("a message that it does not know: %v", e))
 			}
 			return v, errors.Join(err, sys.Send(actor, CloseRequest{}))
 		})

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
@@ -26,7 +27,7 @@ func (s *subprocess) Actor() actors.Ref {
 		s.sys = s.loop.Actors()
 		path := s.loop.Name() + "/processes/" + strconv.FormatUint(lastAddress.Add(1), 10)
 		var err error
-		if s.actor, err = s.sys.Spawn(s.loop, path, func() actors.Actor { return warden{s} }); err != nil { // the system is being shut down
+		if s.actor, err = s.sys.Spawn(s.loop, path, func() actors.Actor { return childActor{s} }); err != nil { // the system is being shut down
 			s.loop.Logger().Debug("a child process has no actor", "pid", s.pid, "error", err)
 		}
 		s.dismiss()
@@ -49,31 +50,33 @@ func (s *subprocess) failure() error {
 	return &ExitError{s.pid, s.code}
 }
 
-// warden is the actor of a child process. It holds nothing of its own: messages
+// childActor is the actor of a child process. It holds nothing of its own: messages
 // become calls of the transport, on the same goroutine.
-type warden struct{ s *subprocess }
+type childActor struct{ s *subprocess }
 
 // Receive is called by the actor system.
-func (w warden) Receive(ctx *actors.Context) {
+func (a childActor) Receive(ctx *actors.Context) {
 	switch m := ctx.Message().(type) {
 	case SignalRequest:
-		base.Answer(ctx, w.s.SendSignal(syscall.Signal(m.Signal)), transportactors.Accepted{})
+		base.Answer(ctx, a.s.SendSignal(syscall.Signal(m.Signal)), transportactors.Accepted{})
 	case transportactors.WriteRequest:
-		base.Answer(ctx, w.write(m.Data), transportactors.Accepted{})
+		base.Answer(ctx, a.write(m.Data), transportactors.Accepted{})
 	case transportactors.CloseRequest, transportactors.AbortRequest:
-		w.s.Close()
+		a.s.Close()
 		base.Answer(ctx, nil, transportactors.Accepted{})
 	case base.Ended:
 		ctx.End(m.Reason)
 	case actors.Stopping:
-		w.s.Close() // ended already, as a rule
+		a.s.Close() // ended already, as a rule
+	default:
+		base.Answer(ctx, fmt.Errorf("%w: the actor of a child takes SignalRequest, WriteRequest, CloseRequest and AbortRequest, not a %T", loopnode.ErrInvalidArgument, m), nil)
 	}
 }
 
-func (w warden) write(data []byte) error {
-	in := w.s.PipeTransport(0)
+func (a childActor) write(data []byte) error {
+	in := a.s.PipeTransport(0)
 	if in == nil {
-		return fmt.Errorf("%w: stdin of process %d is not a pipe", transportactors.ErrClosed, w.s.pid)
+		return fmt.Errorf("%w: stdin of process %d is not a pipe", transportactors.ErrClosed, a.s.pid)
 	}
 	return in.Write(data)
 }

@@ -29,6 +29,10 @@ func TestAChildIsAnActor(t *testing.T) {
 		if !errors.Is(err, loopnode.ErrInvalidArgument) {
 			t.Error(err)
 		}
+		_, err = testkit.Aside(ctx, func() (any, error) { return sys.Ask(ctx, actor, "nonsense") })
+		if !errors.Is(err, loopnode.ErrInvalidArgument) {
+			t.Error("a message that it does not know:", err)
+		}
 		_, err = testkit.Aside(ctx, func() (any, error) { return sys.Ask(ctx, actor, SignalRequest{int(syscall.SIGKILL)}) })
 		testkit.Must(t, err)
 		e, err := testkit.Aside(ctx, func() (actors.Terminated, error) { return <-ends, nil })
