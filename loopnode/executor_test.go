@@ -186,6 +186,7 @@ func TestExecutors(t *testing.T) {
 			next := RunInExecutor(ctx, one, func() (int, error) { return 4, nil })
 			if v, err := WaitForFuture(ctx, next, 20*time.Second); v != 4 || err != nil {
 				t.Error("the pool has lost its goroutine:", v, err)
+				return nil // its Shutdown would wait for ever
 			}
 			return one.Shutdown(ctx)
 		})
