@@ -388,11 +388,12 @@ func (r *run) wait(ctx context.Context, me who, s *Step) (string, error) {
 	if s.D != 0 {
 		opts = append(opts, loopnode.WaitAtMost(r.time(s)))
 	}
-	done, _, err := loopnode.Wait(ctx, ws, opts...)
+	done, pending, err := loopnode.Wait(ctx, ws, opts...)
 	all := make([]string, 0, len(ws))
 	for _, w := range ws {
 		n := "0"
-		if slices.Contains(done, w) {
+		// A shield of what is done is that itself, and told once.
+		if slices.Contains(done, w) || w.Done() && !slices.Contains(pending, w) {
 			n = "1"
 		}
 		all = append(all, n)
