@@ -3,10 +3,10 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -15,8 +15,8 @@ import (
 
 // listen subscribes to the server's notices. A server that does not share them
 // refuses the subscription, which is heard of later, or delivers none. It waits until
-// the server has the subscriptions: a node that comes right after this one, over
-// another connection, would not be told of otherwise.
+// the server has the subscriptions, or noticesWait: a node that comes right after this
+// one, over another connection, would not be told of otherwise.
 func (e *Engine) listen(ctx context.Context) error {
 	tells := map[string]func(string, uint64, string){}
 	if came := e.cfg.Events.Came; came != nil {
@@ -30,11 +30,15 @@ func (e *Engine) listen(ctx context.Context) error {
 			return fmt.Errorf("the server's notices: %w", err)
 		}
 	}
-	if _, err := e.notices.Ask(ctx); err != nil && !errors.Is(err, ErrDisconnected) {
-		return fmt.Errorf("the server's notices: %w", err)
+	limited, cancel := context.WithTimeout(ctx, noticesWait)
+	defer cancel()
+	if _, err := e.notices.Ask(limited); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("the server's notices: %w", context.Cause(ctx))
 	}
-	return nil
+	return nil // a server that is slow, or away, has them when it is back
 }
+
+const noticesWait = 5 * time.Second
 
 // notice reads which node a notice is about: the name of its control connection.
 func (e *Engine) notice(data []byte, tell func(string, uint64, string)) {
