@@ -9,6 +9,10 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// newConn is the noun "conn": what can be seen and done with the connections of all
+// nodes. An id that "conn ls" prints, NODE/LOOP/transports/NUMBER, is the address of the
+// connection's actor; "write" and "close" send it a message, wherever it lives, so the
+// node that is asked need not be the one that holds the connection.
 func newConn() *cobra.Command {
 	return group("conn", "connections on the loops", newConnLs(), newConnWrite(), newConnClose())
 }
@@ -32,6 +36,8 @@ func newConnLs() *cobra.Command {
 	return cmd
 }
 
+// showConns prints connections. WAITING is what was written and not yet taken by the
+// kernel: a number that stays high is a peer that does not read.
 func showConns(cmd *cobra.Command, o *output, list *admin.List[admin.Conn]) error {
 	return show(cmd, o, list,
 		column[admin.Conn]{"CONN", func(c admin.Conn) string { return c.ID }},
@@ -43,6 +49,8 @@ func showConns(cmd *cobra.Command, o *output, list *admin.List[admin.Conn]) erro
 	)
 }
 
+// stateOf is one word for people. "not reading" is back pressure: the protocol has
+// called PauseReading, and the peer's bytes wait in the kernel.
 func stateOf(c admin.Conn) string {
 	switch {
 	case c.Closing:
@@ -53,6 +61,10 @@ func stateOf(c admin.Conn) string {
 	return "open"
 }
 
+// newConnWrite sends bytes to a peer as if the connection's own protocol had written
+// them. Exit code 0 comes when the connection has taken them, not when the peer has:
+// TCP tells nobody that. A connection that is above its high mark answers later, when
+// its peer has read enough, or the command ends with 5, timed out.
 func newConnWrite() *cobra.Command {
 	var o target
 	var line bool
@@ -78,6 +90,8 @@ func newConnWrite() *cobra.Command {
 	return cmd
 }
 
+// newConnClose ends a connection: what was written is sent first, for as long as the
+// peer takes it; --abort drops it.
 func newConnClose() *cobra.Command {
 	var o target
 	var abort bool
@@ -112,6 +126,7 @@ func carryOut(cmd *cobra.Command, o *target, do func(context.Context, *admin.Cli
 	return err
 }
 
+// suggestConns completes a connection's id; the shell shows the peer beside it.
 func suggestConns(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

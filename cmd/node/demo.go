@@ -9,6 +9,10 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// The functions that a node of this program registers. A program of one's own registers
+// others: what a node can run is compiled into it, and nothing is sent to it that it
+// could run by accident.
+
 // Functions to try calls with, on every node that this program runs.
 var (
 	_ = cluster.Func("demo.add", func(_ context.Context, in []int) (sum int, err error) {

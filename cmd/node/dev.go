@@ -12,6 +12,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
+// maxDevNodes keeps a mistyped number from filling the machine.
 const maxDevNodes = 32
 
 // devOptions are the flags of dev.
@@ -20,6 +21,10 @@ type devOptions struct {
 	verbose     bool
 }
 
+// newDev is the first thing a new user runs: a whole cluster without a second machine, a
+// second terminal or a configuration. Nodes of one process share one NATS server, which
+// listens nowhere (Config.Beside); apart from that they are nodes like any others, with
+// an admin socket each, so that the other commands work on them.
 func newDev() *cobra.Command {
 	var o devOptions
 	cmd := &cobra.Command{
@@ -33,6 +38,10 @@ func newDev() *cobra.Command {
 	return cmd
 }
 
+// dev runs until its ctx ends, which is what the first Ctrl-C does. What it has started
+// is stopped in every case, in the reverse order: node n1 holds the server of all.
+// The first output comes before the cluster is whole, so that a start that hangs shows
+// how far it came.
 func dev(cmd *cobra.Command, o devOptions) (err error) {
 	switch {
 	case o.nodes < 1 || o.nodes > maxDevNodes:

@@ -14,6 +14,10 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// A script sees a command only by its exit code, so the codes are an interface: a number
+// keeps its meaning, and each failure has one that says what to do about it (wait and
+// try again: 4, 5; ask for rights: 6; mend the command line: 2, 8).
+
 // Exit codes, the same for all commands; exitCodes tells them to people.
 const (
 	exitOK          = 0
@@ -41,6 +45,9 @@ const exitCodes = `Exit codes of all commands:
   8    the configuration is invalid: also addresses of separate servers, a server that is too old
   130  interrupted`
 
+// The errors of this file are found in a returned error by errors.As; classify is the only
+// place that knows which code each of them has.
+
 // usageError is a command line that this program does not understand.
 type usageError struct{ error }
 
@@ -58,6 +65,8 @@ func (e *partialError) Error() string {
 // conditionError: the command worked, and the condition it checks is false.
 type conditionError struct{ error }
 
+// codeOfKind is the exit code of what a node answered. The node says what went wrong in
+// a word, never in a number: exit codes are the business of this program.
 var codeOfKind = map[string]int{
 	admin.Failed: exitFailed, admin.BadRequest: exitUsage, admin.NotFound: exitNotFound, admin.Unreachable: exitUnreachable,
 	admin.TimedOut: exitTimedOut, admin.Refused: exitRefused, admin.Cancelled: exitInterrupted,

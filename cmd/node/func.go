@@ -14,10 +14,15 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// newFunc is the noun "func": the functions that the programs of the cluster register,
+// and calls of them from a shell.
 func newFunc() *cobra.Command {
 	return group("func", "functions that loops of any node can run", newFuncLs(), newFuncCall())
 }
 
+// newFuncLs lists functions by name with the nodes that have them. The node's own
+// functions, through which nodes ask each other for these lists, are left out: calling
+// them by hand is of no use and would look like an offer.
 func newFuncLs() *cobra.Command {
 	var o target
 	var all bool
@@ -51,6 +56,11 @@ func showFuncs(cmd *cobra.Command, o *output, list *admin.List[admin.Func]) erro
 	)
 }
 
+// newFuncCall is cluster.Function.Call for people. The node that is asked makes the call
+// in this command's place: it passes the deadline on, and when this command is
+// interrupted it ends the request, which cancels the function's task on the other node.
+// The argument is checked to be JSON here, before anybody is asked; whether it fits the
+// function's type is for the function's node to say.
 func newFuncCall() *cobra.Command {
 	var o target
 	var on string
@@ -111,6 +121,8 @@ func newFuncCall() *cobra.Command {
 	return cmd
 }
 
+// maxInput bounds what is read from standard input; it is above every node's MaxPayload
+// as delivered, so that the node's own limit is the one that is told.
 const maxInput = 8 << 20
 
 // argument is text, or standard input for a dash.
@@ -128,6 +140,7 @@ func argument(cmd *cobra.Command, text string) ([]byte, error) {
 	return b, nil
 }
 
+// suggestLimit is how long a user waits for the word behind a tab.
 const suggestLimit = 300 * time.Millisecond
 
 // suggest asks a node for words that complete an argument. Errors give no words

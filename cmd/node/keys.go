@@ -26,6 +26,14 @@ lets it send in that name only.
 Rights say what a node may do on the others: call:GLOB, timer:GLOB, write,
 spawn:PROFILE, admin. Without --allow it has call:*, timer:* and write.`
 
+// newKeys is the noun "keys": the folder of a closed cluster and what changes in it.
+// These commands work on files alone and ask no node: the machine that makes keys need
+// not reach the cluster, and should not run a part of it. What they change takes effect
+// when a changed folder, or its account.jwt, is copied to a node that runs; nodes look at
+// their files each second.
+//
+// Invariant: a private key is made here and written once, for one node, readable by its
+// owner only (package keys refuses a folder that others can read).
 func newKeys() *cobra.Command {
 	cmd := group("keys", "make, change and take back the keys of a closed cluster", newKeysInit(), newKeysAdd(), newKeysRotate(), newKeysRevoke(), newKeysLs())
 	cmd.Long = keysLong
@@ -42,6 +50,8 @@ func nodeFlag(text string, voter bool, allow []string, valid time.Duration) keys
 	return n
 }
 
+// newKeysInit makes the authority and the first nodes' keys. It refuses a folder that
+// has an authority: a second one would be another cluster that no node can join.
 func newKeysInit() *cobra.Command {
 	var cluster string
 	var voters, nodes []string
@@ -76,10 +86,13 @@ func newKeysInit() *cobra.Command {
 	return cmd
 }
 
+// printCopy says what a person has to do next; nothing here copies to other machines.
 func printCopy(out io.Writer, dir, name string) {
 	fmt.Fprintf(out, "  copy %s to the machine of %s\n", filepath.Join(dir, "nodes", name), name)
 }
 
+// newKeysAdd makes keys for one more node. Nobody else has to learn of it: a server
+// accepts whoever shows a statement that the authority has signed.
 func newKeysAdd() *cobra.Command {
 	var voter bool
 	var allow, hosts []string
@@ -106,6 +119,8 @@ func newKeysAdd() *cobra.Command {
 	return cmd
 }
 
+// newKeysRotate makes new keys beside the old ones. Both are accepted until "revoke
+// --old", or the node would be cut off between the copy and the moment it looks.
 func newKeysRotate() *cobra.Command {
 	return &cobra.Command{
 		Use: "rotate DIR NAME", Short: "make new keys for a node; the old ones stay valid", Args: named,
@@ -123,6 +138,9 @@ func newKeysRotate() *cobra.Command {
 	}
 }
 
+// newKeysRevoke writes the keys of a node into the list of those that no server accepts.
+// The list is dated and signed, and the newer one counts, so it is enough to give it to
+// one node: the nodes show it to each other.
 func newKeysRevoke() *cobra.Command {
 	var old bool
 	cmd := &cobra.Command{
@@ -175,6 +193,7 @@ func newKeysLs() *cobra.Command {
 	return cmd
 }
 
+// rightsOf shows the rights in the words of --allow, the default ones spelled out.
 func rightsOf(n keys.Issued) string {
 	g, err := keys.ParseGrants(n.Grants)
 	if err != nil {

@@ -11,6 +11,9 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// newLs lists nodes, also those that do not answer: a node that everybody still counts as a
+// member and that says nothing is what an operator looks for. Such a list is complete as
+// a list and partial as an answer, hence exit code 4 without --allow-partial.
 func newLs() *cobra.Command {
 	var o target
 	cmd := &cobra.Command{
@@ -55,6 +58,8 @@ func showNodes(cmd *cobra.Command, o *output, list *admin.List[admin.Node]) erro
 	)
 }
 
+// noteOf marks the node that was asked, and says of a silent one when it was last heard
+// of, by the clock of the node that was asked.
 func noteOf(n admin.Node, now time.Time) string {
 	switch {
 	case n.Self:
@@ -65,6 +70,8 @@ func noteOf(n admin.Node, now time.Time) string {
 	return "last seen " + age(now.Sub(n.LastSeen)) + " ago"
 }
 
+// newLoop is the noun "loop". ANSWERED is how long a loop took to answer this question in
+// a turn of its own: the time that anything else posted to it waits now.
 func newLoop() *cobra.Command {
 	var o target
 	ls := &cobra.Command{

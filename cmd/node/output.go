@@ -12,6 +12,8 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// The forms of output. Data goes to stdout in one of them, everything else to stderr, so that
+// a pipe never reads a message as data.
 const (
 	formatTable = "table"
 	formatJSON  = "json"

@@ -14,6 +14,10 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// newRoot is the tree of commands, with cobra's habits changed where they would hide a
+// mistake: an unknown word below a command is an error and not a help page with exit
+// code 0, errors are printed once and by this program (complain), and usage is not
+// printed behind an error, where it pushes the error off the screen.
 func newRoot(out, errs io.Writer) *cobra.Command {
 	root := group("loopmesh", "event loops that schedule on each other, across machines",
 		newStart(), newDev(), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newKeys(), newVersion(), newCompletion(),
@@ -63,6 +67,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// unknownCommand names the nearest commands; a typing error is the usual cause.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	text := fmt.Sprintf("there is no command %q in %q", word, cmd.CommandPath())
 	if like := cmd.SuggestionsFor(word); len(like) > 0 {
@@ -114,6 +119,7 @@ func named(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// newVersion prints what a report of a fault has to begin with.
 func newVersion() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
@@ -134,6 +140,8 @@ func newVersion() *cobra.Command {
 	return cmd
 }
 
+// newCompletion prints a script for a shell. The scripts call this program for words, so
+// they need no renewal when commands are added.
 func newCompletion() *cobra.Command {
 	shells := map[string]func(*cobra.Command, io.Writer) error{
 		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },

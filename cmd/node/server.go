@@ -13,6 +13,8 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
+// startLong answers the question that decides everything else about a node: where is the
+// NATS server? The cases exclude each other, and cluster.Start refuses mixtures.
 const startLong = `Runs one node until Ctrl-C or SIGTERM, which leave the cluster cleanly; a second one
 ends the process at once.
 
@@ -35,6 +37,7 @@ type serverOptions struct {
 	routeListen, storeDir, folder string
 }
 
+// flags adds them to a command.
 func (o *serverOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&o.voter, "voter", false, "the server of this node is one of --routes")
@@ -46,6 +49,8 @@ func (o *serverOptions) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.allow, "allow", nil, "without keys: a right of every other node on this one; once for each (see 'loopmesh keys')")
 }
 
+// apply puts them into a configuration. What they mean, and which of them go together, is
+// checked by cluster.Start, once for all programs.
 func (o *serverOptions) apply(cfg *cluster.Config) {
 	cfg.Voter, cfg.Routes, cfg.RouteListen, cfg.StoreDir = o.voter, o.routes, o.routeListen, o.storeDir
 	cfg.Keys, cfg.Insecure, cfg.Allow = o.folder, o.insecure, o.allow

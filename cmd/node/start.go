@@ -28,6 +28,8 @@ type startOptions struct {
 	login                                                  loginOptions
 }
 
+// newStart runs one node. Nothing is read from a file: the flags, or the variables of
+// their names (see environment.go), are the whole configuration.
 func newStart() *cobra.Command {
 	var o startOptions
 	cmd := &cobra.Command{
@@ -99,6 +101,8 @@ func machine() string {
 	}, host)
 }
 
+// start runs the node until somebody asks it to end or it ends by itself: another node may
+// have taken its name. Only then does it have a Reason, and the exit code is of that.
 func start(cmd *cobra.Command, o startOptions) error {
 	cfg, err := o.config(cmd)
 	if err != nil {

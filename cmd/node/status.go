@@ -18,6 +18,10 @@ type nodeStatus struct {
 	Detail []admin.Loop `json:"loop_details"`
 }
 
+// newStatus is "ls" and "loop ls" of one node or all, and a verdict: exit code 7 when a node
+// is not ready or a loop does not answer, so that a script can ask "is it healthy?".
+// That is another code than 4: everybody who could be asked was asked, and the answer is
+// no.
 func newStatus() *cobra.Command {
 	var o target
 	cmd := &cobra.Command{
@@ -111,6 +115,8 @@ func only(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus],
 	return &one, nil
 }
 
+// checkHealth is the verdict of status. A node that is silent as a whole is counted by its
+// state; only single loops are taken from the list of who did not answer.
 func checkHealth(list *admin.List[nodeStatus]) error {
 	var problems []string
 	for _, n := range list.Items {
@@ -129,6 +135,8 @@ func checkHealth(list *admin.List[nodeStatus]) error {
 	return nil
 }
 
+// showStatus prints pages for people, and the same list as others do in the forms for
+// programs.
 func showStatus(cmd *cobra.Command, o *output, list *admin.List[nodeStatus]) error {
 	if o.format != formatTable {
 		return show(cmd, o, list, column[nodeStatus]{"NODE", func(n nodeStatus) string { return n.ID }})

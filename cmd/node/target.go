@@ -13,6 +13,12 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
+// Which node is asked. A node shows its whole cluster, so any node of this machine will do,
+// as long as all nodes of this user here are of one cluster; a command never guesses
+// between two. Nodes are found by their admin sockets in a folder that only this user can
+// write to (admin.Dir); package admin checks who is behind a socket before it trusts an
+// answer.
+
 // target holds the flags that choose the node to ask and how long to wait.
 type target struct {
 	output
@@ -93,6 +99,7 @@ func unknownNode(ctx context.Context, name string, sockets []string) error {
 	return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q of yours runs on this machine", name), Hint: "nodes that run: " + orNone(names)}
 }
 
+// orNone keeps a message from ending in a colon and nothing.
 func orNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
