@@ -32,7 +32,7 @@ type listener struct {
 }
 
 func newListener(s *Server, fd int) *listener {
-	return &listener{server: s, socket: &Socket{fd: fd}, addr: sock.LocalAddr(fd), accept: sock.Accept}
+	return &listener{server: s, socket: &Socket{fd: fd, kind: socketKind{}}, addr: sock.LocalAddr(fd), accept: sock.Accept}
 }
 
 func (ln *listener) open() error {

@@ -18,16 +18,18 @@ type conn struct {
 	branch *branch   // of the server that accepted it; nil for a client
 	top    Transport // TLS upon it, which is what users see; nil without
 
-	queue     output
-	file      *sending // a file on its way behind the queue; nil otherwise
-	resuming  bool     // inside ResumeWriting: a closing connection takes last words
-	gathering bool     // the kernel has not been asked about the queue; see gather.go
+	queue output
+	file  *sending // a file on its way behind the queue; nil otherwise
 
-	reading  bool       // wanted by the user
-	eof      bool       // the peer ended its output; told once
-	writeEOF bool       // ours ends behind the queue
-	control  []byte     // for files that arrive; made by the first read that may bring some
-	last     *lastInput // set between a failed send and the loss
+	// Why together: a connection has no byte to waste (TestIdleMemory).
+	resuming  bool // inside ResumeWriting: a closing connection takes last words
+	gathering bool // the kernel has not been asked about the queue; see gather.go
+	reading   bool // wanted by the user
+	eof       bool // the peer ended its output; told once
+	writeEOF  bool // ours ends behind the queue
+
+	control []byte     // for files that arrive; made by the first read that may bring some
+	last    *lastInput // set between a failed send and the loss
 
 	idle  idleWatch
 	first firstByte
@@ -36,7 +38,7 @@ type conn struct {
 // newConn makes the transport of a socket, which it owns from here on, also when it
 // fails.
 func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {
-	c := &conn{endpoint: endpoint{loop: l, socket: Socket{fd: from.fd}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+	c := &conn{endpoint: endpoint{loop: l, socket: Socket{fd: from.fd, kind: socketKind{}}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
 	warnMisspelt(l, p)
 	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first
@@ -70,14 +72,14 @@ func (c *conn) start(ready func()) {
 }
 
 func (c *conn) made() {
-	if c.losing {
+	if c.state >= stateLosing {
 		return // aborted before it was announced: the protocol hears nothing
 	}
-	c.started = true
+	c.told = true
 	if c.proto.made() != nil {
 		c.Call("ConnectionMade", func() { c.proto.made().ConnectionMade(c) })
 	}
-	if c.losing {
+	if c.state >= stateLosing {
 		return
 	}
 	c.idle.start(c)
@@ -88,10 +90,10 @@ func (c *conn) made() {
 
 // interest watches for what the state asks for.
 func (c *conn) interest() {
-	if c.losing || c.last != nil {
+	if c.state >= stateLosing || c.last != nil {
 		return
 	}
-	read := c.started && c.IsReading() || c.watchesReader()
+	read := c.told && c.IsReading() || c.socket.kind.watchesReader(c)
 	if err := c.watch.Set(read, c.queue.size > 0 && !c.gathering || c.file != nil); err != nil {
 		c.Fail(err)
 	}
@@ -116,7 +118,7 @@ func (c *conn) carry(t *tlsTransport) bool {
 // startable is why TLS cannot be put upon c now; nil when it can.
 func (c *conn) startable() error {
 	switch {
-	case c.socket.pipe != nil:
+	case !c.socket.kind.isSocket():
 		return invalid("StartTLS needs the transport of a stream socket, not that of a pipe")
 	case c.top != nil:
 		return errStarted

@@ -36,7 +36,7 @@ const burst = 64
 // fails.
 func newDatagram(s datagramSocket, p any) (*datagram, error) {
 	d := &datagram{
-		endpoint: endpoint{loop: s.loop, socket: Socket{fd: s.fd}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
+		endpoint: endpoint{loop: s.loop, socket: Socket{fd: s.fd, kind: socketKind{}}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
 		flow:     newFlow(),
 		family:   s.family,
 		remote:   s.remote, connected: s.connected,
@@ -57,10 +57,10 @@ func newDatagram(s datagramSocket, p any) (*datagram, error) {
 // start queues ConnectionMade, then receiving, then ready.
 func (d *datagram) start(ready func()) {
 	d.loop.CallSoon(func() {
-		if d.losing {
+		if d.state >= stateLosing {
 			return
 		}
-		d.started = true
+		d.told = true
 		if d.proto.opened() != nil {
 			d.Call("ConnectionMade", func() { d.proto.opened().ConnectionMade(d) })
 		}
@@ -71,10 +71,10 @@ func (d *datagram) start(ready func()) {
 
 // interest watches for what the state asks for.
 func (d *datagram) interest() {
-	if d.losing {
+	if d.state >= stateLosing {
 		return
 	}
-	if err := d.watch.Set(d.started && !d.closing, len(d.queue.list) > 0); err != nil {
+	if err := d.watch.Set(d.told && d.state < stateClosing, len(d.queue.list) > 0); err != nil {
 		d.broken(err)
 	}
 }
@@ -93,7 +93,7 @@ func (d *datagram) onReadable() {
 func (d *datagram) receivePaths() {
 	buf := loopaccess.Of(d.loop).ReadBuffer()
 	for range burst {
-		if d.closing {
+		if d.state >= stateClosing {
 			return
 		}
 		n, from, err := sock.ReceiveFrom(d.socket.fd, buf)
@@ -134,13 +134,13 @@ func (d *datagram) broken(err error) {
 }
 
 func (d *datagram) Close() {
-	if d.stray("Close") != nil || d.closing {
+	if d.stray("Close") != nil || d.state >= stateClosing {
 		return
 	}
-	if d.flush(); d.closing { // by a protocol that was told an error
+	if d.flush(); d.state >= stateClosing { // by a protocol that was told an error
 		return
 	}
-	d.closing = true
+	d.enter(stateClosing)
 	d.target.refuse(ErrClosed)
 	if len(d.queue.list) == 0 {
 		d.lose(nil)
@@ -163,7 +163,7 @@ func (d *datagram) drop() {
 func (d *datagram) gone() {}
 
 func (d *datagram) ending() error {
-	if d.closing {
+	if d.state >= stateClosing {
 		return ErrClosed
 	}
 	return nil

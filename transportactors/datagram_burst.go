@@ -55,7 +55,7 @@ func (d *datagram) receiveBurst() {
 	if d.mail == nil {
 		d.mail = mailOf(d.loop)
 	}
-	for left := burst; left > 0 && !d.closing && d.kept == nil; {
+	for left := burst; left > 0 && d.state < stateClosing && d.kept == nil; {
 		room := min(left, d.mail.in.Room())
 		n, err := d.mail.in.Receive(d.socket.fd, room)
 		switch {
@@ -85,7 +85,7 @@ func (d *datagram) deliver(n int) {
 	d.gathers = n > 1
 	// Why deferred: the protocol may leave by runtime.Goexit or a fatal panic.
 	defer func() { d.delivered(told, n) }()
-	for told < n && !d.closing {
+	for told < n && d.state < stateClosing {
 		i := told
 		told++
 		from := d.remote
@@ -107,7 +107,7 @@ func (d *datagram) delivered(told, n int) {
 			d.loop.CallSoon(func() { d.refusedAll(errs) })
 		}
 	}
-	if told == n || d.closing {
+	if told == n || d.state >= stateClosing {
 		return
 	}
 	for i := told; i < n; i++ {
@@ -119,7 +119,7 @@ func (d *datagram) delivered(told, n int) {
 
 // tellKept tells one of the datagrams that are kept, and the next in the next turn.
 func (d *datagram) tellKept() {
-	if d.closing || len(d.kept) == 0 {
+	if d.state >= stateClosing || len(d.kept) == 0 {
 		return
 	}
 	p := d.kept[0]
@@ -170,7 +170,7 @@ func (d *datagram) refusedAll(errs []error) {
 // what it refused.
 func (d *datagram) post() (refused []error) {
 	out := d.mail.out
-	if d.losing {
+	if d.state >= stateLosing {
 		out.Clear()
 		return nil
 	}

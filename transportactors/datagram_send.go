@@ -42,7 +42,7 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 		return err
 	}
 	d.makeRoom(len(data))
-	if d.closing {
+	if d.state >= stateClosing {
 		return fmt.Errorf("%w: %s", ErrClosed, d)
 	}
 	name, err := d.destination(to.name)
@@ -59,7 +59,7 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 			return nil
 		case !sock.WouldBlock(err):
 			d.refused(err)
-			if d.losing && sock.Lost(err) {
+			if d.state >= stateLosing && sock.Lost(err) {
 				return fmt.Errorf("%w: %w", ErrClosed, err)
 			}
 			return nil
@@ -127,7 +127,7 @@ func (d *datagram) send(p []byte, to sock.Name) error {
 // rest waits for the next event.
 func (d *datagram) onWritable() {
 	for range burst {
-		if d.losing || len(d.queue.list) == 0 {
+		if d.state >= stateLosing || len(d.queue.list) == 0 {
 			break
 		}
 		next := d.queue.list[0]
@@ -142,14 +142,14 @@ func (d *datagram) onWritable() {
 		}
 	}
 	d.checkLow()
-	if d.closing && len(d.queue.list) == 0 {
+	if d.state >= stateClosing && len(d.queue.list) == 0 {
 		d.lose(nil)
 	}
 	d.interest()
 }
 
 func (d *datagram) checkHigh() {
-	if d.losing || !d.flow.pause(d.queue.size) {
+	if d.state >= stateLosing || !d.flow.pause(d.queue.size) {
 		return
 	}
 	d.target.setFull(true)
@@ -160,7 +160,7 @@ func (d *datagram) checkHigh() {
 }
 
 func (d *datagram) checkLow() {
-	if d.losing || !d.flow.resume(d.queue.size) {
+	if d.state >= stateLosing || !d.flow.resume(d.queue.size) {
 		return
 	}
 	d.target.setFull(false)

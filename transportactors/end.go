@@ -5,10 +5,10 @@ func (c *conn) Close() {
 		return
 	}
 	c.lastInputEnded()
-	if c.closing {
+	if c.state >= stateClosing {
 		return
 	}
-	c.closing = true
+	c.enter(stateClosing)
 	c.target.refuse(ErrClosed)
 	if c.queue.size == 0 {
 		c.lose(nil)

@@ -28,11 +28,9 @@ type endpoint struct {
 	local, peer net.Addr
 	at, from    netip.AddrPort // they are local and peer of an accepted connection that nobody asked for
 
-	started bool // ConnectionMade was called
-	closing bool
-	losing  bool // the loss is queued: the queue is empty and nothing is watched
-	ended   bool
-	reason  error
+	state  state
+	told   bool // ConnectionMade was called
+	reason error
 }
 
 // whole is the transport around an endpoint.
@@ -63,7 +61,7 @@ func (e *endpoint) open(onReadable, onWritable func()) error {
 // ConnectionMade had its turn: the protocol failed, or never heard of it because
 // somebody aborted the transport first.
 func (e *endpoint) unmade() error {
-	if err := base.OwnFault(e.reason); err != nil || e.started {
+	if err := base.OwnFault(e.reason); err != nil || e.told {
 		return err
 	}
 	return fmt.Errorf("%w before it was announced: %s", ErrClosed, e.self)
@@ -92,7 +90,7 @@ func (e *endpoint) describe(kind string) string {
 	if peer := e.peerAddr(); peer != nil && peer.String() != "" { // a UNIX client has no name
 		s += " peer " + peer.String()
 	}
-	if e.closing {
+	if e.state >= stateClosing {
 		s += " closing"
 	}
 	return s + ">"
@@ -100,7 +98,7 @@ func (e *endpoint) describe(kind string) string {
 
 // SetProtocol is described at Transport, as are the methods below.
 func (e *endpoint) SetProtocol(p any) {
-	if e.stray("SetProtocol") == nil && !e.ended {
+	if e.stray("SetProtocol") == nil && e.state < stateEnded {
 		e.proto = receiverOf(p)
 	}
 }
@@ -114,7 +112,7 @@ func (e *endpoint) Abort() {
 func (e *endpoint) Protocol() any        { return e.proto.value }
 func (e *endpoint) Receiver() any        { return e.proto.value }
 func (e *endpoint) Loop() *loopnode.Loop { return e.loop }
-func (e *endpoint) IsClosing() bool      { return e.closing }
+func (e *endpoint) IsClosing() bool      { return e.state >= stateClosing }
 func (e *endpoint) Socket() *Socket      { return &e.socket }
 func (*endpoint) sealed()                {}
 
@@ -136,8 +134,8 @@ func (e *endpoint) ExtraInfo(name string) any {
 		return e.local
 	case name == "peername" && e.peerAddr() != nil:
 		return e.peer
-	case name == "pipe" && e.socket.pipe != nil && e.socket.pipe.file != nil:
-		return e.socket.pipe.file
+	case name == "pipe":
+		return e.socket.kind.extra()
 	case name == "peercred":
 		return e.peerCred()
 	case name == "paused":
@@ -149,20 +147,21 @@ func (e *endpoint) ExtraInfo(name string) any {
 // Fail ends the transport without sending what is queued. What the network did
 // is logged in debug mode; anything else has been reported by who found it.
 func (e *endpoint) Fail(reason error) {
-	if errno := syscall.Errno(0); !e.losing && errors.As(reason, &errno) && e.loop.Debug() {
+	if errno := syscall.Errno(0); e.state < stateLosing && errors.As(reason, &errno) && e.loop.Debug() {
 		e.loop.Logger().Debug("Fatal error on transport", "transport", e.self.String(), "error", reason)
 	}
-	e.closing = true
+	e.enter(stateClosing)
 	e.target.refuse(ErrClosed)
 	e.lose(reason)
 }
 
 // lose queues the loss; the first reason counts.
 func (e *endpoint) lose(reason error) {
-	if e.losing {
+	if e.state >= stateLosing {
 		return
 	}
-	e.losing, e.reason = true, reason
+	e.enter(stateLosing)
+	e.reason = reason
 	e.self.drop()
 	e.watch.Close()
 	e.loop.CallSoon(e.end)
@@ -170,12 +169,12 @@ func (e *endpoint) lose(reason error) {
 
 // end tells the protocol and closes the descriptor behind it, whatever it did.
 func (e *endpoint) end() {
-	if e.ended {
+	if e.state == stateEnded {
 		return
 	}
-	e.ended = true
+	e.enter(stateEnded)
 	defer e.release()
-	if !e.started || e.proto.lost() == nil {
+	if !e.told || e.proto.lost() == nil {
 		return
 	}
 	e.Tell("ConnectionLost", func() { e.proto.lost().ConnectionLost(e.reason) })
@@ -195,9 +194,10 @@ func (e *endpoint) release() {
 // LoopClosed ends the transport at once: no turn will come.
 func (e *endpoint) LoopClosed() {
 	e.reportUnclosed()
-	e.closing = true
-	if !e.losing {
-		e.losing, e.reason = true, e.loop.CloseReason()
+	e.enter(stateClosing)
+	if e.state < stateLosing {
+		e.enter(stateLosing)
+		e.reason = e.loop.CloseReason()
 		e.self.drop()
 		e.watch.Close()
 	}

@@ -28,7 +28,7 @@ func (c *conn) sendGathered() {
 		return
 	}
 	c.gathering = false
-	if c.losing || c.queue.size == 0 {
+	if c.state >= stateLosing || c.queue.size == 0 {
 		return
 	}
 	c.onWritable()

@@ -33,15 +33,15 @@ func (c *conn) sendFailed(reason error) {
 		return
 	}
 	left := 0
-	if c.started && !c.closing && !c.eof && c.file == nil {
+	if c.told && c.state < stateClosing && !c.eof && c.file == nil {
 		left = sock.Unread(c.socket.fd)
 	}
 	// Why paused TLS counts: what it has read and not decrypted is input, too.
-	if left == 0 && (c.top == nil || c.reading || c.closing) {
+	if left == 0 && (c.top == nil || c.reading || c.state >= stateClosing) {
 		c.Fail(reason)
 		return
 	}
-	c.closing = true
+	c.enter(stateClosing)
 	c.target.refuse(ErrClosed)
 	c.watch.Close()
 	c.queue.drop()

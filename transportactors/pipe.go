@@ -74,45 +74,49 @@ func pipeOf(file *os.File, writes bool) (*Socket, error) {
 	if err != nil {
 		return nil, invalid("%s: %v", file.Name(), err)
 	}
-	s := &Socket{fd: -1, pipe: &pipeFile{file: file, writes: writes}}
-	if fault := raw.Control(func(fd uintptr) { err = s.adopt(int(fd)) }); fault != nil {
+	p := pipeFile{file: file}
+	own := -1
+	if fault := raw.Control(func(fd uintptr) { own, err = p.duplicate(int(fd), writes) }); fault != nil {
 		return nil, invalid("%s: %v", file.Name(), fault)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file.Name(), err)
 	}
-	return s, nil
+	return p.socket(own, writes), nil
 }
 
-// adopt makes s a descriptor of its own for what fd leads to.
-func (s *Socket) adopt(fd int) error {
-	shape, err := sock.Look(fd)
+// socket is the descriptor fd as one end of p.
+func (p pipeFile) socket(fd int, writes bool) *Socket {
+	if writes {
+		return &Socket{fd: fd, kind: &pipeOutput{pipeFile: p}}
+	}
+	return &Socket{fd: fd, kind: &pipeInput{p}}
+}
+
+// duplicate makes a descriptor of our own for what fd leads to.
+func (p *pipeFile) duplicate(fd int, writes bool) (own int, err error) {
+	p.shape, err = sock.Look(fd)
 	switch {
 	case err != nil:
-		return err
-	case shape.Kind == sock.Other:
-		return invalid("it is a file or a directory, which is always ready; a pipe, socket or character device was expected: read and write files with RunInExecutor")
-	case s.pipe.writes && !shape.Writes:
-		return invalid("it is open for reading only")
-	case !s.pipe.writes && !shape.Reads:
-		return invalid("it is open for writing only")
+		return -1, err
+	case p.shape.Kind == sock.Other:
+		return -1, invalid("it is a file or a directory, which is always ready; a pipe, socket or character device was expected: read and write files with RunInExecutor")
+	case writes && !p.shape.Writes:
+		return -1, invalid("it is open for reading only")
+	case !writes && !p.shape.Reads:
+		return -1, invalid("it is open for writing only")
 	}
-	s.pipe.shape, s.pipe.standard = shape, fd <= 2
-	s.pipe.number = fd
-	s.fd, s.pipe.restore, err = sock.Own(fd)
-	return err
+	p.number, p.standard = fd, fd <= 2
+	own, p.restore, err = sock.Own(fd)
+	return own, err
 }
 
 // newPipe makes the transport of one direction of s, which it owns from here on.
 func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
 	c := &conn{endpoint: endpoint{loop: l, socket: *s, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
-	onReadable := c.onReadable
-	if s.pipe.writes {
-		c.eof = true // nothing is read: IsReading is false for good
-		onReadable = c.onReader
-	}
-	if err := c.open(onReadable, c.onWritable); err != nil {
+	_, c.eof = s.kind.(*pipeOutput) // nothing is read then: IsReading is false for good
+	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -120,13 +124,13 @@ func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
 
 // openPipe is base.OpenPipe.
 func openPipe(l *loopnode.Loop, ctx context.Context, fd int, writes bool, p any) (base.Pipe, error) {
-	file := &pipeFile{writes: writes, shape: sock.Shape{Kind: sock.Fifo, Reads: !writes, Writes: writes}}
-	c, err := newPipe(l, &Socket{fd: fd, pipe: file}, p)
+	file := pipeFile{shape: sock.Shape{Kind: sock.Fifo, Reads: !writes, Writes: writes}}
+	c, err := newPipe(l, file.socket(fd, writes), p)
 	if err != nil {
 		return nil, err
 	}
 	c.Bear(l, ctx)
-	c.started = true // p has no ConnectionMade: its end is told in any case
+	c.told = true // p has no ConnectionMade: its end is told in any case
 	return c, nil
 }
 

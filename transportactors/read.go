@@ -13,7 +13,7 @@ func (c *conn) setReading(method string, on bool) error {
 	if err := c.stray(method); err != nil {
 		return err
 	}
-	if c.closing && c.last == nil || c.reading == on {
+	if c.state >= stateClosing && c.last == nil || c.reading == on {
 		return nil
 	}
 	c.reading = on
@@ -24,10 +24,13 @@ func (c *conn) setReading(method string, on bool) error {
 	return nil
 }
 
-func (c *conn) IsReading() bool { return c.reading && !c.closing && !c.eof && c.file == nil }
+func (c *conn) IsReading() bool {
+	return c.reading && c.state < stateClosing && !c.eof && c.file == nil
+}
 
-// onReadable reads once and hands on what came.
-func (c *conn) onReadable() {
+func (c *conn) onReadable() { c.socket.kind.onReadable(c) }
+
+func (c *conn) readOnce() {
 	if c.IsReading() { // not closed by an earlier callback of the same batch
 		c.receive()
 	}
@@ -79,31 +82,13 @@ func (c *conn) read(buf []byte) int {
 		}
 		return n
 	case err == nil:
-		c.inputEnded()
+		if c.state < stateLosing {
+			c.socket.kind.inputEnded(c)
+		}
 	case !sock.WouldBlock(err):
-		c.readFailed(err)
+		c.socket.kind.readFailed(c, err)
 	}
 	return 0
-}
-
-// inputEnded tells the protocol once; without its wish the transport closes.
-func (c *conn) inputEnded() {
-	if c.losing {
-		return
-	}
-	if c.socket.pipe != nil {
-		c.pipeEnded()
-		return
-	}
-	c.eof = true
-	c.interest()
-	keep := false
-	if c.proto.eof() != nil && !c.Call("EOFReceived", func() { keep = c.proto.eof().EOFReceived() }) {
-		return
-	}
-	if !keep {
-		c.Close()
-	}
 }
 
 // input reads once; a UNIX connection whose protocol takes files reads those, too.

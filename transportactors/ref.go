@@ -117,7 +117,7 @@ func (c *conn) Ref() Ref {
 func (e *endpoint) refOf(t addressed) Ref {
 	if e.target == nil {
 		e.target = newRefTarget(t)
-		if e.ended {
+		if e.state == stateEnded {
 			e.target.close(e.reason)
 		}
 	}

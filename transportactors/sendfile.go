@@ -68,7 +68,7 @@ func fileMayGo(ctx context.Context, t Transport) error {
 	switch t := t.(type) {
 	case *conn:
 		switch {
-		case t.socket.pipe != nil:
+		case !t.socket.kind.isSocket():
 			return invalid("sendfile is not supported for %s: it is a pipe", t)
 		case t.top != nil:
 			return invalid("sendfile is not supported for %s: TLS runs over it; use its transport", t)

@@ -43,7 +43,7 @@ func (c *conn) sendfile(ctx context.Context, job *sendfile.Job) error {
 // sendFile sends what this turn may. The queue is empty.
 func (c *conn) sendFile() {
 	s := c.file
-	if s == nil || c.losing {
+	if s == nil || c.state >= stateLosing {
 		return
 	}
 	before := s.job.Sent()
@@ -66,7 +66,7 @@ func (c *conn) sendFile() {
 func (c *conn) fileEnded() {
 	c.file = nil
 	c.interest()
-	if !c.losing {
+	if c.state < stateLosing {
 		c.checkLow()
 	}
 }

@@ -14,7 +14,7 @@ import (
 // collector can tell when nobody does.
 type unclosed struct {
 	log  hclog.Logger
-	open map[int]*pipeFile // nil values: sockets
+	open map[int]fdKind
 }
 
 // unclosedMark lives as long as the loop it is attached to.
@@ -29,11 +29,11 @@ func (e *endpoint) noteOpen() {
 	access := loopaccess.Of(e.loop)
 	mark, ok := access.Attached(unclosedKey{}).(*unclosedMark)
 	if !ok {
-		mark = &unclosedMark{&unclosed{e.loop.Logger(), map[int]*pipeFile{}}}
+		mark = &unclosedMark{&unclosed{e.loop.Logger(), map[int]fdKind{}}}
 		runtime.AddCleanup(mark, (*unclosed).report, mark.of)
 		access.Attach(unclosedKey{}, mark)
 	}
-	mark.of.open[e.socket.fd] = e.socket.pipe
+	mark.of.open[e.socket.fd] = e.socket.kind
 }
 
 // noteClosed takes back noteOpen, before the descriptor is closed.
@@ -45,16 +45,16 @@ func (e *endpoint) noteClosed() {
 
 // report runs on the runtime's cleanup goroutine.
 func (u *unclosed) report() {
-	for fd, pipe := range u.open {
+	for fd, kind := range u.open {
 		u.log.Warn("unclosed transport: it was dropped with its loop",
 			"fd", fd, "local", sock.LocalAddr(fd), "peer", sock.PeerAddr(fd))
-		(&Socket{fd: fd, pipe: pipe}).letGo()
+		(&Socket{fd: fd, kind: kind}).letGo()
 	}
 }
 
 // reportUnclosed is the same for a transport whose loop closes before it.
 func (e *endpoint) reportUnclosed() {
-	if e.closing {
+	if e.state >= stateClosing {
 		return
 	}
 	level := hclog.Debug

@@ -82,11 +82,11 @@ func (c *conn) writable(method string) error {
 		return err
 	}
 	switch {
-	case c.losing, c.last != nil, c.closing && !c.resuming:
+	case c.state >= stateLosing, c.last != nil, c.state >= stateClosing && !c.resuming:
 		return fmt.Errorf("%w: %s", ErrClosed, c)
 	case c.writeEOF:
 		return ErrWriteEOF
-	case c.readOnly():
+	case !c.socket.kind.writes():
 		return fmt.Errorf("%w: %s only reads", loopnode.ErrInvalidState, c)
 	case c.file != nil:
 		return fmt.Errorf("%w: %s", ErrSendfile, c)
@@ -97,7 +97,7 @@ func (c *conn) writable(method string) error {
 // ending is why nothing is written any more; nil while it may be.
 func (c *conn) ending() error {
 	switch {
-	case c.closing:
+	case c.state >= stateClosing:
 		return ErrClosed
 	case c.writeEOF:
 		return ErrWriteEOF
@@ -108,7 +108,7 @@ func (c *conn) ending() error {
 // queued sees to it that the queue is sent, and looks at the high water mark.
 func (c *conn) queued(gather bool) error {
 	if gather {
-		if c.gathered(); c.losing || c.last != nil {
+		if c.gathered(); c.state >= stateLosing || c.last != nil {
 			return fmt.Errorf("%w: %s", ErrClosed, c)
 		}
 		return nil
@@ -119,7 +119,7 @@ func (c *conn) queued(gather bool) error {
 }
 
 func (c *conn) checkHigh() {
-	if c.losing || !c.flow.pause(c.queue.size) {
+	if c.state >= stateLosing || !c.flow.pause(c.queue.size) {
 		return
 	}
 	c.target.setFull(true)
@@ -147,7 +147,7 @@ func (c *conn) checkLow() {
 // onWritable sends once, then lets the protocol write, then ends what waited
 // for an empty queue.
 func (c *conn) onWritable() {
-	if c.losing {
+	if c.state >= stateLosing {
 		return
 	}
 	if c.queue.size == 0 {
@@ -163,12 +163,12 @@ func (c *conn) onWritable() {
 	c.idle.moved = true
 	half := c.writeEOF // Why: a WriteEOF inside ResumeWriting shuts down itself
 	c.checkLow()
-	if c.losing || c.queue.size > 0 {
+	if c.state >= stateLosing || c.queue.size > 0 {
 		return
 	}
 	c.interest()
 	switch {
-	case c.closing:
+	case c.state >= stateClosing:
 		c.lose(nil)
 	case half:
 		c.shutdown()
@@ -179,30 +179,16 @@ func (c *conn) WriteEOF() error {
 	if err := c.stray("WriteEOF"); err != nil {
 		return err
 	}
-	if c.closing || c.writeEOF {
+	if c.state >= stateClosing || c.writeEOF {
 		return nil
 	}
 	if c.file != nil {
 		return fmt.Errorf("%w: %s", ErrSendfile, c)
 	}
-	if c.socket.pipe != nil {
-		return c.writePipeEOF()
-	}
-	c.writeEOF = true
-	c.target.refuse(ErrWriteEOF)
-	if c.queue.size == 0 {
-		c.shutdown()
-	}
-	return nil
+	return c.socket.kind.writeEOF(c)
 }
 
-func (c *conn) shutdown() {
-	if err := sock.CloseWrite(c.socket.fd); err != nil {
-		c.sendFailed(err)
-	}
-}
-
-func (c *conn) CanWriteEOF() bool { return !c.readOnly() }
+func (c *conn) CanWriteEOF() bool { return c.socket.kind.writes() }
 
 func (c *conn) SetWriteBufferLimits(high, low int) error {
 	if err := c.stray("SetWriteBufferLimits"); err != nil {

@@ -37,7 +37,7 @@ func (s *subprocess) Actor() actors.Ref {
 
 // dismiss ends the actor of a child that has ended.
 func (s *subprocess) dismiss() {
-	if s.exited && !s.actor.IsZero() && !s.loop.IsClosed() { // a loop that closes ends its actors itself
+	if s.hasExited() && !s.actor.IsZero() && !s.loop.IsClosed() { // a loop that closes ends its actors itself
 		_ = s.sys.Send(s.actor, base.Ended{Reason: s.failure()}) // it may have been stopped before
 	}
 }

@@ -191,7 +191,7 @@ func TestSubprocessExit(t *testing.T) {
 				} {
 					tr, p, err := execProbe(ctx, c.args, opt)
 					testkit.Must(t, err)
-					if s := tr.(*subprocess); !s.exited && (s.child.FD() == proc.None) != (what == "goroutine") {
+					if s := tr.(*subprocess); !s.hasExited() && (s.child.FD() == proc.None) != (what == "goroutine") {
 						t.Error(what, s.child.FD())
 					}
 					if c.end != nil {

@@ -20,7 +20,7 @@ type subprocess struct {
 	base.Origin
 	base.Calls
 	loop  *loopnode.Loop
-	child *proc.Child // Invariant: reaped exactly when exited
+	child *proc.Child // Invariant: reaped exactly when it has exited
 	pid   int
 	info  Info
 	name  string
@@ -31,12 +31,10 @@ type subprocess struct {
 	pipes [3]base.Pipe // nil for what is not a pipe
 	open  int          // pipes that have not ended
 
-	started bool // ConnectionMade was called
-	exited  bool
-	code    int
-	closing bool
-	ending  bool // ConnectionLost is queued
-	ended   bool
+	state   state
+	told    bool  // ConnectionMade was called
+	closing bool  // Close was called; the child may take its time to end
+	code    int   // of the exit
 	reason  error // of ConnectionLost
 	failed  error // what ConnectionMade threw
 	waiters base.Waiters
@@ -83,7 +81,7 @@ func (s *subprocess) made(done func()) {
 	if s.closing {
 		return
 	}
-	s.started = true
+	s.told = true
 	defer func() { // also when ConnectionMade leaves by Goexit
 		s.listen()
 		done()
@@ -104,7 +102,7 @@ func (s *subprocess) listen() {
 			c.Listen()
 		}
 	}
-	if s.exited {
+	if s.hasExited() {
 		return
 	}
 	if s.watch != nil {
@@ -128,7 +126,7 @@ func (s *subprocess) waitAside() {
 // abandon kills the child and leaves the rest to the loop.
 func (s *subprocess) abandon() {
 	s.Close()
-	if !s.started {
+	if !s.told {
 		s.listen()
 	}
 }
@@ -143,7 +141,7 @@ func (s *subprocess) destroy(ctx context.Context) {
 
 // onExit takes the exit code, tells the protocol and wakes who waits.
 func (s *subprocess) onExit() {
-	if s.exited {
+	if s.hasExited() {
 		return
 	}
 	if s.group {
@@ -172,9 +170,10 @@ func (s *subprocess) onExit() {
 const lostCode = 255
 
 func (s *subprocess) exit(code int) {
-	s.exited, s.code = true, code
+	s.enter(exited)
+	s.code = code
 	defer s.settle() // whatever the protocol does
-	if s.started {
+	if s.told {
 		s.Tell("ProcessExited", s.proto.ProcessExited)
 	}
 }
@@ -212,33 +211,33 @@ func (p *childPipe) ConnectionLost(reason error) {
 		s.open--
 		s.maybeEnd()
 	}()
-	if s.started {
+	if s.told {
 		s.Tell("PipeConnectionLost", func() { s.proto.PipeConnectionLost(p.fd, reason) })
 	}
 }
 
 // maybeEnd queues ConnectionLost once nothing else can come.
 func (s *subprocess) maybeEnd() {
-	if s.exited && s.open == 0 && !s.ending {
-		s.ending = true
+	if s.state == exited && s.open == 0 {
+		s.enter(losing)
 		s.loop.CallSoon(s.end)
 	}
 }
 
 func (s *subprocess) end() {
-	if s.ended {
+	if s.state == ended {
 		return
 	}
-	s.ended = true
+	s.enter(ended)
 	base.Leave(s)
-	if s.started {
+	if s.told {
 		s.Tell("ConnectionLost", func() { s.proto.ConnectionLost(s.reason) })
 	}
 }
 
 // LoopClosed ends everything at once: no turn will come.
 func (s *subprocess) LoopClosed() {
-	if s.ended {
+	if s.state == ended {
 		return
 	}
 	s.closing, s.reason = true, s.loop.CloseReason()
@@ -257,7 +256,7 @@ func (s *subprocess) LoopClosed() {
 const closePatience = time.Second
 
 func (s *subprocess) killAndReap() {
-	if s.exited {
+	if s.hasExited() {
 		return
 	}
 	_ = s.child.Signal(syscall.SIGKILL) // an end of its own is as good
@@ -283,7 +282,7 @@ func (s *subprocess) wait(ctx context.Context) (int, error) {
 	if err := base.RequireContext(ctx, "Wait"); err != nil {
 		return 0, err
 	}
-	if s.exited {
+	if s.hasExited() {
 		return s.code, nil
 	}
 	err := s.waiters.Wait(ctx, s.loop)
@@ -291,7 +290,7 @@ func (s *subprocess) wait(ctx context.Context) (int, error) {
 }
 
 func (s *subprocess) PID() int                { return s.pid }
-func (s *subprocess) Returncode() (int, bool) { return s.code, s.exited }
+func (s *subprocess) Returncode() (int, bool) { return s.code, s.hasExited() }
 func (s *subprocess) Loop() *loopnode.Loop    { return s.loop }
 func (s *subprocess) Receiver() any           { return s.proto }
 func (s *subprocess) IsClosing() bool         { return s.closing }
@@ -339,7 +338,7 @@ func (s *subprocess) SendSignal(sig syscall.Signal) error {
 	if err := validSignal(sig); err != nil {
 		return err
 	}
-	if s.exited {
+	if s.hasExited() {
 		return fmt.Errorf("%w: process %d has ended (%s)", ErrProcessLookup, s.pid, outcome(s.code))
 	}
 	if err := s.child.Signal(sig); err != nil {
@@ -362,7 +361,7 @@ func (s *subprocess) Close() {
 			c.Close()
 		}
 	}
-	if !s.exited {
+	if !s.hasExited() {
 		_ = s.child.Signal(syscall.SIGKILL) // gone, or not ours to kill: the exit is awaited either way
 	}
 }
@@ -370,7 +369,7 @@ func (s *subprocess) Close() {
 // String names the child and its state.
 func (s *subprocess) String() string {
 	state := "running"
-	if s.exited {
+	if s.hasExited() {
 		state = outcome(s.code)
 	}
 	return fmt.Sprintf("<Subprocess %s pid %d %s>", s.name, s.pid, state)
