@@ -32,20 +32,20 @@ type listener struct {
 }
 
 func newListener(s *Server, fd int) *listener {
-	return &listener{server: s, socket: &Socket{fd: fd, kind: socketKind{}}, addr: sock.LocalAddr(fd), accept: sock.Accept}
+	return &listener{server: s, socket: &Socket{kind: socketKind{}, number: int32(fd)}, addr: sock.LocalAddr(fd), accept: sock.Accept}
 }
 
 func (ln *listener) open() error {
 	if ln.watch != nil {
 		return nil
 	}
-	if err := sock.Listen(ln.socket.fd, min(max(ln.server.backlog, 1), math.MaxInt32)); err != nil {
+	if err := sock.Listen(ln.socket.FD(), min(max(ln.server.backlog, 1), math.MaxInt32)); err != nil {
 		return err
 	}
 	if _, ok := ln.addr.(*net.TCPAddr); ok {
-		_ = sock.SetNoDelay(ln.socket.fd, true) // its connections inherit it
+		_ = sock.SetNoDelay(ln.socket.FD(), true) // its connections inherit it
 	}
-	w, err := loopaccess.Of(ln.server.loop).Watch(ln.socket.fd, ln.onReadable, func() {})
+	w, err := loopaccess.Of(ln.server.loop).Watch(ln.socket.FD(), ln.onReadable, func() {})
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (ln *listener) open() error {
 }
 
 func (ln *listener) close() {
-	if ln.socket.fd < 0 {
+	if ln.socket.FD() < 0 {
 		return
 	}
 	if ln.watch != nil {
@@ -64,17 +64,17 @@ func (ln *listener) close() {
 		ln.retry.Cancel()
 	}
 	ln.file.remove(ln.server.loop) // before the socket: see there
-	_ = sock.Close(ln.socket.fd)
-	ln.socket.fd = -1
+	_ = sock.Close(ln.socket.FD())
+	ln.socket.number = -1
 }
 
 // onReadable accepts at most backlog+1 clients, but no crowd, then lets the loop do other things.
 func (ln *listener) onReadable() {
 	for range min(ln.server.backlog, acceptMost) + 1 {
-		if ln.socket.fd < 0 {
+		if ln.socket.FD() < 0 {
 			return // a factory closed the server
 		}
-		fd, from, err := ln.accept(ln.socket.fd)
+		fd, from, err := ln.accept(ln.socket.FD())
 		switch {
 		case err == nil:
 			ln.server.welcome(client{fd, from})
@@ -99,7 +99,7 @@ func (ln *listener) rest(err error) {
 	ln.server.loop.CallExceptionHandler(loopnode.ExceptionContext{
 		Kind: report.Server, Message: message, Exception: err, Extra: map[string]any{"socket": ln.addr},
 	})
-	if ln.socket.fd < 0 {
+	if ln.socket.FD() < 0 {
 		return
 	}
 	_ = ln.watch.Set(false, false)

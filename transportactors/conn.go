@@ -38,7 +38,7 @@ type conn struct {
 // newConn makes the transport of a socket, which it owns from here on, also when it
 // fails.
 func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {
-	c := &conn{endpoint: endpoint{loop: l, socket: Socket{fd: from.fd, kind: socketKind{}}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
+	c := &conn{endpoint: endpoint{loop: l, socket: Socket{kind: socketKind{}, number: int32(from.fd)}, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
 	warnMisspelt(l, p)
 	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first

@@ -36,7 +36,7 @@ const burst = 64
 // fails.
 func newDatagram(s datagramSocket, p any) (*datagram, error) {
 	d := &datagram{
-		endpoint: endpoint{loop: s.loop, socket: Socket{fd: s.fd, kind: socketKind{}}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
+		endpoint: endpoint{loop: s.loop, socket: Socket{kind: socketKind{}, number: int32(s.fd)}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
 		flow:     newFlow(),
 		family:   s.family,
 		remote:   s.remote, connected: s.connected,
@@ -96,7 +96,7 @@ func (d *datagram) receivePaths() {
 		if d.state >= stateClosing {
 			return
 		}
-		n, from, err := sock.ReceiveFrom(d.socket.fd, buf)
+		n, from, err := sock.ReceiveFrom(d.socket.FD(), buf)
 		switch {
 		case err == nil && n > len(buf):
 			d.refused(fmt.Errorf("a datagram of %d bytes from %s was dropped, the limit is %d: %w", n, Addr{from}, len(buf), errTooLong))

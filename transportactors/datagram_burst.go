@@ -57,7 +57,7 @@ func (d *datagram) receiveBurst() {
 	}
 	for left := burst; left > 0 && d.state < stateClosing && d.kept == nil; {
 		room := min(left, d.mail.in.Room())
-		n, err := d.mail.in.Receive(d.socket.fd, room)
+		n, err := d.mail.in.Receive(d.socket.FD(), room)
 		switch {
 		case err == nil:
 			d.deliver(n)
@@ -175,11 +175,11 @@ func (d *datagram) post() (refused []error) {
 		return nil
 	}
 	if d.segment < 0 {
-		d.segment = sock.Segments(d.socket.fd)
+		d.segment = sock.Segments(d.socket.FD())
 	}
 	for next := 0; next < out.Len(); {
 		var err error
-		next, err = out.Send(d.socket.fd, next, &d.segment)
+		next, err = out.Send(d.socket.FD(), next, &d.segment)
 		switch {
 		case err == nil:
 		case sock.WouldBlock(err):

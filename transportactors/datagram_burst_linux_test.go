@@ -344,7 +344,7 @@ func TestDatagramBurst(t *testing.T) {
 			peer, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
 			must(t, err)
 			defer peer.Close()
-			must(t, unix.SetsockoptInt(d.socket.fd, unix.IPPROTO_IPV6, unix.IPV6_MTU, 1280))
+			must(t, unix.SetsockoptInt(d.socket.FD(), unix.IPPROTO_IPV6, unix.IPV6_MTU, 1280))
 			a := UDPAddr(peer.LocalAddr().(*net.UDPAddr).AddrPort())
 			var want []string
 			c.onData = func(p []byte, _ Addr) {

@@ -387,7 +387,7 @@ func TestDatagramOptions(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if connected := !sock.PeerName(d.socket.fd).IsZero(); connected == broadcast {
+				if connected := !sock.PeerName(d.socket.FD()).IsZero(); connected == broadcast {
 					t.Errorf("broadcast %v, connected %v", broadcast, connected)
 				}
 				must(t, d.SendTo([]byte("x"), Addr{}))

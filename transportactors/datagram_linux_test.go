@@ -217,7 +217,7 @@ func TestDatagramErrors(t *testing.T) {
 			}
 			null, err := syscall.Open("/dev/null", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 			must(t, err)
-			must(t, syscall.Dup3(null, client.socket.fd, syscall.O_CLOEXEC))
+			must(t, syscall.Dup3(null, client.socket.FD(), syscall.O_CLOEXEC))
 			must(t, sock.Close(null))
 			if err := client.SendTo([]byte("x"), Addr{}); !errors.Is(err, ErrClosed) || !errors.Is(err, syscall.ENOTSOCK) {
 				t.Errorf("%v", err)

@@ -118,9 +118,9 @@ func (d *datagram) mapped(n sock.Name) sock.Name {
 
 func (d *datagram) send(p []byte, to sock.Name) error {
 	if to.IsZero() {
-		return sock.Send(d.socket.fd, p)
+		return sock.Send(d.socket.FD(), p)
 	}
-	return d.sender.SendTo(d.socket.fd, p, to)
+	return d.sender.SendTo(d.socket.FD(), p, to)
 }
 
 // onWritable sends what waits. After a datagram that the system refuses the

@@ -46,7 +46,7 @@ type whole interface {
 
 // open watches fd, which the endpoint owns from here on, also when it fails.
 func (e *endpoint) open(onReadable, onWritable func()) error {
-	w, err := loopaccess.Of(e.loop).Watch(e.socket.fd, onReadable, onWritable)
+	w, err := loopaccess.Of(e.loop).Watch(e.socket.FD(), onReadable, onWritable)
 	if err != nil {
 		e.socket.letGo()
 		return err

@@ -25,7 +25,7 @@ func TestIdleMemory(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		at, err := unix.Getsockname(s.listeners[0].socket.fd)
+		at, err := unix.Getsockname(s.listeners[0].socket.FD())
 		must(t, err)
 		const warm, count = 64, 1024
 		var fds [warm + count]int

@@ -72,7 +72,7 @@ func (socketKind) writeEOF(c *conn) error {
 
 // shutdown ends the output half of a socket whose queue is empty.
 func (c *conn) shutdown() {
-	if err := sock.CloseWrite(c.socket.fd); err != nil {
+	if err := sock.CloseWrite(c.socket.FD()); err != nil {
 		c.sendFailed(err)
 	}
 }

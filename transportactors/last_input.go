@@ -34,7 +34,7 @@ func (c *conn) sendFailed(reason error) {
 	}
 	left := 0
 	if c.told && c.state < stateClosing && !c.eof && c.file == nil {
-		left = sock.Unread(c.socket.fd)
+		left = sock.Unread(c.socket.FD())
 	}
 	// Why paused TLS counts: what it has read and not decrypted is input, too.
 	if left == 0 && (c.top == nil || c.reading || c.state >= stateClosing) {

@@ -88,9 +88,9 @@ func pipeOf(file *os.File, writes bool) (*Socket, error) {
 // socket is the descriptor fd as one end of p.
 func (p pipeFile) socket(fd int, writes bool) *Socket {
 	if writes {
-		return &Socket{fd: fd, kind: &pipeOutput{pipeFile: p}}
+		return &Socket{kind: &pipeOutput{pipeFile: p}, number: int32(fd)}
 	}
-	return &Socket{fd: fd, kind: &pipeInput{p}}
+	return &Socket{kind: &pipeInput{p}, number: int32(fd)}
 }
 
 // duplicate makes a descriptor of our own for what fd leads to.

@@ -98,7 +98,7 @@ func (w *pipeOutput) watchesReader(c *conn) bool {
 func (w *pipeOutput) onReadable(c *conn) {
 	switch {
 	case c.state >= stateLosing:
-	case !sock.ReaderGone(c.socket.fd, w.shape.Kind):
+	case !sock.ReaderGone(c.socket.FD(), w.shape.Kind):
 		w.unsure = true // a socket whose peer talks: what it says stays unread
 		c.interest()
 	case c.queue.size > 0:

@@ -47,7 +47,7 @@ func (c *conn) sendFile() {
 		return
 	}
 	before := s.job.Sent()
-	done, err := s.job.Turn(c.socket.fd)
+	done, err := s.job.Turn(c.socket.FD())
 	if s.job.Sent() > before {
 		c.idle.moved = true
 	}

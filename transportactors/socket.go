@@ -10,38 +10,38 @@ import (
 // it; others may look at it and set options (socket_options.go). Every read(2)
 // and write(2) of a stream socket and of a pipe is in this file. Loop goroutine.
 type Socket struct {
-	fd     int // Invariant: -1 exactly when the descriptor is closed
 	kind   fdKind
 	before func() // sends what an option must not change any more; nil: nothing waits for that
+	number int32  // Invariant: -1 exactly when the descriptor is closed
 	gather bool   // SetWriteGathering
 }
 
 // FD is the descriptor's number, -1 once it is closed.
-func (s *Socket) FD() int { return s.fd }
+func (s *Socket) FD() int { return int(s.number) }
 
 // read reads what is there, once.
-func (s *Socket) read(p []byte) (int, error) { return s.kind.read(s.fd, p) }
+func (s *Socket) read(p []byte) (int, error) { return s.kind.read(s.FD(), p) }
 
 // readFiles is read that takes the files which come with the bytes, too.
 func (s *Socket) readFiles(p, control []byte) (int, []int, error) {
-	return sock.ReadFiles(s.fd, p, control)
+	return sock.ReadFiles(s.FD(), p, control)
 }
 
 // write writes what the kernel takes at once.
-func (s *Socket) write(p []byte) (int, error) { return s.kind.write(s.fd, p) }
+func (s *Socket) write(p []byte) (int, error) { return s.kind.write(s.FD(), p) }
 
 // writev is write of several pieces with one call.
 func (s *Socket) writev(pieces [][]byte) (int, error) {
 	if len(pieces) == 1 {
 		return s.write(pieces[0])
 	}
-	return sock.Writev(s.fd, pieces)
+	return sock.Writev(s.FD(), pieces)
 }
 
 // letGo closes the descriptor; a file around it stays open.
 func (s *Socket) letGo() {
-	fd := s.fd
-	s.fd = -1
+	fd := s.FD()
+	s.number = -1
 	s.kind.release(fd)
 	_ = sock.Close(fd) // the kernel has the number back either way
 }
@@ -56,7 +56,7 @@ func (s *Socket) close() {
 // have. Only Control works: the transport reads and writes. net.ErrClosed once
 // it is closed.
 func (s *Socket) SyscallConn() (syscall.RawConn, error) {
-	if s.fd < 0 {
+	if s.FD() < 0 {
 		return nil, errSocketClosed
 	}
 	return rawSocket{s}, nil

@@ -13,14 +13,14 @@ var errSocketClosed = fmt.Errorf("the socket of the transport: %w", net.ErrClose
 
 // set sets an option of an open socket.
 func (s *Socket) set(name string, fn func(fd int) error) error {
-	if s.fd < 0 {
+	if s.FD() < 0 {
 		return errSocketClosed
 	}
 	if s.before != nil {
 		s.before()
 	}
-	if err := fn(s.fd); err != nil {
-		return fmt.Errorf("setting %s of descriptor %d: %w", name, s.fd, err)
+	if err := fn(s.FD()); err != nil {
+		return fmt.Errorf("setting %s of descriptor %d: %w", name, s.FD(), err)
 	}
 	return nil
 }
@@ -103,13 +103,13 @@ func (s *Socket) SetMulticastLoopback(on bool) error {
 type rawSocket struct{ s *Socket }
 
 func (r rawSocket) Control(fn func(fd uintptr)) error {
-	if r.s.fd < 0 {
+	if r.s.FD() < 0 {
 		return errSocketClosed
 	}
 	if r.s.before != nil {
 		r.s.before()
 	}
-	fn(uintptr(r.s.fd))
+	fn(uintptr(r.s.FD()))
 	return nil
 }
 

@@ -60,7 +60,7 @@ func (t *tlsTransport) RemoteAddr() net.Addr {
 // Socket is that of the lower transport.
 func (t *tlsTransport) Socket() *Socket {
 	if t.lower == nil {
-		return &Socket{fd: -1}
+		return &Socket{number: -1}
 	}
 	return t.lower.Socket()
 }

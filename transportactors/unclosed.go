@@ -13,8 +13,9 @@ import (
 // with it: their descriptors. It refers to none of them and not to the loop, so that the
 // collector can tell when nobody does.
 type unclosed struct {
-	log  hclog.Logger
-	open map[int]fdKind
+	log   hclog.Logger
+	open  map[int]struct{}
+	pipes map[int]fdKind // those of open that are no sockets
 }
 
 // unclosedMark lives as long as the loop it is attached to.
@@ -29,26 +30,33 @@ func (e *endpoint) noteOpen() {
 	access := loopaccess.Of(e.loop)
 	mark, ok := access.Attached(unclosedKey{}).(*unclosedMark)
 	if !ok {
-		mark = &unclosedMark{&unclosed{e.loop.Logger(), map[int]fdKind{}}}
+		mark = &unclosedMark{&unclosed{e.loop.Logger(), map[int]struct{}{}, map[int]fdKind{}}}
 		runtime.AddCleanup(mark, (*unclosed).report, mark.of)
 		access.Attach(unclosedKey{}, mark)
 	}
-	mark.of.open[e.socket.fd] = e.socket.kind
+	mark.of.open[e.socket.FD()] = struct{}{}
+	if !e.socket.kind.isSocket() {
+		mark.of.pipes[e.socket.FD()] = e.socket.kind
+	}
 }
 
 // noteClosed takes back noteOpen, before the descriptor is closed.
 func (e *endpoint) noteClosed() {
 	if mark, ok := loopaccess.Of(e.loop).Attached(unclosedKey{}).(*unclosedMark); ok {
-		delete(mark.of.open, e.socket.fd)
+		delete(mark.of.open, e.socket.FD())
+		delete(mark.of.pipes, e.socket.FD())
 	}
 }
 
 // report runs on the runtime's cleanup goroutine.
 func (u *unclosed) report() {
-	for fd, kind := range u.open {
+	for fd := range u.open {
 		u.log.Warn("unclosed transport: it was dropped with its loop",
 			"fd", fd, "local", sock.LocalAddr(fd), "peer", sock.PeerAddr(fd))
-		(&Socket{fd: fd, kind: kind}).letGo()
+		if pipe := u.pipes[fd]; pipe != nil {
+			pipe.release(fd)
+		}
+		_ = sock.Close(fd)
 	}
 }
 

@@ -128,10 +128,10 @@ func dialFull(ctx context.Context, a, from net.Addr) (fd int, done bool, err err
 type PeerCred struct{ PID, UID, GID int }
 
 func (e *endpoint) peerCred() any {
-	if _, ok := e.local.(*net.UnixAddr); !ok || e.socket.fd < 0 {
+	if _, ok := e.local.(*net.UnixAddr); !ok || e.socket.FD() < 0 {
 		return nil
 	}
-	pid, uid, gid, err := sock.PeerCred(e.socket.fd)
+	pid, uid, gid, err := sock.PeerCred(e.socket.FD())
 	if err != nil {
 		return nil
 	}

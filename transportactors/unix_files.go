@@ -52,7 +52,7 @@ func SendFiles(t Transport, data []byte, files ...*os.File) error {
 }
 
 func (c *conn) sendFiles(data []byte, fds []int) error {
-	n, err := sock.WriteFiles(c.socket.fd, data, fds)
+	n, err := sock.WriteFiles(c.socket.FD(), data, fds)
 	switch {
 	case err == nil && n == len(data):
 		return nil
