@@ -42,7 +42,7 @@ func (ln *listener) open() error {
 	if err := sock.Listen(ln.socket.FD(), min(max(ln.server.backlog, 1), math.MaxInt32)); err != nil {
 		return err
 	}
-	if _, ok := ln.addr.(*net.TCPAddr); ok {
+	if networkOf(ln.addr).noDelay {
 		_ = sock.SetNoDelay(ln.socket.FD(), true) // its connections inherit it
 	}
 	w, err := loopaccess.Of(ln.server.loop).Watch(ln.socket.FD(), ln.onReadable, func() {})

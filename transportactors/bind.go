@@ -69,8 +69,8 @@ func (s *Server) bind(at []net.Addr, o options) error {
 }
 
 func (s *Server) listenerAt(a net.Addr, o options) (*listener, error) {
-	if path, ok := a.(*net.UnixAddr); ok {
-		return s.bindUnix(path, o)
+	if networkOf(a).paths {
+		return s.bindUnix(a, o)
 	}
 	fd, err := sock.OpenListener(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})
 	if err != nil {

@@ -57,7 +57,7 @@ func (c *conn) learn(from client) {
 		return
 	}
 	c.local, c.peer = sock.LocalAddr(from.fd), sock.PeerAddr(from.fd)
-	if _, ok := c.local.(*net.TCPAddr); ok {
+	if networkOf(c.local).noDelay {
 		_ = sock.SetNoDelay(from.fd, true)
 	}
 }

@@ -194,7 +194,7 @@ func connectFrom(ctx context.Context, l *loopnode.Loop, a net.Addr, local []net.
 	}
 	err := invalid("connecting to %s: no local address of its family was given", a)
 	for _, from := range local {
-		if family(from) != family(a) {
+		if sock.FamilyOf(from) != sock.FamilyOf(a) {
 			continue
 		}
 		var fd int
@@ -203,13 +203,6 @@ func connectFrom(ctx context.Context, l *loopnode.Loop, a net.Addr, local []net.
 		}
 	}
 	return -1, err
-}
-
-func family(a net.Addr) string {
-	if t, ok := a.(*net.TCPAddr); ok && t.IP.To4() != nil {
-		return "tcp4"
-	}
-	return a.Network()
 }
 
 // connect makes one attempt. What it opened it closes, unless it returns it.

@@ -35,9 +35,9 @@ func (a Addr) IsValid() bool { return a.name.Family() != 0 }
 // Network is "udp" or "unixgram".
 func (a Addr) Network() string {
 	if a.name.AddrPort.IsValid() {
-		return "udp"
+		return udpName
 	}
-	return "unixgram"
+	return unixgramName
 }
 
 // String is "host:port" or the path.
@@ -52,29 +52,11 @@ func (a Addr) String() string {
 // of a path for unixgram. Names are not looked up: CreateDatagramEndpoint and
 // lookup.Getaddrinfo do that. loopnode.ErrInvalidArgument.
 func ParseAddr(network, address string) (Addr, error) {
-	switch network {
-	case "unixgram":
-		if err := checkPath(address); err != nil {
-			return Addr{}, err
-		}
-		return UnixAddr(address), nil
-	case "udp", "udp4", "udp6":
-	default:
-		return Addr{}, badDatagramNetwork(network)
-	}
-	ap, err := netip.ParseAddrPort(address)
+	n, err := networkNamed(network, true)
 	if err != nil {
-		return Addr{}, invalid("address %q: %v", address, err)
+		return Addr{}, err
 	}
-	ap = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	if four := ap.Addr().Is4(); network != "udp" && four != (network == "udp4") {
-		return Addr{}, invalid("address %q is not of network %s", address, network)
-	}
-	return UDPAddr(ap), nil
-}
-
-func badDatagramNetwork(network string) error {
-	return invalid("unexpected address family: network %q; use udp, udp4, udp6 or unixgram", network)
+	return n.parse(n, address)
 }
 
 // abstract writes the two forms of an abstract name in one way.

@@ -2,11 +2,9 @@ package transportactors
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
-	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/sock"
@@ -116,46 +114,34 @@ func openDatagram(ctx context.Context, l *loopnode.Loop, network, local, remote 
 	return firstDatagram(l, from, to, o)
 }
 
-var familiesOf = map[string][]sock.Family{
-	"udp": {sock.IPv4, sock.IPv6}, "udp4": {sock.IPv4}, "udp6": {sock.IPv6}, "unixgram": {sock.Unix},
-}
-
 // bareDatagram has no address yet; the kernel gives it one when it sends.
-func bareDatagram(l *loopnode.Loop, network string, o options) (datagramSocket, error) {
-	f := familiesOf[network]
-	if len(f) != 1 {
-		return datagramSocket{}, invalid("unexpected address family: without an address network %q must be udp4, udp6 or unixgram", network)
+func bareDatagram(l *loopnode.Loop, name string, o options) (datagramSocket, error) {
+	n, err := networkNamed(name, true)
+	if err != nil {
+		return datagramSocket{}, err
 	}
-	return makeDatagram(l, f[0], sock.Name{}, sock.Name{}, o)
+	if n.family() == 0 {
+		return datagramSocket{}, invalid("unexpected address family: network %q without an address may be of several; name one of them", name)
+	}
+	return makeDatagram(l, n.family(), sock.Name{}, sock.Name{}, o)
 }
 
 // datagramNames are the addresses to try; one zero Name when none was given.
-func datagramNames(ctx context.Context, network, address string, flags lookup.AIFlags) ([]sock.Name, error) {
+func datagramNames(ctx context.Context, name, address string, flags lookup.AIFlags) ([]sock.Name, error) {
 	if address == "" {
 		return []sock.Name{{}}, nil
 	}
-	if network == "unixgram" {
-		a, err := ParseAddr(network, address)
-		return []sock.Name{a.name}, err
-	}
-	domain, ok := map[string]int{"udp": syscall.AF_UNSPEC, "udp4": syscall.AF_INET, "udp6": syscall.AF_INET6}[network]
-	if !ok {
-		return nil, badDatagramNetwork(network)
-	}
-	host, service, err := net.SplitHostPort(address)
+	n, err := networkNamed(name, true)
 	if err != nil {
-		return nil, invalid("address %q: %v", address, err)
+		return nil, err
 	}
-	if service == "" {
-		service = "0"
-	}
-	list, err := lookup.Getaddrinfo(ctx, host, service, lookup.Hints{Family: domain, Type: syscall.SOCK_DGRAM, Flags: flags})
+	list, err := n.resolve(ctx, n, address, flags)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]sock.Name, len(list))
 	for i, a := range list {
-		out[i].AddrPort = a.Addr
+		out[i] = a.(Addr).name
 	}
 	return out, nil
 }
@@ -261,8 +247,10 @@ func givenDatagram(l *loopnode.Loop, network, local, remote string, o options) (
 	if err != nil {
 		return datagramSocket{}, invalid("descriptor %d: a datagram socket was expected: %v", o.socket, err)
 	}
-	if network != "" && !slices.Contains(familiesOf[network], f) {
-		return datagramSocket{}, invalid("descriptor %d is not of network %q", o.socket, network)
+	if network != "" {
+		if n, err := networkNamed(network, true); err != nil || !n.has(f) {
+			return datagramSocket{}, errors.Join(err, invalid("descriptor %d is not of network %q", o.socket, network))
+		}
 	}
 	s := datagramSocket{loop: l, fd: o.socket, family: f, connected: connected}
 	if connected {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -157,10 +158,10 @@ func interleave(all []net.Addr, o options) []net.Addr {
 	if lead <= 0 || len(all) == 0 {
 		return all
 	}
-	var order []string
-	of := map[string][]net.Addr{}
+	var order []sock.Family
+	of := map[sock.Family][]net.Addr{}
 	for _, a := range all {
-		f := family(a)
+		f := sock.FamilyOf(a)
 		if of[f] == nil {
 			order = append(order, f)
 		}

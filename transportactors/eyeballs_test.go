@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/looptest"
 )
@@ -167,7 +168,7 @@ func inWords(all []net.Addr) (words string) {
 		if words != "" {
 			words += " "
 		}
-		words += map[string]string{"tcp4": "4", "tcp": "6"}[family(a)] + string(rune(a.(*net.TCPAddr).Port))
+		words += map[sock.Family]string{sock.IPv4: "4", sock.IPv6: "6"}[sock.FamilyOf(a)] + string(rune(a.(*net.TCPAddr).Port))
 	}
 	return words
 }

@@ -110,7 +110,7 @@ func (o *options) fits(network string) error {
 	switch {
 	case o.limited && !o.stream:
 		return invalid("WithLimit is for streams: use it with OpenConnection or StartServer")
-	case o.file.given() && network != "unix" && network != "unixgram" && (o.socket < 0 || !sock.IsUnix(o.socket)):
+	case o.file.given() && !usesPaths(network) && (o.socket < 0 || !sock.IsUnix(o.socket)):
 		return invalid("WithTakeOver, WithCleanupSocket and WithMode are for the file of a UNIX socket, not for network %q", network)
 	}
 	return nil

@@ -93,7 +93,7 @@ func (c *conn) read(buf []byte) int {
 
 // input reads once; a UNIX connection whose protocol takes files reads those, too.
 func (c *conn) input(buf []byte) (int, error) {
-	if c.proto.files() == nil || !c.isUnix() {
+	if c.proto.files() == nil || !c.carriesFiles() {
 		return c.socket.read(buf)
 	}
 	return c.inputWithFiles(buf)

@@ -3,7 +3,6 @@ package transportactors
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"time"
 )
 
@@ -160,15 +159,6 @@ func (o *tlsOptions) setup() (*tlsSetup, error) {
 		return nil, invalid("the TLS shutdown timeout must be positive, got %s", s.shutdown)
 	}
 	return s, nil
-}
-
-// hostOf is the host of an address to connect to; paths have none.
-func hostOf(network, address string) string {
-	if network == "unix" {
-		return ""
-	}
-	host, _, _ := net.SplitHostPort(address)
-	return host
 }
 
 // verifyNameless verifies the chain and leaves out the name, which crypto/tls

@@ -75,7 +75,7 @@ func unixNetwork[O setter](path string, opts []O) (string, error) {
 	case o.socket < 0 && path == "":
 		return "", invalid("no path and no socket were specified: give one of them")
 	case o.socket < 0:
-		return "unix", nil
+		return unixName, nil
 	case path != "":
 		return "", invalid("path and WithSocket can not be specified at the same time")
 	case !sock.IsUnix(o.socket):
@@ -85,9 +85,9 @@ func unixNetwork[O setter](path string, opts []O) (string, error) {
 }
 
 // bindUnix makes the listening socket of a path.
-func (s *Server) bindUnix(a *net.UnixAddr, o options) (*listener, error) {
+func (s *Server) bindUnix(a net.Addr, o options) (*listener, error) {
 	fd := -1
-	file, err := bindPath(s.loop, a.Name, o.file, func() (err error) {
+	file, err := bindPath(s.loop, a.String(), o.file, func() (err error) {
 		fd, err = sock.OpenListener(a, sock.ListenOptions{Mode: o.file.mode})
 		return err
 	})
@@ -114,7 +114,7 @@ const (
 func dialFull(ctx context.Context, a, from net.Addr) (fd int, done bool, err error) {
 	for pause := firstKnock; ; pause = min(2*pause, lastKnock) {
 		fd, done, err = sock.Dial(a, from)
-		if !errors.Is(err, syscall.EAGAIN) || a.Network() != "unix" {
+		if !errors.Is(err, syscall.EAGAIN) || !networkOf(a).fullTells {
 			return fd, done, err
 		}
 		if err := loopnode.Sleep(ctx, pause); err != nil {
@@ -128,7 +128,7 @@ func dialFull(ctx context.Context, a, from net.Addr) (fd int, done bool, err err
 type PeerCred struct{ PID, UID, GID int }
 
 func (e *endpoint) peerCred() any {
-	if _, ok := e.local.(*net.UnixAddr); !ok || e.socket.FD() < 0 {
+	if !networkOf(e.local).ancillary || e.socket.FD() < 0 {
 		return nil
 	}
 	pid, uid, gid, err := sock.PeerCred(e.socket.FD())

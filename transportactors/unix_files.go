@@ -2,7 +2,6 @@ package transportactors
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 
@@ -33,7 +32,7 @@ const maxFiles = 253
 // loopnode.ErrInvalidArgument.
 func SendFiles(t Transport, data []byte, files ...*os.File) error {
 	c, ok := t.(*conn)
-	if !ok || !c.isUnix() || c.top != nil {
+	if !ok || !c.carriesFiles() || c.top != nil {
 		return invalid("files can be sent over a UNIX stream connection without TLS, not over %v", t)
 	}
 	switch {
@@ -85,10 +84,8 @@ func withDescriptors(files []*os.File, fds []int, fn func([]int) error) error {
 	return inner
 }
 
-func (c *conn) isUnix() bool {
-	_, ok := c.local.(*net.UnixAddr)
-	return ok
-}
+// carriesFiles reports whether the connection can bring open files.
+func (c *conn) carriesFiles() bool { return networkOf(c.local).ancillary }
 
 // inputWithFiles reads once, and hands on the files that come with the bytes.
 func (c *conn) inputWithFiles(buf []byte) (int, error) {

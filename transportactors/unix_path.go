@@ -119,15 +119,18 @@ func bindPath(l *loopnode.Loop, path string, o fileOptions, bind func() error) (
 // As CPython does, the socket file at the address is taken for this socket's: a
 // socket does not tell which file it has.
 func (o fileOptions) ofSocket(at net.Addr) *socketFile {
-	a, ok := at.(*net.UnixAddr)
-	if !ok || !o.cleanup || !o.adopt || a.Name == "" || isAbstract(a.Name) {
+	if !networkOf(at).paths || !o.cleanup || !o.adopt {
 		return nil
 	}
-	info, err := os.Lstat(a.Name)
+	path := at.String()
+	if path == "" || isAbstract(path) {
+		return nil
+	}
+	info, err := os.Lstat(path)
 	if err != nil || info.Mode().Type() != fs.ModeSocket {
 		return nil
 	}
-	return &socketFile{a.Name, info}
+	return &socketFile{path, info}
 }
 
 // remove removes the file if it is still the same one. Call it while the socket

@@ -1,11 +1,6 @@
 package sock
 
 import (
-	"net"
-	"net/netip"
-	"strconv"
-	"syscall"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/loopmesh/loopmesh/internal/rawio"
@@ -13,16 +8,9 @@ import (
 
 // OpenDatagram makes a non-blocking datagram socket.
 func OpenDatagram(f Family) (int, error) {
-	domain := 0
-	switch f {
-	case IPv4:
-		domain = unix.AF_INET
-	case IPv6:
-		domain = unix.AF_INET6
-	case Unix:
-		domain = unix.AF_UNIX
-	default:
-		return -1, unix.EAFNOSUPPORT
+	domain, err := domainOf(f)
+	if err != nil {
+		return -1, err
 	}
 	return unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
@@ -33,22 +21,12 @@ func AdoptDatagram(fd int) (f Family, connected bool, err error) {
 	if err := expect(fd, unix.SOCK_DGRAM); err != nil {
 		return 0, false, err
 	}
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	row, err := familyOfSocket(fd)
 	if err != nil {
 		return 0, false, err
 	}
-	switch domain {
-	case unix.AF_INET:
-		f = IPv4
-	case unix.AF_INET6:
-		f = IPv6
-	case unix.AF_UNIX:
-		f = Unix
-	default:
-		return 0, false, unix.EAFNOSUPPORT
-	}
 	_, err = unix.Getpeername(fd)
-	return f, err == nil, unix.SetNonblock(fd, true)
+	return row.family, err == nil, unix.SetNonblock(fd, true)
 }
 
 // expect answers EPROTOTYPE unless fd is a socket of that type.
@@ -125,42 +103,11 @@ func (s *Sender) sockaddr(n Name) unix.Sockaddr {
 	return &s.path
 }
 
-// scope is the number of a zone that is a name or a number.
-func scope(zone string) uint32 {
-	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-		return uint32(n)
-	}
-	if i, err := net.InterfaceByName(zone); zone != "" && err == nil {
-		return uint32(i.Index)
-	}
-	return 0
-}
-
 // ReceiveFrom takes one datagram and tells its whole length, which is more than
 // len(p) when its end was cut off, and who sent it.
 // It allocates: see Inbox for what needs to be quick.
 func ReceiveFrom(fd int, p []byte) (int, Name, error) {
-	n, from, err := syscall.Recvfrom(fd, p, syscall.MSG_TRUNC)
-	if err != nil || from == nil {
-		return n, Name{}, err
-	}
-	switch from := from.(type) {
-	case *syscall.SockaddrInet4:
-		return n, Name{AddrPort: netip.AddrPortFrom(netip.AddrFrom4(from.Addr), uint16(from.Port))}, nil
-	case *syscall.SockaddrInet6:
-		return n, Name{AddrPort: netip.AddrPortFrom(zoned(from.Addr, from.ZoneId), uint16(from.Port))}, nil
-	case *syscall.SockaddrUnix:
-		return n, Name{Path: pathOf(from.Name)}, nil
-	}
-	return n, Name{}, nil
-}
-
-func zoned(ip [16]byte, zone uint32) netip.Addr {
-	a := netip.AddrFrom16(ip)
-	if zone != 0 {
-		a = a.WithZone(strconv.FormatUint(uint64(zone), 10))
-	}
-	return a
+	return receiveFrom(fd, p, unix.MSG_TRUNC)
 }
 
 // LocalName is the address of fd itself.
@@ -173,21 +120,6 @@ func LocalName(fd int) Name {
 func PeerName(fd int) Name {
 	sa, err := unix.Getpeername(fd)
 	return nameOf(sa, err)
-}
-
-func nameOf(sa unix.Sockaddr, err error) Name {
-	if err != nil {
-		return Name{}
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return Name{AddrPort: netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))}
-	case *unix.SockaddrInet6:
-		return Name{AddrPort: netip.AddrPortFrom(zoned(sa.Addr, sa.ZoneId), uint16(sa.Port))}
-	case *unix.SockaddrUnix:
-		return Name{Path: pathOf(sa.Name)}
-	}
-	return Name{}
 }
 
 func isLost(err error) bool { return err == unix.EBADF || err == unix.ENOTSOCK }

@@ -3,8 +3,6 @@ package sock
 import (
 	"math"
 	"net"
-	"net/netip"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,28 +51,8 @@ func Type(fd int) (int, error) {
 // ReadFrom takes one datagram, or what is there of a stream, and tells who sent
 // it; nil when nobody says so.
 func ReadFrom(fd int, p []byte) (int, net.Addr, error) {
-	n, from, err := syscall.Recvfrom(fd, p, 0)
-	if err != nil || from == nil {
-		return n, nil, err
-	}
-	switch from := from.(type) {
-	case *syscall.SockaddrInet4:
-		return n, &net.UDPAddr{IP: net.IP(from.Addr[:]), Port: from.Port}, nil
-	case *syscall.SockaddrInet6:
-		return n, &net.UDPAddr{IP: net.IP(from.Addr[:]), Port: from.Port, Zone: zoneName(from.ZoneId)}, nil
-	case *syscall.SockaddrUnix:
-		if from.Name != "" {
-			return n, &net.UnixAddr{Name: from.Name, Net: "unixgram"}, nil
-		}
-	}
-	return n, nil, nil
-}
-
-func zoneName(index uint32) string {
-	if i, err := net.InterfaceByIndex(int(index)); index != 0 && err == nil {
-		return i.Name
-	}
-	return ""
+	n, from, err := receiveFrom(fd, p, 0)
+	return n, from.netAddr(), err
 }
 
 // WriteTo sends one datagram to a.
@@ -109,18 +87,6 @@ func AcceptFrom(fd int) (int, net.Addr, error) {
 		return -1, nil, err
 	}
 	return n, netAddr(from), nil
-}
-
-// destination is the kernel's form of any address with a port or a path.
-func destination(a net.Addr) (unix.Sockaddr, error) {
-	switch a := a.(type) {
-	case *net.UnixAddr:
-		return &unix.SockaddrUnix{Name: a.Name}, nil
-	case interface{ AddrPort() netip.AddrPort }:
-		_, to, err := sockaddr(net.TCPAddrFromAddrPort(a.AddrPort()))
-		return to, err
-	}
-	return nil, unix.EAFNOSUPPORT
 }
 
 // Sendfile gives the socket out up to n bytes of file from offset on. The

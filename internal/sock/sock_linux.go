@@ -3,7 +3,6 @@ package sock
 import (
 	"net"
 	"net/netip"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -130,23 +129,13 @@ func LocalAddrPort(fd int) netip.AddrPort {
 	return decodeName(name[:n]).AddrPort
 }
 
-// TCPAddr is a as package net writes it.
-func TCPAddr(a netip.AddrPort) *net.TCPAddr {
-	out := &net.TCPAddr{IP: a.Addr().AsSlice(), Port: int(a.Port())}
-	if index, err := strconv.Atoi(a.Addr().Zone()); err == nil {
-		out.Zone = zoneName(uint32(index))
-	}
-	return out
-}
-
 // Adopt makes a stream socket of somebody else usable here: non-blocking.
 func Adopt(fd int) error {
-	t, err := Type(fd)
-	if err != nil {
+	if err := expect(fd, unix.SOCK_STREAM); err != nil {
 		return err
 	}
-	if t != unix.SOCK_STREAM {
-		return unix.EPROTOTYPE
+	if _, err := familyOfSocket(fd); err != nil {
+		return err
 	}
 	return unix.SetNonblock(fd, true)
 }
@@ -200,35 +189,4 @@ func PeerAddr(fd int) net.Addr {
 		return nil
 	}
 	return netAddr(sa)
-}
-
-func sockaddr(a net.Addr) (family int, sa unix.Sockaddr, err error) {
-	switch a := a.(type) {
-	case *net.TCPAddr:
-		if ip := a.IP.To4(); ip != nil && a.Zone == "" {
-			return unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}, nil
-		}
-		if ip := a.IP.To16(); ip != nil {
-			return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(ip), ZoneId: scope(a.Zone)}, nil
-		}
-	case *net.UnixAddr:
-		return unix.AF_UNIX, &unix.SockaddrUnix{Name: a.Name}, nil
-	}
-	return 0, nil, unix.EAFNOSUPPORT
-}
-
-func netAddr(sa unix.Sockaddr) net.Addr {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: net.IP(sa.Addr[:]), Port: sa.Port}
-	case *unix.SockaddrInet6:
-		a := &net.TCPAddr{IP: net.IP(sa.Addr[:]), Port: sa.Port}
-		if i, err := net.InterfaceByIndex(int(sa.ZoneId)); sa.ZoneId != 0 && err == nil {
-			a.Zone = i.Name
-		}
-		return a
-	case *unix.SockaddrUnix:
-		return &net.UnixAddr{Name: pathOf(sa.Name), Net: "unix"}
-	}
-	return nil
 }

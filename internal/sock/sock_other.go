@@ -60,3 +60,6 @@ func LocalAddr(int) net.Addr { return nil }
 
 // PeerAddr is nil.
 func PeerAddr(int) net.Addr { return nil }
+
+// FamilyOf is 0.
+func FamilyOf(net.Addr) Family { return 0 }

@@ -26,8 +26,8 @@ func SetMode(fd int, mode fs.FileMode) error { return unix.Fchmod(fd, uint32(mod
 
 // IsUnix reports whether fd is a UNIX stream socket.
 func IsUnix(fd int) bool {
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	return err == nil && domain == unix.AF_UNIX && expect(fd, unix.SOCK_STREAM) == nil
+	row, err := familyOfSocket(fd)
+	return err == nil && row.family == Unix && expect(fd, unix.SOCK_STREAM) == nil
 }
 
 // PeerCred is the process, user and group of the other end of a UNIX socket.
@@ -72,15 +72,4 @@ func ReadFiles(fd int, p, control []byte) (int, []int, error) {
 		err = unix.EMFILE
 	}
 	return n, nil, err
-}
-
-// pathOf is the path of a socket's address.
-//
-// Why: the address of a socket without one is a NUL that is not counted, which
-// syscall and x/sys show as an abstract name.
-func pathOf(name string) string {
-	if name == "@" {
-		return ""
-	}
-	return name
 }
