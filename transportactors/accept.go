@@ -14,7 +14,7 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode/report"
 )
 
-// acceptPause is how long a listener rests when descriptors have run out.
+// acceptPause is how long a listener pauses when descriptors have run out.
 const acceptPause = time.Second
 
 // acceptMost bounds how many are accepted in one turn.
@@ -27,7 +27,7 @@ type listener struct {
 	addr   net.Addr
 	file   *socketFile // of a path that this listener made
 	watch  loopaccess.Watch
-	retry  *loopnode.TimerHandle // set while it rests
+	retry  *loopnode.TimerHandle // set while it pauses
 	accept func(fd int) (int, netip.AddrPort, error)
 }
 
@@ -68,7 +68,9 @@ func (ln *listener) close() {
 	ln.socket.number = -1
 }
 
-// onReadable accepts at most backlog+1 clients, but no crowd, then lets the loop do other things.
+// onReadable accepts up to backlog+1 clients, and no more than acceptMost, for one
+// event. Then the connections that were made, timers and other sockets have their
+// turn; the poller reports the listener again while clients wait.
 func (ln *listener) onReadable() {
 	for range min(ln.server.backlog, acceptMost) + 1 {
 		if ln.socket.FD() < 0 {
@@ -77,21 +79,21 @@ func (ln *listener) onReadable() {
 		fd, from, err := ln.accept(ln.socket.FD())
 		switch {
 		case err == nil:
-			ln.server.welcome(client{fd, from})
+			ln.server.distribute(client{fd, from})
 		case errors.Is(err, syscall.ECONNABORTED):
 			continue
 		case sock.WouldBlock(err):
 			return
 		default:
-			ln.rest(err)
+			ln.pause(err)
 			return
 		}
 	}
 }
 
-// rest stops watching for a while: the clients wait in the backlog, and the loop
+// pause stops watching for a while: the clients wait in the backlog, and the loop
 // does not spin.
-func (ln *listener) rest(err error) {
+func (ln *listener) pause(err error) {
 	message := "socket.accept() out of system resource"
 	if !sock.Exhausted(err) {
 		message = "Accept failed on a socket"
@@ -115,13 +117,13 @@ type client struct {
 	from netip.AddrPort // the other end, as accept told it; not valid: nobody told
 }
 
-// welcome gives an accepted socket to the next loop.
-func (s *Server) welcome(c client) {
+// distribute gives an accepted socket to the next loop.
+func (s *Server) distribute(c client) {
 	s.count++
-	for range s.branches {
-		b := s.branches[s.turn%len(s.branches)]
-		s.turn++
-		if b.take(c) {
+	for range s.serverLoops {
+		b := s.serverLoops[s.next%len(s.serverLoops)]
+		s.next++
+		if b.accept(c) {
 			return
 		}
 	}

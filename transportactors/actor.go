@@ -50,7 +50,7 @@ func (d *refTarget) startActor() {
 	}
 }
 
-// dismiss ends the actor behind the messages that wait for it. Loop goroutine.
+// endActor ends the actor behind the messages that wait for it. Loop goroutine.
 func (d *refTarget) endActor(reason error) {
 	if d.actor.IsZero() || d.loop.IsClosed() {
 		return // a loop that closes ends its actors itself

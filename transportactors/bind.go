@@ -9,11 +9,11 @@ import (
 	"github.com/loopmesh/loopmesh/internal/sock"
 )
 
-// occupy gets the server its listening sockets: the one it was given, or one
+// openListeners gets the server its listening sockets: the one it was given, or one
 // for each address.
-func (s *Server) occupy(ctx context.Context, network, address string, o options) error {
+func (s *Server) openListeners(ctx context.Context, network, address string, o options) error {
 	if o.socket >= 0 {
-		if err := o.alone(network, address); err != nil {
+		if err := o.checkOnlySocket(network, address); err != nil {
 			return err
 		}
 		if err := adopt(s.loop, o.socket); err != nil {

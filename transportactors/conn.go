@@ -15,14 +15,14 @@ import (
 type conn struct {
 	endpoint
 	flow
-	branch *branch   // of the server that accepted it; nil for a client
-	top    Transport // TLS upon it, which is what users see; nil without
+	accepted *serverLoop // of the server that accepted it; nil for a client
+	top      Transport   // TLS upon it, which is what users see; nil without
 
 	queue output
 	file  *sending // a file on its way behind the queue; nil otherwise
 
 	// Why together: a connection has no byte to waste (TestIdleMemory).
-	resuming  bool // inside ResumeWriting: a closing connection takes last words
+	resuming  bool // inside ResumeWriting, when a closing connection still takes output
 	gathering bool // the kernel has not been asked about the queue; see gather.go
 	reading   bool // wanted by the user
 	eof       bool // the peer ended its output; told once
@@ -45,13 +45,13 @@ func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {
 	if err := c.open(c.onReadable, c.onWritable); err != nil {
 		return nil, err
 	}
-	c.learn(from)
+	c.setAddresses(from)
 	return c, nil
 }
 
-// learn finds out the addresses now, because a connection that ended has none. The
+// setAddresses finds out the addresses now, because a connection that ended has none. The
 // accepting listener has seen to what is set here for others.
-func (c *conn) learn(from client) {
+func (c *conn) setAddresses(from client) {
 	if c.from = from.from; c.from.IsValid() {
 		c.at = sock.LocalAddrPort(from.fd)
 		return
@@ -65,7 +65,7 @@ func (c *conn) learn(from client) {
 // start queues ConnectionMade, then reading, then ready: data never comes first.
 func (c *conn) start(ready func()) {
 	c.loop.CallSoon(c.made)
-	c.loop.CallSoon(c.interest)
+	c.loop.CallSoon(c.updateWatch)
 	if ready != nil {
 		c.loop.CallSoon(ready)
 	}
@@ -88,8 +88,8 @@ func (c *conn) made() {
 	}
 }
 
-// interest watches for what the state asks for.
-func (c *conn) interest() {
+// updateWatch watches for what the state asks for.
+func (c *conn) updateWatch() {
 	if c.state >= stateLosing || c.last != nil {
 		return
 	}
@@ -106,8 +106,8 @@ func (c *conn) TLS() (s tls.ConnectionState, ok bool) { return s, false }
 // String names the connection.
 func (c *conn) String() string { return c.describe("Transport") }
 
-// carry makes t, the TLS transport over c, what Refs and the server see.
-func (c *conn) carry(t *tlsTransport) bool {
+// putTLSUpon makes t, the TLS transport over c, what Refs and the server see.
+func (c *conn) putTLSUpon(t *tlsTransport) bool {
 	c.top = t
 	t.hard, c.hard = c.hard, math.MaxInt // Why: t counts a whole write, c would count its parts
 	t.first.limit = c.first.limit
@@ -115,8 +115,8 @@ func (c *conn) carry(t *tlsTransport) bool {
 	return c.paused
 }
 
-// startable is why TLS cannot be put upon c now; nil when it can.
-func (c *conn) startable() error {
+// startTLSError is why TLS cannot be put upon c now; nil when it can.
+func (c *conn) startTLSError() error {
 	switch {
 	case !c.socket.kind.isSocket():
 		return invalid("StartTLS needs the transport of a stream socket, not that of a pipe")
@@ -125,14 +125,14 @@ func (c *conn) startable() error {
 	case c.eof:
 		return fmt.Errorf("%w: the peer of %v has ended its output", ErrClosed, c)
 	}
-	if err := notFed(c); err != nil {
+	if err := checkNoFile(c); err != nil {
 		return err
 	}
 	return c.writable("StartTLS")
 }
 
-// face is what users see of the connection.
-func (c *conn) face() Transport {
+// outermost is what users see of the connection.
+func (c *conn) outermost() Transport {
 	if c.top != nil {
 		return c.top
 	}

@@ -114,7 +114,7 @@ func announce(ctx context.Context, fd int, secure *tlsSetup, b bounds, factory f
 	if err != nil {
 		return nil, err
 	}
-	c.Bear(l, ctx)
+	c.SetContext(l, ctx)
 	t, err := c.announced(ctx)
 	if tt, ok := wrapped.(*tlsTransport); ok && secure != nil && err == nil {
 		return tt.announce(ctx)
@@ -128,7 +128,7 @@ func (c *conn) announced(ctx context.Context) (Transport, error) {
 		c.Abort()
 		return nil, err
 	}
-	if err := c.unmade(); err != nil {
+	if err := c.notAnnounced(); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -141,7 +141,7 @@ func dial(ctx context.Context, network, address string, o options) (int, error) 
 		return -1, err
 	}
 	if o.socket >= 0 {
-		if err := o.alone(network, address); err != nil {
+		if err := o.checkOnlySocket(network, address); err != nil {
 			return -1, err
 		}
 		return o.socket, adopt(l, o.socket)
@@ -156,11 +156,11 @@ func dial(ctx context.Context, network, address string, o options) (int, error) 
 			return -1, err
 		}
 	}
-	return first(ctx, l, remote, local, o)
+	return connectFirst(ctx, l, remote, local, o)
 }
 
-// first connects to the first of remote that answers.
-func first(ctx context.Context, l *loopnode.Loop, remote, local []net.Addr, o options) (int, error) {
+// connectFirst connects to the first of remote that answers.
+func connectFirst(ctx context.Context, l *loopnode.Loop, remote, local []net.Addr, o options) (int, error) {
 	remote = interleave(remote, o)
 	tries := make([]attempt, len(remote))
 	for i, a := range remote {
@@ -182,8 +182,8 @@ func first(ctx context.Context, l *loopnode.Loop, remote, local []net.Addr, o op
 	return -1, together(failed)
 }
 
-// ended reports whether err is the caller's end and not an address's.
-func ended(err error) bool {
+// endsCaller reports whether err is the caller's end and not an address's.
+func endsCaller(err error) bool {
 	return errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrTimeout) || errors.Is(err, loopnode.ErrLoopClosed)
 }
 
@@ -198,7 +198,7 @@ func connectFrom(ctx context.Context, l *loopnode.Loop, a net.Addr, local []net.
 			continue
 		}
 		var fd int
-		if fd, err = connect(ctx, l, a, from); err == nil || ended(err) {
+		if fd, err = connect(ctx, l, a, from); err == nil || endsCaller(err) {
 			return fd, err
 		}
 	}
@@ -207,7 +207,7 @@ func connectFrom(ctx context.Context, l *loopnode.Loop, a net.Addr, local []net.
 
 // connect makes one attempt. What it opened it closes, unless it returns it.
 func connect(ctx context.Context, l *loopnode.Loop, a, from net.Addr) (int, error) {
-	fd, done, err := dialFull(ctx, a, from)
+	fd, done, err := dialRetrying(ctx, a, from)
 	if err == nil && !done {
 		if err = established(ctx, l, fd); err != nil {
 			_ = sock.Close(fd)
@@ -216,7 +216,7 @@ func connect(ctx context.Context, l *loopnode.Loop, a, from net.Addr) (int, erro
 	switch {
 	case err == nil:
 		return fd, nil
-	case ended(err):
+	case endsCaller(err):
 		return -1, err
 	case from != nil:
 		return -1, fmt.Errorf("connect call failed (%s from %s): %w", a, from, err)

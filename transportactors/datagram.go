@@ -22,10 +22,10 @@ type datagram struct {
 	connected bool      // the kernel has it as well
 	emptied   bool      // the input was empty once since it was connected
 
-	mail    *mail    // the loop's; nil before the first event of a UDP socket
-	gathers bool     // inside receive: SendTo may gather
-	segment int      // below it datagrams may be segments; -1: not asked yet
-	kept    []packet // received and not told: the protocol left a burst
+	memory      *burstMemory // the loop's; nil before the first event of a UDP socket
+	gathers     bool         // inside receive: SendTo may gather
+	segment     int          // below it datagrams may be segments; -1: not asked yet
+	undelivered []packet     // received and not told: the protocol left a burst
 }
 
 // burst is how many datagrams one event receives, or sends from the queue,
@@ -65,12 +65,12 @@ func (d *datagram) start(ready func()) {
 			d.Call("ConnectionMade", func() { d.proto.opened().ConnectionMade(d) })
 		}
 	})
-	d.loop.CallSoon(d.interest)
+	d.loop.CallSoon(d.updateWatch)
 	d.loop.CallSoon(ready)
 }
 
-// interest watches for what the state asks for.
-func (d *datagram) interest() {
+// updateWatch watches for what the state asks for.
+func (d *datagram) updateWatch() {
 	if d.state >= stateLosing {
 		return
 	}
@@ -134,7 +134,7 @@ func (d *datagram) broken(err error) {
 }
 
 func (d *datagram) Close() {
-	if d.stray("Close") != nil || d.state >= stateClosing {
+	if d.checkGoroutine("Close") != nil || d.state >= stateClosing {
 		return
 	}
 	if d.flush(); d.state >= stateClosing { // by a protocol that was told an error
@@ -146,7 +146,7 @@ func (d *datagram) Close() {
 		d.lose(nil)
 		return
 	}
-	d.interest()
+	d.updateWatch()
 }
 
 // drop removes the file, too: while the descriptor is open no other file can have
@@ -154,7 +154,7 @@ func (d *datagram) Close() {
 func (d *datagram) drop() {
 	d.queue = packets{}
 	if d.gathers {
-		d.mail.out.Clear()
+		d.memory.out.Clear()
 	}
 	d.file.remove(d.loop)
 	d.file = nil

@@ -20,14 +20,14 @@ import (
 // the socket sends first: Close, Abort, SetProtocol, WriteBufferSize and limits, socket
 // options. A datagram that arrives alone is answered at once.
 
-// mail is the memory of the UDP endpoints of one loop, made by the first that
+// burstMemory is the memory of the UDP endpoints of one loop, made by the first that
 // receives. Owned by the loop goroutine.
-type mail struct {
+type burstMemory struct {
 	in  sock.Inbox
 	out *sock.Outbox // Invariant: empty, except while an endpoint of the loop is in receive
 }
 
-type mailKey struct{}
+type burstMemoryKey struct{}
 
 const (
 	// fewSlots is what a loop has room for at first, manySlots from the first call on
@@ -39,25 +39,25 @@ const (
 	slotSize = sock.MaxUDP + 1<<10
 )
 
-func mailOf(l *loopnode.Loop) *mail {
+func burstMemoryOf(l *loopnode.Loop) *burstMemory {
 	access := loopaccess.Of(l)
-	m, ok := access.Attached(mailKey{}).(*mail)
+	m, ok := access.Attached(burstMemoryKey{}).(*burstMemory)
 	if !ok {
-		m = &mail{out: sock.NewOutbox()}
+		m = &burstMemory{out: sock.NewOutbox()}
 		m.in.SetRoom(make([]byte, fewSlots*slotSize), slotSize)
-		access.Attach(mailKey{}, m)
+		access.Attach(burstMemoryKey{}, m)
 	}
 	return m
 }
 
 // receiveBurst receives what is there, at most a burst.
 func (d *datagram) receiveBurst() {
-	if d.mail == nil {
-		d.mail = mailOf(d.loop)
+	if d.memory == nil {
+		d.memory = burstMemoryOf(d.loop)
 	}
-	for left := burst; left > 0 && d.state < stateClosing && d.kept == nil; {
-		room := min(left, d.mail.in.Room())
-		n, err := d.mail.in.Receive(d.socket.FD(), room)
+	for left := burst; left > 0 && d.state < stateClosing && d.undelivered == nil; {
+		room := min(left, d.memory.in.Room())
+		n, err := d.memory.in.Receive(d.socket.FD(), room)
 		switch {
 		case err == nil:
 			d.deliver(n)
@@ -74,7 +74,7 @@ func (d *datagram) receiveBurst() {
 			return
 		}
 		if n == fewSlots && room == n && left > 0 {
-			d.mail.in.SetRoom(make([]byte, manySlots*slotSize), slotSize)
+			d.memory.in.SetRoom(make([]byte, manySlots*slotSize), slotSize)
 		}
 	}
 }
@@ -91,9 +91,9 @@ func (d *datagram) deliver(n int) {
 		from := d.remote
 		// Why emptied: what came between bind and connect may be from anybody.
 		if !d.connected || !d.emptied {
-			from = d.mail.in.From(i)
+			from = d.memory.in.From(i)
 		}
-		d.tell(d.mail.in.At(i), from)
+		d.tell(d.memory.in.At(i), from)
 	}
 	d.flush()
 }
@@ -102,8 +102,8 @@ func (d *datagram) deliver(n int) {
 // when there is one, waits for turns of its own.
 func (d *datagram) delivered(told, n int) {
 	d.gathers = false
-	if d.mail.out.Len() > 0 { // only after a Goexit or fatal panic
-		if errs := d.post(); errs != nil {
+	if d.memory.out.Len() > 0 { // only after a Goexit or fatal panic
+		if errs := d.sendGathered(); errs != nil {
 			d.loop.CallSoon(func() { d.refusedAll(errs) })
 		}
 	}
@@ -111,22 +111,22 @@ func (d *datagram) delivered(told, n int) {
 		return
 	}
 	for i := told; i < n; i++ {
-		from := d.mail.in.From(i)
-		d.kept = append(d.kept, packet{bytes.Clone(d.mail.in.At(i)), from})
+		from := d.memory.in.From(i)
+		d.undelivered = append(d.undelivered, packet{bytes.Clone(d.memory.in.At(i)), from})
 	}
-	d.loop.CallSoon(d.tellKept)
+	d.loop.CallSoon(d.tellUndelivered)
 }
 
-// tellKept tells one of the datagrams that are kept, and the next in the next turn.
-func (d *datagram) tellKept() {
-	if d.state >= stateClosing || len(d.kept) == 0 {
+// tellUndelivered tells one of the datagrams that are kept, and the next in the next turn.
+func (d *datagram) tellUndelivered() {
+	if d.state >= stateClosing || len(d.undelivered) == 0 {
 		return
 	}
-	p := d.kept[0]
-	if d.kept = d.kept[1:]; len(d.kept) == 0 {
-		d.kept = nil
+	p := d.undelivered[0]
+	if d.undelivered = d.undelivered[1:]; len(d.undelivered) == 0 {
+		d.undelivered = nil
 	} else {
-		d.loop.CallSoon(d.tellKept)
+		d.loop.CallSoon(d.tellUndelivered)
 	}
 	d.tell(p.data, p.to)
 }
@@ -137,7 +137,7 @@ func (d *datagram) gather(p []byte, to sock.Name) bool {
 	if !d.gathers || len(d.queue.list) > 0 {
 		return false
 	}
-	return d.mail.out.Add(p, to)
+	return d.memory.out.Add(p, to)
 }
 
 // makeRoom sends what is gathered unless n more bytes may join it. Why the high mark:
@@ -146,7 +146,7 @@ func (d *datagram) makeRoom(n int) {
 	if !d.gathers {
 		return
 	}
-	if out := d.mail.out; !out.Fits(n) || out.Size()+n+(out.Len()+1)*headerSize > d.high {
+	if out := d.memory.out; !out.Fits(n) || out.Size()+n+(out.Len()+1)*headerSize > d.high {
 		d.flush()
 		// Why: with marks as low as that nothing is gathered.
 		d.gathers = n+headerSize <= d.high
@@ -155,8 +155,8 @@ func (d *datagram) makeRoom(n int) {
 
 // flush sends what is gathered and tells what the system refused of it.
 func (d *datagram) flush() {
-	if d.gathers && d.mail.out.Len() > 0 {
-		d.refusedAll(d.post())
+	if d.gathers && d.memory.out.Len() > 0 {
+		d.refusedAll(d.sendGathered())
 	}
 }
 
@@ -166,10 +166,10 @@ func (d *datagram) refusedAll(errs []error) {
 	}
 }
 
-// post sends what is gathered, queues what the kernel does not take now, and returns
+// sendGathered sends what is gathered, queues what the kernel does not take now, and returns
 // what it refused.
-func (d *datagram) post() (refused []error) {
-	out := d.mail.out
+func (d *datagram) sendGathered() (refused []error) {
+	out := d.memory.out
 	if d.state >= stateLosing {
 		out.Clear()
 		return nil
@@ -195,14 +195,14 @@ func (d *datagram) post() (refused []error) {
 	}
 	out.Clear()
 	if len(d.queue.list) > 0 {
-		d.interest()
+		d.updateWatch()
 		d.checkHigh()
 	}
 	return refused
 }
 
 func (d *datagram) Abort() {
-	if d.stray("Abort") == nil {
+	if d.checkGoroutine("Abort") == nil {
 		d.flush()
 		d.Fail(nil)
 	}
@@ -210,7 +210,7 @@ func (d *datagram) Abort() {
 
 // SetProtocol sends first: errors of what the old protocol sent are its own.
 func (d *datagram) SetProtocol(p any) {
-	if d.stray("SetProtocol") == nil {
+	if d.checkGoroutine("SetProtocol") == nil {
 		d.flush()
 		d.endpoint.SetProtocol(p)
 	}

@@ -238,8 +238,8 @@ func TestDatagramBurst(t *testing.T) {
 				}
 			}
 			d.onReadable()
-			if d.WriteBufferSize() == 0 || d.mail.out.Len() != 0 {
-				t.Fatalf("%d bytes wait, %d datagrams are gathered", d.WriteBufferSize(), d.mail.out.Len())
+			if d.WriteBufferSize() == 0 || d.memory.out.Len() != 0 {
+				t.Fatalf("%d bytes wait, %d datagrams are gathered", d.WriteBufferSize(), d.memory.out.Len())
 			}
 			must(t, d.SendTo([]byte("last"), Addr{}))
 			got, err := drain(ctx, client, len(want)+1)

@@ -85,12 +85,12 @@ func announceDatagram(ctx context.Context, s datagramSocket, p DatagramProtocol,
 		return nil, err
 	}
 	d.hard = writeLimit
-	d.Bear(s.loop, ctx)
+	d.SetContext(s.loop, ctx)
 	if err := base.Announce(ctx, s.loop, d.start); err != nil {
 		d.Abort()
 		return nil, err
 	}
-	if err := d.unmade(); err != nil {
+	if err := d.notAnnounced(); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -101,7 +101,7 @@ func openDatagram(ctx context.Context, l *loopnode.Loop, network, local, remote 
 		return givenDatagram(l, network, local, remote, o)
 	}
 	if local == "" && remote == "" {
-		return bareDatagram(l, network, o)
+		return unboundDatagram(l, network, o)
 	}
 	from, err := datagramNames(ctx, network, local, lookup.AIPassive)
 	if err != nil {
@@ -114,8 +114,8 @@ func openDatagram(ctx context.Context, l *loopnode.Loop, network, local, remote 
 	return firstDatagram(l, from, to, o)
 }
 
-// bareDatagram has no address yet; the kernel gives it one when it sends.
-func bareDatagram(l *loopnode.Loop, name string, o options) (datagramSocket, error) {
+// unboundDatagram has no address yet; the kernel gives it one when it sends.
+func unboundDatagram(l *loopnode.Loop, name string, o options) (datagramSocket, error) {
 	n, err := networkNamed(name, true)
 	if err != nil {
 		return datagramSocket{}, err

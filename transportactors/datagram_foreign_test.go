@@ -214,7 +214,7 @@ asyncio.run(main())`, path)
 			var err error
 			for c == nil { // until it listens
 				if c, err = OpenUnixConnection(ctx, path); err != nil {
-					if err := loopnode.Sleep(ctx, lastKnock); err != nil {
+					if err := loopnode.Sleep(ctx, lastRetry); err != nil {
 						return err
 					}
 				}

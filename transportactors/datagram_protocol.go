@@ -16,7 +16,7 @@ type DatagramProtocol interface {
 	ConnectionMade(t DatagramTransport)
 	// DatagramReceived brings one whole datagram, which may be empty, and its
 	// sender: the zero Addr when that is a UNIX socket without a path. The bytes
-	// are lent for the call: copy what is kept.
+	// are valid during the call only: copy what is kept.
 	DatagramReceived(data []byte, from Addr)
 	// ErrorReceived tells that the system refused a datagram, now or earlier:
 	// ECONNREFUSED (the peer's port is closed), EMSGSIZE, … The endpoint goes on.

@@ -38,7 +38,7 @@ func (q *packets) pop() {
 }
 
 func (d *datagram) SendTo(data []byte, to Addr) error {
-	if err := d.stray("SendTo"); err != nil {
+	if err := d.checkGoroutine("SendTo"); err != nil {
 		return err
 	}
 	d.makeRoom(len(data))
@@ -70,7 +70,7 @@ func (d *datagram) SendTo(data []byte, to Addr) error {
 		return err
 	}
 	d.queue.add(data, name)
-	d.interest()
+	d.updateWatch()
 	d.checkHigh()
 	return nil
 }
@@ -145,7 +145,7 @@ func (d *datagram) onWritable() {
 	if d.state >= stateClosing && len(d.queue.list) == 0 {
 		d.lose(nil)
 	}
-	d.interest()
+	d.updateWatch()
 }
 
 func (d *datagram) checkHigh() {
@@ -170,7 +170,7 @@ func (d *datagram) checkLow() {
 }
 
 func (d *datagram) SetWriteBufferLimits(high, low int) error {
-	err := d.stray("SetWriteBufferLimits")
+	err := d.checkGoroutine("SetWriteBufferLimits")
 	if err == nil {
 		d.flush()
 		err = d.limit(high, low)

@@ -24,7 +24,7 @@
 // calls runtime.Goexit, as t.FailNow does in a test, with loopnode.ErrGoexit.
 //
 // TLS is an option (WithTLS), or comes later (StartTLS). crypto/tls does the
-// work, on the loop: a handshake is a task, a connection at rest costs no stack.
+// work, on the loop: a handshake is a task, an idle connection costs no stack.
 // Config's callbacks run on the loop; those with a ctx may wait with it.
 //
 // A datagram endpoint is the same for sockets that carry packets: a
@@ -49,7 +49,7 @@
 //	WriteRequest that waits     the write limit              WithWriteLimit         ErrBusy, or ErrWriteLimit    TestWriteRequests
 //	                                                                                  ends it (no Ask)
 //	Sendfile over TLS           the high mark + 16 KiB       SetWriteBufferLimits   it waits                     TestSendfile
-//	TLS: answers of crypto/tls  high mark + 64 KiB + a read  SetWriteBufferLimits   reading rests                TestTLSFlood
+//	TLS: answers of crypto/tls  high mark + 64 KiB + a read  SetWriteBufferLimits   reading is paused            TestTLSFlood
 //	TLS: written in handshake   the write limit              WithWriteLimit         ErrWriteLimit ends it        TestWriteLimit
 //	TLS: read in handshake      4 KiB and a message          -                      crypto/tls ends it           FuzzTLSInput
 //	TLS: not decrypted yet      one read (256 KiB)           -                      reading is paused            TestTLSKeepsInput
@@ -61,12 +61,12 @@
 //	silent connections          none, by default             WithIdleTimeout,       loopnode.ErrTimeout ends it  TestTimeouts
 //	                                                           WithFirstByteTimeout
 //	handshakes that stall       60 s                         WithHandshakeTimeout   loopnode.ErrTimeout          TestTLSHandshake
-//	peers that never say        30 s                         WithShutdownTimeout    loopnode.ErrTimeout          TestTLSEnd
-//	  goodbye
+//	peers that do not answer    30 s                         WithShutdownTimeout    loopnode.ErrTimeout          TestTLSEnd
+//	  close_notify
 //	input behind a failed       what the kernel holds        -                      told after 30 s at last      TestLastInput
 //	  write
 //
-// What a Protocol keeps itself is its own affair. It has PauseWriting and
+// What a Protocol keeps in variables of its own, only the Protocol can bound. It has PauseWriting and
 // ResumeWriting to stop writing, and PauseReading to stop the peer: an echo that
 // pauses reading while its output is paused holds no more than the high mark and
 // one read.

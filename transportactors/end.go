@@ -1,7 +1,7 @@
 package transportactors
 
 func (c *conn) Close() {
-	if c.stray("Close") != nil {
+	if c.checkGoroutine("Close") != nil {
 		return
 	}
 	c.lastInputEnded()
@@ -14,11 +14,11 @@ func (c *conn) Close() {
 		c.lose(nil)
 		return
 	}
-	c.interest()
+	c.updateWatch()
 }
 
 func (c *conn) Abort() {
-	if c.stray("Abort") == nil {
+	if c.checkGoroutine("Abort") == nil {
 		c.lastInputEnded()
 		c.Fail(nil)
 	}
@@ -33,7 +33,7 @@ func (c *conn) drop() {
 }
 
 func (c *conn) gone() {
-	if c.branch != nil {
-		c.branch.left(c)
+	if c.accepted != nil {
+		c.accepted.connEnded(c)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // endpoint is what every transport of a socket is made of: a descriptor, a
 // protocol that is called with care, and one end. Owned by the loop goroutine.
 type endpoint struct {
-	base.Origin
+	base.Creation
 	base.Calls
 	self   whole
 	loop   *loopnode.Loop
@@ -57,10 +57,10 @@ func (e *endpoint) open(onReadable, onWritable func()) error {
 	return nil
 }
 
-// unmade is why the one who asked for the transport does not get it, once
+// notAnnounced is why the one who asked for the transport does not get it, once
 // ConnectionMade had its turn: the protocol failed, or never heard of it because
 // somebody aborted the transport first.
-func (e *endpoint) unmade() error {
+func (e *endpoint) notAnnounced() error {
 	if err := base.OwnFault(e.reason); err != nil || e.told {
 		return err
 	}
@@ -68,13 +68,13 @@ func (e *endpoint) unmade() error {
 }
 
 // localAddr is the address of this end, nil when it has none.
-func (e *endpoint) localAddr() net.Addr { return made(&e.local, e.at) }
+func (e *endpoint) localAddr() net.Addr { return addrObject(&e.local, e.at) }
 
 // peerAddr is the address of the other end, nil when it has none.
-func (e *endpoint) peerAddr() net.Addr { return made(&e.peer, e.from) }
+func (e *endpoint) peerAddr() net.Addr { return addrObject(&e.peer, e.from) }
 
-// made is the object that kept holds, made of a when somebody asks first.
-func made(kept *net.Addr, a netip.AddrPort) net.Addr {
+// addrObject is the object that kept holds, made of a when somebody asks first.
+func addrObject(kept *net.Addr, a netip.AddrPort) net.Addr {
 	if *kept == nil && a.IsValid() {
 		*kept = sock.TCPAddr(a)
 	}
@@ -98,13 +98,13 @@ func (e *endpoint) describe(kind string) string {
 
 // SetProtocol is described at Transport, as are the methods below.
 func (e *endpoint) SetProtocol(p any) {
-	if e.stray("SetProtocol") == nil && e.state < stateEnded {
+	if e.checkGoroutine("SetProtocol") == nil && e.state < stateEnded {
 		e.proto = receiverOf(p)
 	}
 }
 
 func (e *endpoint) Abort() {
-	if e.stray("Abort") == nil {
+	if e.checkGoroutine("Abort") == nil {
 		e.Fail(nil)
 	}
 }
@@ -116,10 +116,10 @@ func (e *endpoint) IsClosing() bool      { return e.state >= stateClosing }
 func (e *endpoint) Socket() *Socket      { return &e.socket }
 func (*endpoint) sealed()                {}
 
-// stray refuses what another goroutine than the loop's does; debug mode only.
-func (e *endpoint) stray(method string) error { return stray(e.loop, method) }
+// checkGoroutine refuses what another goroutine than the loop's does; debug mode only.
+func (e *endpoint) checkGoroutine(method string) error { return checkGoroutine(e.loop, method) }
 
-func stray(l *loopnode.Loop, method string) error {
+func checkGoroutine(l *loopnode.Loop, method string) error {
 	if !l.Debug() {
 		return nil
 	}

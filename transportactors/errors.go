@@ -22,11 +22,9 @@ var (
 	// because the peer does not take it. It is the reason of ConnectionLost of a
 	// connection that went above its limit; see WithWriteLimit.
 	ErrWriteLimit = errors.New("too much output waits for the peer")
-	// ErrEmptyBuffer: GetBuffer returned no room.
-	ErrEmptyBuffer = errors.New("GetBuffer returned an empty buffer")
-	// ErrNotLocal: the transport is on another node, or was never here.
-	ErrNotLocal = loopnode.ErrNotLocal
 )
+
+var errEmptyBuffer = invalid("GetBuffer returned an empty buffer")
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{loopnode.ErrInvalidArgument}, args...)...)

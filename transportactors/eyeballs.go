@@ -19,7 +19,7 @@ func inTurn(ctx context.Context, _ time.Duration, tries []attempt, _ func(int)) 
 		switch {
 		case err == nil:
 			return fd, nil, nil
-		case ended(err):
+		case endsCaller(err):
 			return -1, nil, err
 		}
 		failed = append(failed, err)
@@ -64,11 +64,11 @@ type running struct {
 	errs  []error // by attempt
 	fatal error   // not about an address: it ends the race
 	fd    int     // the winner, -1 while there is none
-	over  bool    // whoever comes now has lost
+	over  bool    // a descriptor that comes now is closed
 	lose  func(int)
 }
 
-// start begins attempt i. Its outcome is taken down as soon as it is there, so
+// start begins attempt i. Its outcome is noted inside its task, so
 // that no descriptor can be lost, whatever happens to the race.
 func (r *running) start(ctx context.Context, i int, try attempt) {
 	t := loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) {
@@ -81,7 +81,7 @@ func (r *running) start(ctx context.Context, i int, try attempt) {
 
 func (r *running) note(i, fd int, err error) {
 	switch {
-	case err != nil && ended(err):
+	case err != nil && endsCaller(err):
 		if !r.over {
 			r.fatal = err
 		}

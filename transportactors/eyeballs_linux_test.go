@@ -26,7 +26,7 @@ func TestEyeballsOnSockets(t *testing.T) {
 			}
 			before := descriptors()
 			good := s.Addrs()[0]
-			fd, err := first(ctx, s.loop, []net.Addr{silent, good, silent}, nil, options{delay: 20 * time.Millisecond})
+			fd, err := connectFirst(ctx, s.loop, []net.Addr{silent, good, silent}, nil, options{delay: 20 * time.Millisecond})
 			if err != nil {
 				return err
 			}
@@ -55,7 +55,7 @@ func TestEyeballsOnSockets(t *testing.T) {
 			}
 			l, before := mustLoop(ctx), descriptors()
 			task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) {
-				return first(ctx, l, []net.Addr{silent, silent, silent}, nil, options{delay: time.Millisecond})
+				return connectFirst(ctx, l, []net.Addr{silent, silent, silent}, nil, options{delay: time.Millisecond})
 			})
 			if err := until(ctx, func() bool { return descriptors() == before+3 }); err != nil {
 				return err

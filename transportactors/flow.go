@@ -11,11 +11,11 @@ import (
 // wait at most. Owned by the loop goroutine.
 //
 // The high and low marks are advice: above the high one the protocol is told
-// PauseWriting, at the low one ResumeWriting. The hard limit is for those who do
-// not heed it, or cannot because they write from elsewhere: a write that would
+// PauseWriting, at the low one ResumeWriting. The hard limit is for those who go
+// on writing, or cannot be told because they write from another goroutine or node: a write that would
 // make more than it wait ends the connection with ErrWriteLimit. One write while no
-// more than the high mark waits may be larger: whoever stops at PauseWriting, or
-// waits for its turn elsewhere, must not be ended for it, and the program decides
+// more than the high mark waits may be larger: a writer that stops at PauseWriting,
+// or waits in Ref.WriteWait, must not be ended for it, and the program decides
 // on the size of that write, not the peer. So what waits is never more than the
 // limit, or the high mark and one write.
 type flow struct {

@@ -32,6 +32,6 @@ func (c *conn) sendGathered() {
 		return
 	}
 	c.onWritable()
-	c.interest()
+	c.updateWatch()
 	c.checkHigh()
 }

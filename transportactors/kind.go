@@ -51,7 +51,7 @@ func (socketKind) readFailed(c *conn, err error)       { c.Fail(err) }
 // inputEnded tells the protocol; without its wish the transport closes.
 func (socketKind) inputEnded(c *conn) {
 	c.eof = true
-	c.interest()
+	c.updateWatch()
 	keep := false
 	if c.proto.eof() != nil && !c.Call("EOFReceived", func() { keep = c.proto.eof().EOFReceived() }) {
 		return

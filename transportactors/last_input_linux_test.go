@@ -113,7 +113,7 @@ func TestLastInput(t *testing.T) {
 				s, err := StartServer(ctx, func(ctx context.Context, s *Stream) error {
 					must(t, eventually(ctx, func() bool { return here.t != nil }))
 					must(t, here.t.Write(much[:3<<10]))
-					err := eventually(ctx, func() bool { return s.resting })
+					err := eventually(ctx, func() bool { return s.stopped })
 					if err == nil {
 						err = sayAndLeave(ctx, here, fdOf(s.Transport()), much[3<<10:], func() error {
 							_, err := s.Write([]byte("x"))

@@ -26,11 +26,11 @@ func (b bounds) check() error {
 // connection: the write returns ErrWriteLimit and ErrClosed, and ConnectionLost and
 // those who watch the connection get ErrWriteLimit as the reason. A datagram is
 // refused with ErrWriteLimit and its endpoint goes on. One write that comes while no
-// more than the high mark waits may be larger: a writer that heeds PauseWriting is
-// never ended for its size. A limit below the high mark counts as the high mark.
+// more than the high mark waits may be larger: a writer that stops at PauseWriting
+// is never ended for its size. A limit below the high mark counts as the high mark.
 // Default: 16 MiB above the high mark, which SetWriteBufferLimits moves.
 //
-// A protocol that heeds PauseWriting, and a Stream, stay far below it.
+// A protocol that stops at PauseWriting, and a Stream, stay far below it.
 // asyncio has no such limit.
 func WithWriteLimit(bytes int) interface {
 	ConnOption

@@ -14,7 +14,7 @@ func Transports(l *loopnode.Loop) []Transport {
 	list := base.Members[Transport](l)
 	for i, t := range list {
 		if c, ok := t.(*conn); ok {
-			list[i] = c.face()
+			list[i] = c.outermost()
 		}
 	}
 	return list

@@ -107,7 +107,7 @@ func TestNextAddress(t *testing.T) {
 			}
 			defer s.Close()
 			gone.Close()
-			fd, err := first(ctx, s.loop, []net.Addr{dead, s.Addrs()[0], dead}, nil, options{})
+			fd, err := connectFirst(ctx, s.loop, []net.Addr{dead, s.Addrs()[0], dead}, nil, options{})
 			if err != nil {
 				return err
 			}

@@ -121,8 +121,8 @@ func forStream[O setter](opts []O) []O {
 	return append(slices.Clone(opts), any(option(func(o *options) { o.stream = true })).(O))
 }
 
-// alone tells whether a given socket is all that was given.
-func (o *options) alone(network, address string) error {
+// checkOnlySocket refuses an address beside a socket that was given.
+func (o *options) checkOnlySocket(network, address string) error {
 	if network != "" || address != "" || o.local != "" || len(o.addresses) > 0 {
 		return invalid("WithSocket and an address (%q %q, local %q) cannot be given together", network, address, o.local)
 	}

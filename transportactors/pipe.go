@@ -62,7 +62,7 @@ func connectPipe[P Protocol](ctx context.Context, factory func() P, file *os.Fil
 	if err != nil {
 		return nil, p, fmt.Errorf("%s: %w", file.Name(), err)
 	}
-	c.Bear(l, ctx)
+	c.SetContext(l, ctx)
 	t, err := c.announced(ctx)
 	return t, p, err
 }
@@ -129,12 +129,12 @@ func openPipe(l *loopnode.Loop, ctx context.Context, fd int, writes bool, p any)
 	if err != nil {
 		return nil, err
 	}
-	c.Bear(l, ctx)
+	c.SetContext(l, ctx)
 	c.told = true // p has no ConnectionMade: its end is told in any case
 	return c, nil
 }
 
 // Listen is base.Pipe's.
-func (c *conn) Listen() { c.interest() }
+func (c *conn) Listen() { c.updateWatch() }
 
 var _ = func() bool { base.OpenPipe = openPipe; return true }()

@@ -100,7 +100,7 @@ func (w *pipeOutput) onReadable(c *conn) {
 	case c.state >= stateLosing:
 	case !sock.ReaderGone(c.socket.FD(), w.shape.Kind):
 		w.unsure = true // a socket whose peer talks: what it says stays unread
-		c.interest()
+		c.updateWatch()
 	case c.queue.size > 0:
 		c.Fail(sock.BrokenPipe)
 	default:

@@ -5,7 +5,7 @@ package transportactors
 type Protocol interface {
 	// ConnectionMade comes first, once.
 	ConnectionMade(t Transport)
-	// DataReceived brings bytes. They are lent for the call: copy what is kept.
+	// DataReceived brings bytes. They are valid during the call only: copy what is kept.
 	DataReceived(data []byte)
 	// ConnectionLost comes once and last. reason is nil after Close, Abort and
 	// the end of the input; otherwise the system's error, or the *loopnode.Panic of
@@ -39,7 +39,7 @@ type WritePauser interface {
 // It gets these calls in place of DataReceived. asyncio.BufferedProtocol.
 type BufferedProtocol interface {
 	// GetBuffer gives room for the next read; hint -1 means any size. An empty
-	// buffer ends the connection with ErrEmptyBuffer.
+	// buffer ends the connection with loopnode.ErrInvalidArgument.
 	GetBuffer(hint int) []byte
 	// BufferUpdated says that n bytes, at least 1, are in that buffer.
 	BufferUpdated(n int)

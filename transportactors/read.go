@@ -10,7 +10,7 @@ func (c *conn) PauseReading() error { return c.setReading("PauseReading", false)
 func (c *conn) ResumeReading() error { return c.setReading("ResumeReading", true) }
 
 func (c *conn) setReading(method string, on bool) error {
-	if err := c.stray(method); err != nil {
+	if err := c.checkGoroutine(method); err != nil {
 		return err
 	}
 	if c.state >= stateClosing && c.last == nil || c.reading == on {
@@ -20,7 +20,7 @@ func (c *conn) setReading(method string, on bool) error {
 	if c.last != nil && on {
 		c.loop.CallSoon(c.readLast)
 	}
-	c.interest()
+	c.updateWatch()
 	return nil
 }
 
@@ -61,8 +61,8 @@ func (c *conn) receiveInto(to BufferedProtocol) (n int) {
 		return 0
 	}
 	if len(buf) == 0 {
-		c.Fail(ErrEmptyBuffer)
-		c.Report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
+		c.Fail(errEmptyBuffer)
+		c.Report("Fatal error: protocol.GetBuffer() call failed.", errEmptyBuffer)
 		return 0
 	}
 	if n = c.read(buf); n > 0 && !c.Call("BufferUpdated", func() { to.BufferUpdated(n) }) {

@@ -41,10 +41,10 @@ type refTarget struct {
 	actor actors.Ref
 
 	closed  atomic.Bool           // t has ended
-	refusal atomic.Pointer[error] // why writes from elsewhere are refused; nil: they are not
-	full    atomic.Bool           // the output is paused: writes from elsewhere wait
+	refusal atomic.Pointer[error] // why writes of other goroutines are refused; nil: they are not
+	full    atomic.Bool           // the output is paused: writes of other goroutines wait
 	posted  atomic.Int64          // bytes of Ref.Write that t has not taken
-	orders  []*order              // calls from elsewhere that wait. Owned by the loop goroutine
+	orders  []*order              // calls of other goroutines that wait. Owned by the loop goroutine
 	waiting int                   // their bytes
 	hooks   map[*endHook]struct{} // of Ref.OnEnd. Owned by the loop goroutine
 	reason  error                 // of the end. Owned by the loop goroutine
@@ -104,8 +104,8 @@ func (d *refTarget) ref() Ref { return Ref{d.addr, d} }
 
 func (d *datagram) Ref() Ref { return d.refOf(d) }
 
-// Ref is that of the TLS transport once there is one: nothing from elsewhere
-// may go out under TLS as it is.
+// Ref is that of the TLS transport once there is one: what others write
+// must be encrypted, too.
 func (c *conn) Ref() Ref {
 	if c.top != nil {
 		return c.top.Ref()
@@ -131,7 +131,7 @@ func (r Ref) Address() actors.Address { return r.addr }
 func (r Ref) String() string { return r.addr.String() }
 
 // Close is Transport.Close from any goroutine, behind the writes that came before
-// it. It never waits. Errors: ErrClosed, ErrNotLocal, loopnode.ErrLoopClosed.
+// it. It never waits. Errors: ErrClosed, loopnode.ErrNotLocal, loopnode.ErrLoopClosed.
 func (r Ref) Close() error {
 	return r.post(func(d *refTarget) {
 		d.order(&order{0, func(t addressed) error { t.Close(); return nil }, func(error) {}})
@@ -150,7 +150,7 @@ func (r Ref) Abort() error {
 func (r Ref) post(fn func(*refTarget)) error {
 	switch d := r.target; {
 	case d == nil:
-		return fmt.Errorf("%w: %s", ErrNotLocal, r)
+		return fmt.Errorf("%w: %s", loopnode.ErrNotLocal, r)
 	case d.closed.Load():
 		return fmt.Errorf("%w: %s", ErrClosed, r)
 	default:

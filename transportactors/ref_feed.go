@@ -14,7 +14,7 @@ import (
 // Feed is Write for a writer that bounds by itself what is on its way, from any
 // goroutine. It keeps p, and never waits. taken is called once, on the loop, with what
 // Transport.Write says, as soon as the transport has taken p, which it does when the
-// bytes before it have fallen to the low mark. Errors: ErrNotLocal, ErrClosed,
+// bytes before it have fallen to the low mark. Errors: loopnode.ErrNotLocal, ErrClosed,
 // ErrWriteEOF, loopnode.ErrLoopClosed; then taken is not called.
 func (r Ref) Feed(p []byte, taken func(error)) error {
 	if err := r.refused(); err != nil {
@@ -71,11 +71,11 @@ func (r Ref) Fail(reason error) error {
 // OnEnd calls ended once with what ConnectionLost gets, on the loop, when the
 // transport has ended; soon when it has ended already. When the loop is closed first,
 // ended gets loopnode.ErrLoopClosed, on the goroutine that closes it. stop ends that,
-// unless it has begun. Errors: ErrNotLocal, loopnode.ErrLoopClosed.
+// unless it has begun. Errors: loopnode.ErrNotLocal, loopnode.ErrLoopClosed.
 func (r Ref) OnEnd(ended func(reason error)) (stop func(), err error) {
 	d := r.target
 	if d == nil {
-		return nil, fmt.Errorf("%w: %s", ErrNotLocal, r)
+		return nil, fmt.Errorf("%w: %s", loopnode.ErrNotLocal, r)
 	}
 	h := &endHook{ended: ended}
 	h.unhook = d.loop.OnClose(func() { h.call(loopnode.ErrLoopClosed) })

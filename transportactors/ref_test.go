@@ -41,7 +41,7 @@ func TestRef(t *testing.T) {
 		if _, ok := Lookup(ref.Address()); ok {
 			return errors.New("found after the end")
 		}
-		if err := (Ref{}).Write(nil); !errors.Is(err, ErrNotLocal) {
+		if err := (Ref{}).Write(nil); !errors.Is(err, loopnode.ErrNotLocal) {
 			return fmt.Errorf("the zero ref: %v", err)
 		}
 		return nil

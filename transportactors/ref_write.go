@@ -11,21 +11,21 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Writes from elsewhere: by a Ref, by an actor's message, from another node.
+// Writes from other goroutines: by a Ref, by an actor's message, from another node.
 //
-// A protocol hears PauseWriting; a writer elsewhere cannot. So while the
+// A protocol hears PauseWriting; a writer on another goroutine cannot. So while the
 // transport's output is paused, such writes do not go into its queue: they wait in
 // the order in which they came, and go on when ResumeWriting is due. What waits is
 // bounded: Ref.Write takes no more than postedMost bytes that the transport has not
 // taken, Ref.WriteWait holds one write for each goroutine that waits in it, and a
 // WriteRequest beyond the write limit is refused.
 //
-// A Close from elsewhere waits behind the writes that came before it.
+// A Close from another goroutine waits behind the writes that came before it.
 
 // postedMost is how many bytes of Ref.Write may be on their way to one transport.
 const postedMost = 1 << 20
 
-// order is one call from elsewhere that waits for the low mark.
+// order is one call from another goroutine, which may wait for the low mark.
 type order struct {
 	size int // bytes to write; 0 for another call
 	call func(addressed) error
@@ -41,7 +41,7 @@ type order struct {
 //
 // Errors: loopnode.ErrBusy when the peer is slow or 1 MiB is on its way already
 // (nothing was taken: try later, or use WriteWait), ErrClosed from Close or the
-// loss on, ErrWriteEOF, ErrNotLocal, loopnode.ErrLoopClosed.
+// loss on, ErrWriteEOF, loopnode.ErrNotLocal, loopnode.ErrLoopClosed.
 func (r Ref) Write(p []byte) error {
 	d := r.target
 	if err := r.refused(); err != nil {
@@ -72,7 +72,7 @@ func (r Ref) Write(p []byte) error {
 // when the bytes before it have fallen to the low mark, and returns what
 // Transport.Write says. It copies p. In a task it suspends the task; on another
 // goroutine it blocks. A wait that ctx or a cancellation of the task ends leaves open
-// whether p was written. Errors besides those of Transport.Write: ErrNotLocal, loopnode.ErrLoopClosed, loopnode.ErrWouldBlock (in a
+// whether p was written. Errors besides those of Transport.Write: loopnode.ErrNotLocal, loopnode.ErrLoopClosed, loopnode.ErrWouldBlock (in a
 // callback of a loop), what ended the wait.
 func (r Ref) WriteWait(ctx context.Context, p []byte) error {
 	if ctx == nil {
@@ -112,10 +112,10 @@ func (d *refTarget) writeInTurn(ctx context.Context, p []byte) error {
 	return refused
 }
 
-// refused is why the transport takes no write from elsewhere. Any goroutine.
+// refused is why the transport takes no write from another goroutine. Any goroutine.
 func (r Ref) refused() error {
 	if r.target == nil {
-		return fmt.Errorf("%w: %s", ErrNotLocal, r)
+		return fmt.Errorf("%w: %s", loopnode.ErrNotLocal, r)
 	}
 	if why := r.target.refusal.Load(); why != nil {
 		return fmt.Errorf("%w: %s", *why, r)
@@ -123,7 +123,7 @@ func (r Ref) refused() error {
 	return nil
 }
 
-// refuse makes writes from elsewhere answer err from here on; the first one counts.
+// refuse makes writes from other goroutines answer err from here on; the first one counts.
 func (d *refTarget) refuse(err error) {
 	if d != nil {
 		d.refusal.CompareAndSwap(nil, &err)
@@ -190,7 +190,7 @@ func (d *refTarget) tellRefused(err error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, ErrClosed):
-		d.loop.Logger().Debug("a write from elsewhere came too late", "transport", d.addr.String(), "error", err)
+		d.loop.Logger().Debug("a write from another goroutine came after the end of the transport", "transport", d.addr.String(), "error", err)
 	default:
 		d.loop.CallExceptionHandler(loopnode.ExceptionContext{
 			Message: "A write from another goroutine was refused", Exception: err, Transport: d.t,

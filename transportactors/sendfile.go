@@ -29,7 +29,7 @@ import (
 // loopnode.ErrInvalidArgument (as loopnode.SockSendfile; pipes and transports of
 // other packages), loopnode.ErrWrongLoop. asyncio: loop.sendfile.
 func Sendfile(ctx context.Context, t Transport, file loopnode.File, offset, count int64, opts ...loopnode.SendfileOption) (int64, error) {
-	if err := fileMayGo(ctx, t); err != nil {
+	if err := checkSendfile(ctx, t); err != nil {
 		return 0, err
 	}
 	job, err := sendfile.New(file, offset, count)
@@ -44,14 +44,14 @@ func Sendfile(ctx context.Context, t Transport, file loopnode.File, offset, coun
 		if sendfile.Without(opts) {
 			err = fmt.Errorf("%w for %s: %w", loopnode.ErrSendfileNotAvailable, t, err)
 		} else {
-			err = feed(ctx, t.(feedable), job)
+			err = copyFile(ctx, t.(fileTarget), job)
 		}
 	}
 	return job.Sent(), errors.Join(err, job.Finish())
 }
 
-// fileMayGo tells whether t takes a file now, from a task of ctx.
-func fileMayGo(ctx context.Context, t Transport) error {
+// checkSendfile tells whether t takes a file now, from a task of ctx.
+func checkSendfile(ctx context.Context, t Transport) error {
 	l, err := base.Home(ctx)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func fileMayGo(ctx context.Context, t Transport) error {
 	if t.Loop() != l {
 		return fmt.Errorf("%w: the transport lives on loop %s", loopnode.ErrWrongLoop, t.Loop().Name())
 	}
-	if err := notFed(t); err != nil {
+	if err := checkNoFile(t); err != nil {
 		return err
 	}
 	switch t := t.(type) {

@@ -26,7 +26,7 @@ func (s *sending) settle(err error) {
 func (c *conn) sendfile(ctx context.Context, job *sendfile.Job) error {
 	s := &sending{job, loopnode.NewFuture[error](c.loop)}
 	c.file = s
-	c.interest()
+	c.updateWatch()
 	if c.queue.size == 0 {
 		c.sendFile()
 	}
@@ -65,7 +65,7 @@ func (c *conn) sendFile() {
 // fileEnded makes the connection what it was before.
 func (c *conn) fileEnded() {
 	c.file = nil
-	c.interest()
+	c.updateWatch()
 	if c.state < stateLosing {
 		c.checkLow()
 	}

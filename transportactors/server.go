@@ -15,21 +15,21 @@ import (
 // Server accepts connections and makes a protocol for each. Owned by the loop's
 // goroutine, as are all its methods. asyncio.Server.
 type Server struct {
-	loop      *loopnode.Loop
-	ctx       context.Context // of its connections
-	factory   func() Protocol
-	listeners []*listener
-	backlog   int
-	tls       *tlsSetup // nil without
-	bounds    bounds    // of its connections
-	branches  []*branch // the loops that connections live on
-	turn      int       // of the branches: who gets the next connection
-	serving   bool
-	closed    bool
-	count     int // connections on all loops, and on their way to them
-	waiters   base.Waiters
-	forever   *loopnode.Future[struct{}] // ServeForever waits for it
-	failed    atomic.Uint64
+	loop        *loopnode.Loop
+	ctx         context.Context // of its connections
+	factory     func() Protocol
+	listeners   []*listener
+	backlog     int
+	tls         *tlsSetup     // nil without
+	bounds      bounds        // of its connections
+	serverLoops []*serverLoop // the loops that connections live on
+	next        int           // of serverLoops: which gets the next connection
+	serving     bool
+	closed      bool
+	count       int // connections on all loops, and on their way to them
+	waiters     base.Waiters
+	forever     *loopnode.Future[struct{}] // ServeForever waits for it
+	failed      atomic.Uint64
 }
 
 // CreateServer listens on address ("host:port", an empty host for every
@@ -63,7 +63,7 @@ func createServer(ctx context.Context, factory func() Protocol, network, address
 		return nil, err
 	}
 	s := &Server{loop: l, ctx: loopaccess.Of(l).Detach(ctx), factory: factory, backlog: o.backlog, tls: secure, bounds: o.bounds}
-	if err := s.occupy(ctx, network, address, o); err != nil {
+	if err := s.openListeners(ctx, network, address, o); err != nil {
 		return nil, err
 	}
 	base.Enter(served{s})
@@ -82,7 +82,7 @@ func (s *Server) Failed() uint64 { return s.failed.Load() }
 
 // begin finds the connections' loops and lets clients in.
 func (s *Server) begin(ctx context.Context, o options) error {
-	if err := s.branchOut(ctx, o.loops); err != nil || o.bindOnly {
+	if err := s.addLoops(ctx, o.loops); err != nil || o.bindOnly {
 		return err
 	}
 	if err := s.StartServing(); err != nil {
@@ -93,7 +93,7 @@ func (s *Server) begin(ctx context.Context, o options) error {
 
 // StartServing lets clients in; repeating it does nothing. ErrClosed after Close.
 func (s *Server) StartServing() error {
-	if err := s.stray("StartServing"); err != nil {
+	if err := s.checkGoroutine("StartServing"); err != nil {
 		return err
 	}
 	switch {
@@ -139,13 +139,13 @@ func (s *Server) Addrs() []net.Addr {
 // Close refuses new clients from here on and leaves the connections alone. A
 // running ServeForever ends. Repeating it does nothing.
 func (s *Server) Close() {
-	if s.stray("Close") == nil {
+	if s.checkGoroutine("Close") == nil {
 		s.end()
 	}
 }
 
-// stray refuses, in debug mode, a call from another goroutine than the loop's.
-func (s *Server) stray(method string) error {
+// checkGoroutine refuses, in debug mode, a call from another goroutine than the loop's.
+func (s *Server) checkGoroutine(method string) error {
 	return base.CheckGoroutine(s.loop, "Server."+method, "Loop.Ref().CallSoonThreadsafe")
 }
 
@@ -171,27 +171,27 @@ func (s *Server) closeListeners() {
 
 func (s *Server) loopClosed() {
 	s.end()
-	for _, b := range s.branches {
-		b.part() // nobody counts any more
+	for _, b := range s.serverLoops {
+		b.leave() // nobody counts any more
 	}
 }
 
 // CloseClients closes every connection of this server; see Transport.Close.
 func (s *Server) CloseClients() {
-	if s.stray("CloseClients") != nil {
+	if s.checkGoroutine("CloseClients") != nil {
 		return
 	}
-	for _, b := range s.branches {
+	for _, b := range s.serverLoops {
 		b.each(Transport.Close)
 	}
 }
 
 // AbortClients aborts every connection of this server; see Transport.Abort.
 func (s *Server) AbortClients() {
-	if s.stray("AbortClients") != nil {
+	if s.checkGoroutine("AbortClients") != nil {
 		return
 	}
-	for _, b := range s.branches {
+	for _, b := range s.serverLoops {
 		b.each(Transport.Abort)
 	}
 }
@@ -208,15 +208,34 @@ func (s *Server) WaitClosed(ctx context.Context) error {
 	return s.waiters.Wait(ctx, s.loop)
 }
 
+// Scope calls fn and then closes the server and waits until its last connection is
+// gone, whatever fn returned. It leaves the
+// connections alone, so end them in fn (CloseClients) unless their peers do. Call it in a
+// task. It returns what fn returned, joined with what ended the wait early. When fn
+// panics or calls runtime.Goexit the server is closed, and nothing is waited for.
+// asyncio: async with server.
+func (s *Server) Scope(ctx context.Context, fn func(ctx context.Context) error) error {
+	if err := base.RequireContext(ctx, "Scope"); err != nil {
+		return err
+	}
+	if fn == nil {
+		return invalid("Scope needs a function, not nil")
+	}
+	defer s.Close()
+	err := fn(ctx)
+	s.Close()
+	return errors.Join(err, s.WaitClosed(ctx))
+}
+
 // settle wakes who waits for the end of everything.
 func (s *Server) settle() {
 	if !s.closed || s.count > 0 {
 		return
 	}
-	for _, b := range s.branches {
-		b.part()
+	for _, b := range s.serverLoops {
+		b.leave()
 	}
-	s.branches = nil
+	s.serverLoops = nil
 	s.waiters.Wake()
 }
 

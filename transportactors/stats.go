@@ -20,8 +20,8 @@ type Stats struct {
 // StatsOf adds up what the transports of l hold. It costs nothing between two
 // calls: it asks each transport. Loop goroutine of l.
 func StatsOf(l *loopnode.Loop) (s Stats) {
-	for _, m := range base.Members[holder](l) {
-		h := m.holds()
+	for _, m := range base.Members[measured](l) {
+		h := m.stats()
 		s.Transports++
 		s.Paused += h.Paused
 		s.Output += h.Output
@@ -33,32 +33,32 @@ func StatsOf(l *loopnode.Loop) (s Stats) {
 	return s
 }
 
-// holder is a transport of a socket or pipe that says what it holds.
-type holder interface{ holds() Stats }
+// measured is a transport of a socket or pipe that says what it holds.
+type measured interface{ stats() Stats }
 
-func (d *datagram) holds() Stats {
-	return holdings(d.flow, d.queue.size, d.target, nil)
+func (d *datagram) stats() Stats {
+	return statsOf(d.flow, d.queue.size, d.target, nil)
 }
 
-func (c *conn) holds() Stats {
+func (c *conn) stats() Stats {
 	if t, ok := c.top.(*tlsTransport); ok {
-		return t.holds()
+		return t.stats()
 	}
-	return holdings(c.flow, c.queue.size, c.target, c.proto.value)
+	return statsOf(c.flow, c.queue.size, c.target, c.proto.value)
 }
 
-func (t *tlsTransport) holds() Stats {
+func (t *tlsTransport) stats() Stats {
 	if t.top != nil {
-		return t.top.holds()
+		return t.top.stats()
 	}
-	s := holdings(t.flow, t.WriteBufferSize(), t.target, t.proto.value)
+	s := statsOf(t.flow, t.WriteBufferSize(), t.target, t.proto.value)
 	for u := t; u != nil; u, _ = u.lower.(*tlsTransport) {
 		s.Cipher += len(u.in)
 	}
 	return s
 }
 
-func holdings(f flow, output int, d *refTarget, protocol any) Stats {
+func statsOf(f flow, output int, d *refTarget, protocol any) Stats {
 	s := Stats{Output: output}
 	if f.paused {
 		s.Paused = 1

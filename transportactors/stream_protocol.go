@@ -20,7 +20,7 @@ type streamProtocol struct {
 	limit  int
 
 	unread  []byte
-	resting bool // reading is paused because unread is above twice the limit
+	stopped bool // reading is paused because unread is above twice the limit
 	eof     bool
 	paused  bool
 	lost    bool
@@ -43,8 +43,8 @@ func (p *streamProtocol) ConnectionMade(t Transport) {
 // DataReceived keeps a copy.
 func (p *streamProtocol) DataReceived(b []byte) {
 	p.unread = append(p.unread, b...)
-	if len(p.unread)-p.limit > p.limit && !p.resting {
-		p.resting = true
+	if len(p.unread)-p.limit > p.limit && !p.stopped {
+		p.stopped = true
 		_ = p.t.PauseReading()
 	}
 	p.wakeReader()
@@ -99,8 +99,8 @@ func (p *streamProtocol) take(to []byte) int {
 	if len(p.unread) == 0 {
 		p.unread = nil
 	}
-	if p.resting && len(p.unread) <= p.limit {
-		p.resting = false
+	if p.stopped && len(p.unread) <= p.limit {
+		p.stopped = false
 		_ = p.t.ResumeReading()
 	}
 	return n

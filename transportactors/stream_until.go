@@ -49,7 +49,7 @@ func (s *Stream) ReadUntil(separators ...[]byte) ([]byte, error) {
 	}
 }
 
-// longestOf checks separators. Why the limit bounds them: reading rests when twice
+// longestOf checks separators. Why the limit bounds them: reading is paused when twice
 // the limit is unread, so a longer one could never come whole.
 func (s *Stream) longestOf(separators [][]byte) (longest int, err error) {
 	for _, sep := range separators {

@@ -111,7 +111,7 @@ func TestServerLife(t *testing.T) {
 	t.Run("SRV-16 waiting ends when the server is closed and its last connection gone, in either order", func(t *testing.T) {
 		for _, first := range []string{"server", "connection"} {
 			within(t, func(ctx context.Context, here, there *probe) error {
-				s := there.t.(*conn).branch.server
+				s := there.t.(*conn).accepted.server
 				waiter := loopnode.CreateTask(ctx, "", func(ctx context.Context) (int, error) { return 0, s.WaitClosed(ctx) })
 				end := func(what string) {
 					if what == "server" {
@@ -218,7 +218,7 @@ func TestServerLife(t *testing.T) {
 				return err
 			}
 			s.Close()
-			if err := s.WaitClosed(ctx); err != nil || tr.(*conn).branch != nil || tr.IsClosing() {
+			if err := s.WaitClosed(ctx); err != nil || tr.(*conn).accepted != nil || tr.IsClosing() {
 				return fmt.Errorf("a server has to do with it: %w", err)
 			}
 			tr.Close()
@@ -419,7 +419,7 @@ func TestReads(t *testing.T) {
 			if err := here.t.Write(pattern(20)); err != nil {
 				return err
 			}
-			if reason := b.wait(ctx); !errors.Is(reason, ErrEmptyBuffer) {
+			if reason := b.wait(ctx); !errors.Is(reason, errEmptyBuffer) {
 				return fmt.Errorf("the reason is %w", reason)
 			}
 			there.lost = b.lost

@@ -20,12 +20,12 @@ var ErrTruncated = errors.New("TLS stream ended without close_notify (truncated?
 //
 // Why no coroutine waits in Read: crypto/tls takes a temporary net.Error for
 // what it is, nothing yet, and goes on where it was with the next Read. So only
-// the handshake, whose errors are for good, runs in a task; a connection at
-// rest has no stack. Measured (BenchmarkTLSIdle): 8.0 KB each, 20.6 KB with a
+// the handshake, whose errors are for good, runs in a task; an idle connection
+// has no stack. Measured (BenchmarkTLSIdle): 8.0 KB each, 20.6 KB with a
 // task parked in Read, 16.2 KB with package net.
 type tlsTransport struct {
 	flow
-	base.Origin
+	base.Creation
 	base.Calls
 	loop   *loopnode.Loop
 	lower  tlsLower
@@ -42,28 +42,28 @@ type tlsTransport struct {
 	inside  bool // in a call to conn: the protocol must not be called
 	full    bool // lower asks to pause
 
-	answers   int  // bytes that conn wrote of its own accord and lower may still queue
-	resting   bool // no input is read until lower's queue is short again
-	discarded int  // bytes of cipher text that came behind our goodbye
+	answers      int  // bytes that conn wrote of its own accord and lower may still queue
+	inputStopped bool // no input is read until lower's queue is short again
+	discarded    int  // bytes of cipher text that came behind our close_notify
 
 	room    []byte // what lower reads into
 	in      []byte // cipher text that conn has not seen
 	out     []byte // cipher text that lower has not seen; nil outside of a call to conn
 	backlog []byte // plain text written during the handshake
 
-	shaking *shaking              // during the handshake
-	timer   *loopnode.TimerHandle // of the handshake, then of the shutdown
-	first   firstByte
-	reason  error
+	handshake *handshake            // during the handshake
+	timer     *loopnode.TimerHandle // of the handshake, then of the shutdown
+	first     firstByte
+	reason    error
 }
 
 // tlsPhase only grows.
 type tlsPhase uint8
 
 const (
-	tlsShaking tlsPhase = iota
+	tlsHandshaking tlsPhase = iota
 	tlsOpen
-	tlsClosing // our goodbye is sent; input is read and forgotten
+	tlsClosing // our close_notify is sent; input is read and discarded
 	tlsFailed  // lower ends
 	tlsOver
 )
@@ -71,15 +71,15 @@ const (
 // tlsLower is a transport that TLS can be put upon.
 type tlsLower interface {
 	Transport
-	// carry makes t the face of this transport: Refs and the server see t from
+	// putTLSUpon makes t the face of this transport: Refs and the server see t from
 	// here on. It reports whether the protocol is told not to write.
-	carry(t *tlsTransport) (paused bool)
-	// startable is why TLS cannot be put upon it now; nil when it can.
-	startable() error
+	putTLSUpon(t *tlsTransport) (paused bool)
+	// startTLSError is why TLS cannot be put upon it now; nil when it can.
+	startTLSError() error
 }
 
 func newTLS(l *loopnode.Loop, setup *tlsSetup, p any) *tlsTransport {
-	t := &tlsTransport{loop: l, setup: setup, proto: receiverOf(p), reading: true, shaking: &shaking{}}
+	t := &tlsTransport{loop: l, setup: setup, proto: receiverOf(p), reading: true, handshake: &handshake{}}
 	t.Calls = base.CallsOf(t)
 	warnMisspelt(l, p)
 	_ = t.limit(tlsHigh, tlsHigh/lowShare)
@@ -93,7 +93,7 @@ func (t *tlsTransport) ConnectionMade(lower Transport) { t.attach(lower.(tlsLowe
 func (t *tlsTransport) attach(lower tlsLower) {
 	t.lower = lower
 	t.Inherit(lower)
-	t.paused = lower.carry(t)
+	t.paused = lower.putTLSUpon(t)
 	t.full = t.paused
 	t.limitLower()
 	if t.setup.client {
@@ -101,12 +101,12 @@ func (t *tlsTransport) attach(lower tlsLower) {
 	} else {
 		t.conn = tls.Server((*wire)(t), t.setup.config)
 	}
-	t.timer = t.loop.CallLater(t.setup.shake, t.shakeTimeout)
+	t.timer = t.loop.CallLater(t.setup.shake, t.handshakeTimeout)
 }
 
-func (t *tlsTransport) carry(upon *tlsTransport) bool {
+func (t *tlsTransport) putTLSUpon(upon *tlsTransport) bool {
 	t.top = upon
-	t.lower.carry(upon)
+	t.lower.putTLSUpon(upon)
 	upon.hard, t.hard = t.hard, math.MaxInt
 	t.target.move(&t.target, upon)
 	return t.paused
@@ -152,7 +152,7 @@ func (t *tlsTransport) String() string {
 }
 
 func (t *tlsTransport) SetProtocol(p any) {
-	if stray(t.loop, "SetProtocol") == nil && t.phase < tlsOver {
+	if checkGoroutine(t.loop, "SetProtocol") == nil && t.phase < tlsOver {
 		t.proto = receiverOf(p)
 	}
 }

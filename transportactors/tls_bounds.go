@@ -7,16 +7,16 @@ package transportactors
 // KeyUpdate gets a KeyUpdate back. A peer that sends them without end and reads
 // nothing would make the output queue grow without end, and no protocol could
 // prevent it. So the bytes of such answers are counted. Above answersMost, while
-// the queue of the lower transport is above its high mark, the transport rests:
+// the queue of the lower transport is above its high mark, input stops:
 // it reads no input until the queue has fallen to the low mark. What the protocol
-// itself writes does not make the transport rest: two peers that both write more
+// itself writes does not stop the input: two peers that both write more
 // than the other reads would wait for each other for ever.
 //
-// Discarded input. Behind our goodbye (close_notify) the input is read only to
-// find the peer's goodbye. A peer that goes on sending instead would be served
+// Discarded input. Behind our close_notify the input is read only to
+// find the peer's. A peer that goes on sending instead would be served
 // until the shutdown timeout. So the bytes are counted; above discardMost the
-// connection ends, without an error, as soon as our goodbye has left the queue.
-// Until then the transport rests.
+// connection ends, without an error, as soon as ours has left the queue.
+// Until then the input is stopped.
 const (
 	answersMost = 64 << 10
 	discardMost = 4 << 20
@@ -31,31 +31,31 @@ func (t *tlsTransport) countAnswers(n int) {
 		t.answers = 0
 	}
 	if t.answers > answersMost && t.full {
-		t.rest()
+		t.stopInput()
 	}
 }
 
-// countDiscarded adds n bytes of cipher text that came behind our goodbye.
+// countDiscarded adds n bytes of cipher text that came behind our close_notify.
 func (t *tlsTransport) countDiscarded(n int) {
 	switch t.discarded += n; {
 	case t.discarded <= discardMost:
 	case t.lower.WriteBufferSize() == 0:
 		t.Fail(nil)
 	default:
-		t.rest()
+		t.stopInput()
 		_ = t.lower.SetWriteBufferLimits(0, 0) // ResumeWriting comes with an empty queue
 	}
 }
 
-// rest stops reading until the lower transport tells that its queue is short.
-func (t *tlsTransport) rest() {
-	t.resting = true
+// stopInput stops reading until the lower transport tells that its queue is short.
+func (t *tlsTransport) stopInput() {
+	t.inputStopped = true
 	_ = t.lower.PauseReading() // a closing transport reads nothing anyway
 }
 
-// restEnded goes on reading, or ends a connection that has discarded enough.
-func (t *tlsTransport) restEnded() {
-	t.resting, t.answers = false, 0
+// restartInput goes on reading, or ends a connection that has discarded enough.
+func (t *tlsTransport) restartInput() {
+	t.inputStopped, t.answers = false, 0
 	if t.phase == tlsClosing && t.discarded > discardMost {
 		t.Fail(nil)
 		return

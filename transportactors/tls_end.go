@@ -6,17 +6,17 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Close sends close_notify (the goodbye) behind what is queued and waits for the
+// Close sends close_notify behind what is queued and waits for the
 // peer's until the shutdown timeout. During the handshake it aborts.
 func (t *tlsTransport) Close() {
-	if stray(t.loop, "Close") == nil {
+	if checkGoroutine(t.loop, "Close") == nil {
 		t.close()
 	}
 }
 
 func (t *tlsTransport) close() {
 	switch t.phase {
-	case tlsShaking:
+	case tlsHandshaking:
 		t.Abort()
 		return
 	case tlsOpen:
@@ -34,7 +34,7 @@ func (t *tlsTransport) close() {
 		t.Fail(err)
 		return
 	}
-	t.loop.CallSoon(t.resumed) // the goodbye may be behind input that nobody wants
+	t.loop.CallSoon(t.resumed) // the peer's close_notify may be behind input that nobody wants
 }
 
 func (t *tlsTransport) shutdownTimeout() {
@@ -45,8 +45,8 @@ func (t *tlsTransport) shutdownTimeout() {
 
 // Abort drops what is queued and sends no close_notify.
 func (t *tlsTransport) Abort() {
-	if stray(t.loop, "Abort") == nil {
-		t.breakShake(errShaking)
+	if checkGoroutine(t.loop, "Abort") == nil {
+		t.failHandshake(errHandshakeClosed)
 		t.Fail(nil)
 	}
 }
@@ -74,9 +74,9 @@ func (t *tlsTransport) ConnectionLost(reason error) {
 		t.reason = reason
 	}
 	if t.reason != nil {
-		t.breakShake(fmt.Errorf("%w: %w", errShaking, t.reason))
+		t.failHandshake(fmt.Errorf("%w: %w", errHandshakeClosed, t.reason))
 	}
-	t.breakShake(errShaking)
+	t.failHandshake(errHandshakeClosed)
 	t.phase = tlsOver
 	t.timer.Cancel()
 	t.first.came()

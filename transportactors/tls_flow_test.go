@@ -79,7 +79,7 @@ func TestTLSFlow(t *testing.T) {
 			early = newTLS(l, setup, here)
 			tr.SetProtocol(early)
 			early.attach(tr.(tlsLower))
-			must(t, early.shake(ctx))
+			must(t, early.doHandshake(ctx))
 			early.Abort()
 			s.Close()
 			s.AbortClients()

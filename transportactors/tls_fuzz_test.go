@@ -56,7 +56,7 @@ func FuzzTLSInput(f *testing.F) {
 					return 0, err
 				}
 			}
-			if lower.up.phase != tlsOver || lower.up.shaking != nil && lower.up.shaking.ctx != nil {
+			if lower.up.phase != tlsOver || lower.up.handshake != nil && lower.up.handshake.ctx != nil {
 				return 0, errors.New("the handshake goes on without its connection")
 			}
 			return 0, logged(p)

@@ -12,45 +12,45 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
-// shaking is what a handshake needs while it lasts.
-type shaking struct {
+// handshake is what a handshake needs while it lasts.
+type handshake struct {
 	ctx    context.Context // of the task that does it; nil before the first bytes
 	more   *loopnode.Future[struct{}]
 	broken error // why nothing will come any more
 }
 
-// shakeRead is how much is read at a time during a handshake, and so all that a
-// stranger can make us keep besides the message crypto/tls is waiting for.
-const shakeRead = 4 << 10
+// handshakeRead is how much is read at a time during a handshake, and so all that a
+// peer without a certificate can make us keep besides the message crypto/tls is waiting for.
+const handshakeRead = 4 << 10
 
 // serve does the handshake of an accepted connection in a task of its own. It
 // begins with the client's first bytes: a silent client has no task.
 func (t *tlsTransport) serve() {
-	if t.phase != tlsShaking {
+	if t.phase != tlsHandshaking {
 		return
 	}
-	loopnode.CreateTask(t.shaking.ctx, "TLS handshake", func(ctx context.Context) (struct{}, error) {
-		if err := t.shake(ctx); err == nil {
+	loopnode.CreateTask(t.handshake.ctx, "TLS handshake", func(ctx context.Context) (struct{}, error) {
+		if err := t.doHandshake(ctx); err == nil {
 			t.loop.CallSoon(t.made)
 			t.loop.CallSoon(t.resumed)
-		} else if t.loop.Debug() && !ended(err) {
+		} else if t.loop.Debug() && !endsCaller(err) {
 			t.Report("Error on transport creation for incoming connection", err)
 		}
 		return struct{}{}, nil
 	})
 }
 
-// shake does the handshake in the calling task. After an error the lower
+// doHandshake does the handshake in the calling task. After an error the lower
 // transport is ending.
-func (t *tlsTransport) shake(ctx context.Context) (err error) {
+func (t *tlsTransport) doHandshake(ctx context.Context) (err error) {
 	if t.lower == nil {
-		return errShaking // ended before it began
+		return errHandshakeClosed // ended before it began
 	}
 	err = loopnode.ErrGoexit // should a callback of the configuration leave that way
-	defer func() { err = t.shaken(err) }()
-	t.shaking.ctx = ctx
-	if t.shaking.broken != nil {
-		return t.shaking.broken
+	defer func() { err = t.handshakeDone(err) }()
+	t.handshake.ctx = ctx
+	if t.handshake.broken != nil {
+		return t.handshake.broken
 	}
 	// Why WithoutCancel: crypto/tls would close the connection from another
 	// goroutine when ctx ends; the wait for input sees its end already. What
@@ -61,24 +61,24 @@ func (t *tlsTransport) shake(ctx context.Context) (err error) {
 	return err
 }
 
-// shaken takes the outcome of the handshake: TLS is open, or the lower transport ends.
-func (t *tlsTransport) shaken(err error) error {
+// handshakeDone takes the outcome of the handshake: TLS is open, or the lower transport ends.
+func (t *tlsTransport) handshakeDone(err error) error {
 	t.timer.Cancel()
-	broken := t.shaking.broken
-	t.shaking = nil
+	broken := t.handshake.broken
+	t.handshake = nil
 	switch {
-	case err == nil && broken == nil && t.phase == tlsShaking:
+	case err == nil && broken == nil && t.phase == tlsHandshaking:
 		t.phase = tlsOpen
 		t.sendBacklog()
 		return nil
 	case broken != nil:
 		err = broken
 	case err == nil:
-		err = errShaking
+		err = errHandshakeClosed
 	default:
 		err = t.explain(err)
 	}
-	if ended(err) && t.phase == tlsShaking {
+	if endsCaller(err) && t.phase == tlsHandshaking {
 		t.Fail(nil)
 		return err
 	}
@@ -86,13 +86,13 @@ func (t *tlsTransport) shaken(err error) error {
 	return err
 }
 
-var errShaking = fmt.Errorf("%w during the TLS handshake", ErrClosed)
+var errHandshakeClosed = fmt.Errorf("%w during the TLS handshake", ErrClosed)
 
 // explain adds to an error of crypto/tls that it came from the handshake.
 func (t *tlsTransport) explain(err error) error {
 	var header tls.RecordHeaderError
 	switch {
-	case ended(err):
+	case endsCaller(err):
 		return err
 	case errors.As(err, &header) && header.Conn != nil:
 		return fmt.Errorf("TLS handshake: the peer does not speak TLS (it began with %q): %w", header.RecordHeader[:], err)
@@ -102,7 +102,7 @@ func (t *tlsTransport) explain(err error) error {
 
 // waitInput suspends the handshake until cipher text has come.
 func (t *tlsTransport) waitInput() error {
-	s := t.shaking
+	s := t.handshake
 	if s.broken != nil {
 		return s.broken
 	}
@@ -116,14 +116,14 @@ func (t *tlsTransport) waitInput() error {
 	return err
 }
 
-// shakeInput takes cipher text during the handshake, one read at a time.
-func (t *tlsTransport) shakeInput(data []byte) {
+// handshakeInput takes cipher text during the handshake, one read at a time.
+func (t *tlsTransport) handshakeInput(data []byte) {
 	t.room = nil
 	t.in = append(t.in, data...)
 	_ = t.lower.PauseReading()
 	next := t.wakeHandshake
-	if t.shaking.ctx == nil && !t.setup.client {
-		t.shaking.ctx = t.loop.Context(context.Background())
+	if t.handshake.ctx == nil && !t.setup.client {
+		t.handshake.ctx = t.loop.Context(context.Background())
 		next = t.serve
 	}
 	handshakeTurnsOf(t.loop).pass(t.loop, next)
@@ -131,33 +131,33 @@ func (t *tlsTransport) shakeInput(data []byte) {
 
 // wakeHandshake wakes the handshake.
 func (t *tlsTransport) wakeHandshake() {
-	if s := t.shaking; s != nil && s.more != nil && !s.more.Done() {
+	if s := t.handshake; s != nil && s.more != nil && !s.more.Done() {
 		_ = s.more.SetResult(struct{}{})
 	}
 }
 
-// breakShake makes the handshake end with err once it has read what is there.
-func (t *tlsTransport) breakShake(err error) {
-	if t.shaking != nil && t.shaking.broken == nil {
-		t.shaking.broken = err
+// failHandshake makes the handshake end with err once it has read what is there.
+func (t *tlsTransport) failHandshake(err error) {
+	if t.handshake != nil && t.handshake.broken == nil {
+		t.handshake.broken = err
 	}
 	t.wakeHandshake()
 }
 
-func (t *tlsTransport) shakeTimeout() {
-	if t.phase != tlsShaking {
+func (t *tlsTransport) handshakeTimeout() {
+	if t.phase != tlsHandshaking {
 		return
 	}
 	err := fmt.Errorf("SSL handshake is taking longer than %v seconds: aborting the connection: %w, %w",
 		t.setup.shake.Seconds(), syscall.ECONNABORTED, loopnode.ErrTimeout)
 	t.in = nil
-	t.breakShake(err)
+	t.failHandshake(err)
 	t.Fail(err)
 }
 
 // announce does the handshake in the calling task and waits for ConnectionMade.
 func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
-	if err := t.shake(ctx); err != nil {
+	if err := t.doHandshake(ctx); err != nil {
 		return nil, err
 	}
 	err := base.Announce(ctx, t.loop, func(made func()) {
@@ -173,7 +173,7 @@ func (t *tlsTransport) announce(ctx context.Context) (Transport, error) {
 	case err != nil:
 		return nil, err
 	case !t.told: // lost between the handshake and the announcement
-		return nil, errShaking
+		return nil, errHandshakeClosed
 	}
 	return t, nil
 }

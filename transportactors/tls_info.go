@@ -23,8 +23,8 @@ func (t *tlsTransport) ExtraInfo(name string) any {
 	case "paused":
 		return t.whyPaused(t.WriteBufferSize())
 	case "ssl_object", "peercert", "cipher":
-		if t.shaking != nil || t.conn == nil {
-			return nil // Why not ask: conn holds its locks while it shakes hands
+		if t.handshake != nil || t.conn == nil {
+			return nil // Why not ask: crypto/tls holds its locks during the handshake
 		}
 		return t.secured(name)
 	}
@@ -36,8 +36,8 @@ func (t *tlsTransport) ExtraInfo(name string) any {
 
 // TLS is the state of the connection once the handshake is complete.
 func (t *tlsTransport) TLS() (state tls.ConnectionState, ok bool) {
-	if t.shaking != nil || t.conn == nil {
-		return state, false // Why not ask: conn holds its locks while it shakes hands
+	if t.handshake != nil || t.conn == nil {
+		return state, false // Why not ask: crypto/tls holds its locks during the handshake
 	}
 	state = t.conn.ConnectionState()
 	return state, state.HandshakeComplete

@@ -26,7 +26,7 @@ import (
 // net.Error: crypto/tls keeps half a record that it has read and forgets the error,
 // so that the next Read goes on. Every other error it would repeat for ever.
 //
-// States: tlsShaking, tlsOpen, tlsClosing (our goodbye is on its way; input is
+// States: tlsHandshaking, tlsOpen, tlsClosing (our close_notify is on its way; input is
 // decrypted only to find the peer's), tlsFailed (the lower transport is ending),
 // tlsOver. They follow each other in this order, and some may be left out.
 //
@@ -48,8 +48,8 @@ const nestedRead = 16 << 10
 func (t *tlsTransport) GetBuffer(int) []byte {
 	_, nested := t.lower.(*tlsTransport)
 	switch {
-	case t.phase == tlsShaking:
-		t.room = make([]byte, shakeRead)
+	case t.phase == tlsHandshaking:
+		t.room = make([]byte, handshakeRead)
 	case !nested:
 		t.room = loopaccess.Of(t.loop).ReadBuffer()
 	case len(t.room) < nestedRead: // Why not the loop's: the lower TLS decrypts from it
@@ -60,8 +60,8 @@ func (t *tlsTransport) GetBuffer(int) []byte {
 
 // BufferUpdated takes cipher text.
 func (t *tlsTransport) BufferUpdated(n int) {
-	if t.phase == tlsShaking {
-		t.shakeInput(t.room[:n])
+	if t.phase == tlsHandshaking {
+		t.handshakeInput(t.room[:n])
 		return
 	}
 	kept := len(t.in) > 0
@@ -99,7 +99,7 @@ func (t *tlsTransport) pump() {
 
 // wantsInput reports whether input may be decrypted and more be read.
 func (t *tlsTransport) wantsInput() bool {
-	return !t.resting && (t.phase == tlsClosing || t.IsReading() && t.told)
+	return !t.inputStopped && (t.phase == tlsClosing || t.IsReading() && t.told)
 }
 
 // deliver is one round of pump; false: nothing is left for the moment.
@@ -123,8 +123,8 @@ func (t *tlsTransport) deliverInto(to BufferedProtocol) bool {
 		return false
 	}
 	if len(buf) == 0 {
-		t.Fail(ErrEmptyBuffer)
-		t.Report("Fatal error: protocol.GetBuffer() call failed.", ErrEmptyBuffer)
+		t.Fail(errEmptyBuffer)
+		t.Report("Fatal error: protocol.GetBuffer() call failed.", errEmptyBuffer)
 		return false
 	}
 	n, err := t.decrypt(buf)
@@ -157,7 +157,7 @@ func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 	if n > 0 {
 		t.first.came()
 	}
-	t.tellFlow()
+	t.passFlowOn()
 	return n, err
 }
 
@@ -185,10 +185,10 @@ func (t *tlsTransport) goOn(n int, err error) bool {
 // EOFReceived is the end of the lower input, which for TLS is none.
 func (t *tlsTransport) EOFReceived() bool {
 	switch t.phase {
-	case tlsShaking:
-		t.breakShake(fmt.Errorf("TLS handshake: the peer closed the connection: %w", syscall.ECONNRESET))
-		if t.shaking.ctx == nil {
-			t.Fail(t.shaking.broken)
+	case tlsHandshaking:
+		t.failHandshake(fmt.Errorf("TLS handshake: the peer closed the connection: %w", syscall.ECONNRESET))
+		if t.handshake.ctx == nil {
+			t.Fail(t.handshake.broken)
 		}
 		return true
 	case tlsOpen:
@@ -224,7 +224,7 @@ func (t *tlsTransport) inputEnded() {
 // of the peer, orderly or not, is told behind what waits, once reading is resumed, as
 // with a plain connection; WithIdleTimeout finds a dead peer before that.
 func (t *tlsTransport) PauseReading() error {
-	if err := stray(t.loop, "PauseReading"); err != nil {
+	if err := checkGoroutine(t.loop, "PauseReading"); err != nil {
 		return err
 	}
 	if t.phase <= tlsOpen && t.reading {
@@ -238,7 +238,7 @@ func (t *tlsTransport) PauseReading() error {
 
 // ResumeReading delivers what waits in a later turn.
 func (t *tlsTransport) ResumeReading() error {
-	if err := stray(t.loop, "ResumeReading"); err != nil {
+	if err := checkGoroutine(t.loop, "ResumeReading"); err != nil {
 		return err
 	}
 	if t.phase <= tlsOpen && !t.reading {

@@ -17,9 +17,9 @@ type tlsOptions struct {
 }
 
 const (
-	defaultShake    = time.Minute
-	defaultShutdown = 30 * time.Second
-	oldestTLS       = tls.VersionTLS12
+	defaultHandshake = time.Minute
+	defaultShutdown  = 30 * time.Second
+	oldestTLS        = tls.VersionTLS12
 )
 
 // WithTLS makes the connection, or the connections of a server, speak TLS with
@@ -51,7 +51,7 @@ func WithHandshakeTimeout(d time.Duration) interface {
 }
 
 // WithShutdownTimeout is how long a TLS connection that closes waits for the
-// peer to take the rest and to say goodbye, 30 s unless said. asyncio:
+// peer to take the rest and to answer close_notify, 30 s unless said. asyncio:
 // ssl_shutdown_timeout.
 func WithShutdownTimeout(d time.Duration) interface {
 	ConnOption
@@ -60,9 +60,9 @@ func WithShutdownTimeout(d time.Duration) interface {
 	return option(func(o *options) { o.tls.shutdown = &d })
 }
 
-// WithRaggedEOF takes the bare end of a TLS peer's stream for an orderly one
-// instead of ErrTruncated: for protocols that tell a whole message from half of
-// one, with peers that do not say goodbye. asyncio always does.
+// WithRaggedEOF makes the end of a TLS peer's stream without close_notify an orderly
+// one instead of ErrTruncated: for protocols that tell a whole message from half of
+// one, with peers that send no close_notify. asyncio always does.
 func WithRaggedEOF() interface {
 	ConnOption
 	StartTLSOption
@@ -144,7 +144,7 @@ func (o *tlsOptions) setup() (*tlsSetup, error) {
 	case o.config.Renegotiation != tls.RenegotiateNever:
 		return nil, invalid("the TLS configuration allows renegotiation, which is not supported; leave it at tls.RenegotiateNever")
 	}
-	s := &tlsSetup{config: o.config.Clone(), ragged: o.ragged, shake: defaultShake, shutdown: defaultShutdown}
+	s := &tlsSetup{config: o.config.Clone(), ragged: o.ragged, shake: defaultHandshake, shutdown: defaultShutdown}
 	s.config.MinVersion = max(s.config.MinVersion, oldestTLS)
 	if o.shake != nil {
 		s.shake = *o.shake

@@ -24,7 +24,7 @@ type sink struct {
 	rests bool // reading is paused
 }
 
-func (s *sink) carry(*tlsTransport) bool { return false }
+func (s *sink) putTLSUpon(*tlsTransport) bool { return false }
 func (s *sink) Write(p []byte) error {
 	if s.stuck {
 		s.queue(len(p))
@@ -102,7 +102,7 @@ func overSinkWith(t testing.TB, ctx context.Context, lower *sink, p *probe, serv
 		c := tls.Server(far, server)
 		_, _ = io.Copy(io.Discard, c)
 	}()
-	must(t, client.shake(ctx))
+	must(t, client.doHandshake(ctx))
 	client.made()
 	return client, func() {
 		_ = near.Close()

@@ -36,7 +36,7 @@ func StartTLS(ctx context.Context, t Transport, p Protocol, config *tls.Config, 
 	case lower.IsClosing():
 		return nil, fmt.Errorf("%w: %v", ErrClosed, t)
 	}
-	if err := lower.startable(); err != nil {
+	if err := lower.startTLSError(); err != nil {
 		return nil, err
 	}
 	setup, err := startSetup(config, serverSide, opts)
@@ -76,7 +76,7 @@ func readAhead(p Protocol, serverSide bool) ([]byte, error) {
 		return nil, invalid("%d plain bytes are buffered; refusing StartTLS: read them first, and do not let the peer send ahead", len(s.unread))
 	}
 	early := s.unread
-	s.unread, s.resting = nil, false
+	s.unread, s.stopped = nil, false
 	return early, nil
 }
 
@@ -86,7 +86,7 @@ func upgrade(ctx context.Context, lower tlsLower, p Protocol, setup *tlsSetup, e
 	t.in = early
 	lower.SetProtocol(t)
 	t.attach(lower)
-	if err := t.shake(ctx); err != nil {
+	if err := t.doHandshake(ctx); err != nil {
 		return nil, err
 	}
 	t.loop.CallSoon(t.resumed)
@@ -107,11 +107,11 @@ func (s *Stream) StartTLS(config *tls.Config, serverSide bool, opts ...StartTLSO
 	return err
 }
 
-func (t *tlsTransport) startable() error {
+func (t *tlsTransport) startTLSError() error {
 	if t.top != nil {
 		return errStarted
 	}
-	return notFed(t)
+	return checkNoFile(t)
 }
 
 var errStarted = invalid("the transport is already under TLS: use the one that StartTLS returned")

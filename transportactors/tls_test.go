@@ -247,13 +247,13 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 	t.Run("TLS-05 cancelling the wait aborts the connection and is told to nobody else", func(t *testing.T) {
 		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
 			p := newProbe(ctx)
-			shaking := loopnode.NewFuture[int](p.lost.Loop())
+			handshake := loopnode.NewFuture[int](p.lost.Loop())
 			l := p.lost.Loop()
 			address, outcome := listenOnce(t, func(c *net.TCPConn) error {
 				if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
 					return err
 				}
-				_ = l.Ref().CallSoonThreadsafe(func() { _ = shaking.SetResult(0) })
+				_ = l.Ref().CallSoonThreadsafe(func() { _ = handshake.SetResult(0) })
 				_, err := io.Copy(io.Discard, c)
 				return err
 			})
@@ -261,7 +261,7 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 				_, err := dialTLS(ctx, p, address)
 				return 0, err
 			})
-			_, err := shaking.Await(ctx)
+			_, err := handshake.Await(ctx)
 			must(t, err)
 			task.Cancel()
 			if _, err := task.Await(ctx); !errors.Is(err, loopnode.ErrCancelled) {

@@ -69,7 +69,7 @@ func (h *held) release() error {
 	return err
 }
 
-// script runs fn as a client of s that has shaken hands.
+// script runs fn as a client of s that has handshakeDone hands.
 func script(ctx context.Context, s *Server, fn func(c *tls.Conn) error) error {
 	_, err := aside(ctx, func() (int, error) {
 		c, err := tlsPeer(s)

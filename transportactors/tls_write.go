@@ -14,7 +14,7 @@ const (
 )
 
 func (t *tlsTransport) Write(p []byte) error {
-	if err := stray(t.loop, "Write"); err != nil {
+	if err := checkGoroutine(t.loop, "Write"); err != nil {
 		return err
 	}
 	if t.IsClosing() || t.lower == nil {
@@ -24,7 +24,7 @@ func (t *tlsTransport) Write(p []byte) error {
 		t.Fail(err)
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	if t.phase == tlsShaking {
+	if t.phase == tlsHandshaking {
 		t.backlog = append(t.backlog, p...)
 		return nil
 	}
@@ -49,7 +49,7 @@ func (t *tlsTransport) encrypt(p []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	t.tellFlow()
+	t.passFlowOn()
 	return nil
 }
 
@@ -85,19 +85,20 @@ func (t *tlsTransport) CanWriteEOF() bool { return false }
 var ErrNoWriteEOF = errors.New("transport cannot end its output alone")
 
 // PauseWriting comes from the lower transport.
-func (t *tlsTransport) PauseWriting() { t.full = true; t.tellFlow() }
+func (t *tlsTransport) PauseWriting() { t.full = true; t.passFlowOn() }
 
 // ResumeWriting comes from the lower transport.
 func (t *tlsTransport) ResumeWriting() {
 	t.full = false
-	if t.resting {
-		t.restEnded()
+	if t.inputStopped {
+		t.restartInput()
 	}
-	t.tellFlow()
+	t.passFlowOn()
 }
 
-// tellFlow passes the lower transport's word on, when nothing is in the way.
-func (t *tlsTransport) tellFlow() {
+// passFlowOn tells the protocol what the lower transport said last, PauseWriting or
+// ResumeWriting, unless a call to crypto/tls runs or the connection is ending.
+func (t *tlsTransport) passFlowOn() {
 	if t.inside || !t.told || t.full == t.paused || t.phase >= tlsFailed || t.full && t.phase == tlsClosing {
 		return
 	}
@@ -116,7 +117,7 @@ func (t *tlsTransport) tellFlow() {
 }
 
 func (t *tlsTransport) SetWriteBufferLimits(high, low int) error {
-	if err := stray(t.loop, "SetWriteBufferLimits"); err != nil {
+	if err := checkGoroutine(t.loop, "SetWriteBufferLimits"); err != nil {
 		return err
 	}
 	if high < 0 && low < 0 {

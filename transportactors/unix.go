@@ -103,16 +103,16 @@ func (s *Server) bindUnix(a net.Addr, o options) (*listener, error) {
 }
 
 const (
-	firstKnock = time.Millisecond
-	lastKnock  = 50 * time.Millisecond
+	firstRetry = time.Millisecond
+	lastRetry  = 50 * time.Millisecond
 )
 
-// dialFull is sock.Dial that waits for a server whose backlog is full.
+// dialRetrying is sock.Dial that waits for a server whose backlog is full.
 //
 // Why: for a UNIX socket the kernel says EAGAIN then and goes on with nothing,
 // so no event of the descriptor would ever tell; asking again is all there is.
-func dialFull(ctx context.Context, a, from net.Addr) (fd int, done bool, err error) {
-	for pause := firstKnock; ; pause = min(2*pause, lastKnock) {
+func dialRetrying(ctx context.Context, a, from net.Addr) (fd int, done bool, err error) {
+	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
 		fd, done, err = sock.Dial(a, from)
 		if !errors.Is(err, syscall.EAGAIN) || !networkOf(a).fullTells {
 			return fd, done, err

@@ -217,7 +217,7 @@ func TestUnixStreams(t *testing.T) {
 				return tr, err
 			})
 			for range 5 {
-				if err := loopnode.Sleep(ctx, 2*firstKnock); err != nil {
+				if err := loopnode.Sleep(ctx, 2*firstRetry); err != nil {
 					return err
 				}
 			}

@@ -83,7 +83,7 @@ func clearPath(l *loopnode.Loop, path string, takeOver bool) error {
 		return fmt.Errorf("%w: address %q is already in use by a living socket", syscall.EADDRINUSE, path)
 	}
 	if now, err := os.Lstat(path); err != nil || !os.SameFile(before, now) || !now.ModTime().Equal(before.ModTime()) {
-		return nil // somebody else was quicker; bind tells
+		return nil // somebody else made it anew meanwhile; bind reports that
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		l.Logger().Error("removing the stale file of a UNIX socket failed", "path", path, "error", err)
@@ -108,7 +108,7 @@ func bindPath(l *loopnode.Loop, path string, o fileOptions, bind func() error) (
 	}
 	info, err := os.Lstat(path)
 	if err != nil || !o.cleanup {
-		return nil, nil // gone or not to be removed: nothing to look after
+		return nil, nil // gone, or not to be removed
 	}
 	return &socketFile{path, info}, nil
 }

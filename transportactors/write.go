@@ -78,7 +78,7 @@ func (c *conn) Writelines(pieces [][]byte) error {
 
 // writable tells whether the state takes more output.
 func (c *conn) writable(method string) error {
-	if err := c.stray(method); err != nil {
+	if err := c.checkGoroutine(method); err != nil {
 		return err
 	}
 	switch {
@@ -105,7 +105,8 @@ func (c *conn) ending() error {
 	return nil
 }
 
-// queued sees to it that the queue is sent, and looks at the high water mark.
+// queued has the queue sent, in the next turn or when there is room, and looks at the
+// high water mark.
 func (c *conn) queued(gather bool) error {
 	if gather {
 		if c.gathered(); c.state >= stateLosing || c.last != nil {
@@ -113,7 +114,7 @@ func (c *conn) queued(gather bool) error {
 		}
 		return nil
 	}
-	c.interest()
+	c.updateWatch()
 	c.checkHigh()
 	return nil
 }
@@ -166,7 +167,7 @@ func (c *conn) onWritable() {
 	if c.state >= stateLosing || c.queue.size > 0 {
 		return
 	}
-	c.interest()
+	c.updateWatch()
 	switch {
 	case c.state >= stateClosing:
 		c.lose(nil)
@@ -176,7 +177,7 @@ func (c *conn) onWritable() {
 }
 
 func (c *conn) WriteEOF() error {
-	if err := c.stray("WriteEOF"); err != nil {
+	if err := c.checkGoroutine("WriteEOF"); err != nil {
 		return err
 	}
 	if c.state >= stateClosing || c.writeEOF {
@@ -191,7 +192,7 @@ func (c *conn) WriteEOF() error {
 func (c *conn) CanWriteEOF() bool { return c.socket.kind.writes() }
 
 func (c *conn) SetWriteBufferLimits(high, low int) error {
-	if err := c.stray("SetWriteBufferLimits"); err != nil {
+	if err := c.checkGoroutine("SetWriteBufferLimits"); err != nil {
 		return err
 	}
 	err := c.limit(high, low)

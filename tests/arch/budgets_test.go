@@ -13,7 +13,7 @@ import (
 var exportBudgets = map[string]int{
 	"actors":          66,
 	"loopnode":        145,
-	"transportactors": 82,
+	"transportactors": 80,
 	"cluster":         60,
 }
 

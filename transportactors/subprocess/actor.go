@@ -30,13 +30,13 @@ func (s *subprocess) Actor() actors.Ref {
 		if s.actor, err = s.sys.Spawn(s.loop, path, func() actors.Actor { return childActor{s} }); err != nil { // the system is being shut down
 			s.loop.Logger().Debug("a child process has no actor", "pid", s.pid, "error", err)
 		}
-		s.dismiss()
+		s.endActor()
 	}
 	return s.actor
 }
 
-// dismiss ends the actor of a child that has ended.
-func (s *subprocess) dismiss() {
+// endActor ends the actor of a child that has ended.
+func (s *subprocess) endActor() {
 	if s.hasExited() && !s.actor.IsZero() && !s.loop.IsClosed() { // a loop that closes ends its actors itself
 		_ = s.sys.Send(s.actor, base.Ended{Reason: s.failure()}) // it may have been stopped before
 	}

@@ -26,12 +26,12 @@ type launch struct {
 	loop *loopnode.Loop
 	opts *options
 
-	mu        sync.Mutex
-	running   bool // the executor has begun
-	abandoned bool // nobody wants the child any more
-	gift      gift // closed by the executor, unless that never begins
-	child     *proc.Child
-	err       error
+	mu         sync.Mutex
+	running    bool       // the executor has begun
+	abandoned  bool       // nobody wants the child any more
+	childFiles childFiles // closed by the executor, unless that never begins
+	child      *proc.Child
+	err        error
 
 	// Owned by the loop goroutine.
 	over   bool
@@ -40,8 +40,8 @@ type launch struct {
 
 // launchIn starts a child with g, which it closes. After a cancellation it
 // returns the child with the error when it was too late to prevent it.
-func launchIn(ctx context.Context, l *loopnode.Loop, o *options, g gift) (*proc.Child, error) {
-	n := &launch{loop: l, opts: o, gift: g}
+func launchIn(ctx context.Context, l *loopnode.Loop, o *options, g childFiles) (*proc.Child, error) {
+	n := &launch{loop: l, opts: o, childFiles: g}
 	starts, _ := loopaccess.Of(l).ReservedExecutor("child starts").(loopnode.Executor)
 	job := loopnode.RunInExecutor(ctx, starts, func() (struct{}, error) { n.run(); return struct{}{}, nil })
 	job.AddDoneCallback(func(f *loopnode.Future[struct{}]) { n.done(f.Exception()) })
@@ -51,7 +51,7 @@ func launchIn(ctx context.Context, l *loopnode.Loop, o *options, g gift) (*proc.
 	prevented := n.prevent()
 	if prevented {
 		job.Cancel()
-		n.gift.close()
+		n.childFiles.close()
 	}
 	switch {
 	case err == nil:
@@ -71,8 +71,8 @@ func (n *launch) run() {
 	if !start {
 		return
 	}
-	child, err := n.opts.start(n.gift.files)
-	n.gift.close()
+	child, err := n.opts.start(n.childFiles.files)
+	n.childFiles.close()
 	n.mu.Lock()
 	n.child, n.err = child, err
 	lost := n.abandoned

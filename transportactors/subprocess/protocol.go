@@ -19,7 +19,7 @@ type Protocol interface {
 	// ConnectionMade comes first, once. The child runs.
 	ConnectionMade(t Transport)
 	// PipeDataReceived brings output of the child: fd 1 or 2. The bytes are
-	// lent for the call.
+	// valid during the call only.
 	PipeDataReceived(fd int, data []byte)
 	// PipeConnectionLost says that the pipe of fd is done: nil at its orderly
 	// end, EPIPE when the child took less than was written to its stdin.

@@ -28,7 +28,7 @@ func start(ctx context.Context, o *options, factory func() Protocol) (*subproces
 	}
 	s := &subprocess{loop: l, child: child, pid: child.PID(), name: o.args[0], info: Info{child.PID(), o.args, o.dir}, group: o.group}
 	s.Calls = base.CallsOf(s)
-	s.Bear(l, ctx)
+	s.SetContext(l, ctx)
 	base.Enter(s)
 	if err == nil {
 		err = s.attach(&e)
@@ -49,23 +49,23 @@ func start(ctx context.Context, o *options, factory func() Protocol) (*subproces
 
 // childEnds are the descriptors of a start: what the child gets and what stays.
 type childEnds struct {
-	gift
+	childFiles
 	ours  [3]int
 	piped [3]bool // ours is open
 	// pipeSize is how many bytes a pipe holds; 0: the system's default.
 	pipeSize int
 }
 
-// gift is what the child gets.
-type gift struct {
+// childFiles are the descriptors that the child gets.
+type childFiles struct {
 	files  []int // by the child's number
 	theirs []int // to be closed once the child has them
 }
 
-// take makes the gift somebody else's to close.
-func (e *childEnds) take() gift {
-	g := e.gift
-	e.gift = gift{}
+// take hands them to somebody else, who closes them.
+func (e *childEnds) take() childFiles {
+	g := e.childFiles
+	e.childFiles = childFiles{}
 	return g
 }
 
@@ -165,7 +165,7 @@ func (e *childEnds) pipe(i int) error {
 	return sock.SetNonblocking(ours)
 }
 
-func (g *gift) close() {
+func (g *childFiles) close() {
 	for _, fd := range g.theirs {
 		_ = sock.Close(fd)
 	}
@@ -173,7 +173,7 @@ func (g *gift) close() {
 }
 
 func (e *childEnds) closeAll() {
-	e.gift.close()
+	e.childFiles.close()
 	for i, fd := range e.ours {
 		if e.piped[i] {
 			_ = sock.Close(fd)

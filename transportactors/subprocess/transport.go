@@ -17,7 +17,7 @@ import (
 
 // subprocess is the transport of a child process. Owned by the loop goroutine.
 type subprocess struct {
-	base.Origin
+	base.Creation
 	base.Calls
 	loop  *loopnode.Loop
 	child *proc.Child // Invariant: reaped exactly when it has exited
@@ -36,7 +36,7 @@ type subprocess struct {
 	closing bool  // Close was called; the child may take its time to end
 	code    int   // of the exit
 	reason  error // of ConnectionLost
-	failed  error // what ConnectionMade threw
+	failed  error // why ConnectionMade failed
 	waiters base.Waiters
 
 	sys   *actors.System // nil until somebody asks for the actor
@@ -110,11 +110,11 @@ func (s *subprocess) listen() {
 			return
 		}
 	}
-	s.waitAside()
+	s.waitOnGoroutine()
 }
 
-// waitAside waits for the exit where there is no pidfd to watch.
-func (s *subprocess) waitAside() {
+// waitOnGoroutine waits for the exit where there is no pidfd to watch.
+func (s *subprocess) waitOnGoroutine() {
 	child := s.child
 	// goroutine: owner: the transport; ends when the child does.
 	go func() {
@@ -157,7 +157,7 @@ func (s *subprocess) onExit() {
 	code, done, err := s.child.Reap()
 	switch {
 	case !done:
-		s.waitAside()
+		s.waitOnGoroutine()
 		return
 	case err != nil:
 		code = lostCode
@@ -181,7 +181,7 @@ func (s *subprocess) exit(code int) {
 // settle tells those who wait that the child has ended.
 func (s *subprocess) settle() {
 	s.waiters.Wake()
-	s.dismiss()
+	s.endActor()
 	s.maybeEnd()
 }
 
@@ -252,15 +252,15 @@ func (s *subprocess) LoopClosed() {
 	}
 }
 
-// closePatience is how long closing the loop waits for a child that was killed.
-const closePatience = time.Second
+// closeWait is how long closing the loop waits for a child that was killed.
+const closeWait = time.Second
 
 func (s *subprocess) killAndReap() {
 	if s.hasExited() {
 		return
 	}
 	_ = s.child.Signal(syscall.SIGKILL) // an end of its own is as good
-	if s.child.WaitFor(closePatience) {
+	if s.child.WaitFor(closeWait) {
 		s.onExit()
 		return
 	}
@@ -326,13 +326,13 @@ func (s *subprocess) ExtraInfo(name string) any {
 	return s.info
 }
 
-// stray refuses, in debug mode, a call from another goroutine than the loop's.
-func (s *subprocess) stray(method string) error {
+// checkGoroutine refuses, in debug mode, a call from another goroutine than the loop's.
+func (s *subprocess) checkGoroutine(method string) error {
 	return base.CheckGoroutine(s.loop, "subprocess."+method, "Transport.Actor")
 }
 
 func (s *subprocess) SendSignal(sig syscall.Signal) error {
-	if err := s.stray("SendSignal"); err != nil {
+	if err := s.checkGoroutine("SendSignal"); err != nil {
 		return err
 	}
 	if err := validSignal(sig); err != nil {
@@ -348,7 +348,7 @@ func (s *subprocess) SendSignal(sig syscall.Signal) error {
 }
 
 func (s *subprocess) Close() {
-	if s.closing || s.stray("Close") != nil {
+	if s.closing || s.checkGoroutine("Close") != nil {
 		return
 	}
 	s.closing = true

@@ -1,6 +1,6 @@
 // Package base is what every kind of transport is built on: the guarded calls
 // of its protocol (calls.go), the set of things that end with their loop
-// (members.go), the ctx it was made with (origin.go), and the messages its actor
+// (members.go), the ctx it was made with (creation.go), and the messages its actor
 // understands (actor.go). transportactors and the packages below it use it.
 package base
 

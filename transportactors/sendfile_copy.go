@@ -9,8 +9,8 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// feedable is a transport that a file can be written to.
-type feedable interface {
+// fileTarget is a transport that a file can be written to.
+type fileTarget interface {
 	Transport
 	// writingPaused reports whether the protocol is told not to write.
 	writingPaused() bool
@@ -20,39 +20,39 @@ type feedable interface {
 
 func (f *flow) writingPaused() bool { return f.paused }
 
-// feeder stands in for a transport's protocol while a file is written to it, so
+// fileWriter takes the place of a transport's protocol while a file is written to it, so
 // that flow control and the loss come to the one who writes. Owned by the loop
 // goroutine.
-type feeder struct {
-	t      feedable
+type fileWriter struct {
+	t      fileTarget
 	user   receiver // whose place it takes
 	paused bool     // what the user's protocol was told last
 	room   *loopnode.Future[error]
 	lost   error // why nothing can be written any more
 }
 
-// feedPiece is how much is read and written at once.
-const feedPiece = 16 << 10
+// filePiece is how much is read and written at once.
+const filePiece = 16 << 10
 
-// notFed answers ErrSendfile while a feeder has the protocol's place: a second one
+// checkNoFile answers ErrSendfile while a fileWriter has the protocol's place: a second one
 // would take the first for the user's protocol, and TLS would get plain pieces.
-func notFed(t Transport) error {
-	if _, fed := t.Protocol().(*feeder); fed {
+func checkNoFile(t Transport) error {
+	if _, fed := t.Protocol().(*fileWriter); fed {
 		return fmt.Errorf("%w: %v", ErrSendfile, t)
 	}
 	return nil
 }
 
-// feed reads what job says aside and writes it to t.
-func feed(ctx context.Context, t feedable, job *sendfile.Job) error {
-	f := &feeder{t: t, user: receiverOf(t.Protocol()), paused: t.writingPaused()}
+// copyFile reads what job says on an executor and writes it to t.
+func copyFile(ctx context.Context, t fileTarget, job *sendfile.Job) error {
+	f := &fileWriter{t: t, user: receiverOf(t.Protocol()), paused: t.writingPaused()}
 	reading := t.IsReading()
 	if err := t.PauseReading(); err != nil {
 		return err
 	}
 	t.SetProtocol(f)
 	defer f.restore(reading)
-	buf := make([]byte, feedPiece)
+	buf := make([]byte, filePiece)
 	reads, _ := loopaccess.Of(t.Loop()).ReservedExecutor("sendfile").(loopnode.Executor)
 	for !job.Done() {
 		if err := f.wait(ctx); err != nil {
@@ -71,7 +71,7 @@ func feed(ctx context.Context, t feedable, job *sendfile.Job) error {
 }
 
 // wait waits until the transport takes more.
-func (f *feeder) wait(ctx context.Context) error {
+func (f *fileWriter) wait(ctx context.Context) error {
 	for f.lost == nil && f.t.writingPaused() {
 		f.room = loopnode.NewFuture[error](f.t.Loop())
 		if _, err := f.room.Await(ctx); err != nil {
@@ -81,20 +81,20 @@ func (f *feeder) wait(ctx context.Context) error {
 	return f.lost
 }
 
-func (f *feeder) wake() {
+func (f *fileWriter) wake() {
 	if f.room != nil && !f.room.Done() {
 		_ = f.room.SetResult(nil)
 	}
 }
 
 // PauseWriting needs no answer: wait looks.
-func (f *feeder) PauseWriting() {}
+func (f *fileWriter) PauseWriting() {}
 
 // ResumeWriting lets the next piece go.
-func (f *feeder) ResumeWriting() { f.wake() }
+func (f *fileWriter) ResumeWriting() { f.wake() }
 
 // ConnectionLost ends the file and tells the user's protocol.
-func (f *feeder) ConnectionLost(reason error) {
+func (f *fileWriter) ConnectionLost(reason error) {
 	f.lost = fmt.Errorf("%w while a file was sent", ErrClosed)
 	if reason != nil {
 		f.lost = fmt.Errorf("%w: %w", f.lost, reason)
@@ -107,7 +107,7 @@ func (f *feeder) ConnectionLost(reason error) {
 
 // restore gives the transport its protocol back, which then hears what it
 // missed.
-func (f *feeder) restore(reading bool) {
+func (f *fileWriter) restore(reading bool) {
 	if f.lost != nil || f.t.Protocol() != any(f) {
 		return // nobody is told any more, or somebody else is by now
 	}

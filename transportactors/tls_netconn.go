@@ -26,7 +26,7 @@ func (nothingYet) Temporary() bool { return true }
 func (w *wire) Read(p []byte) (int, error) {
 	t := (*tlsTransport)(w)
 	for len(t.in) == 0 {
-		if t.shaking == nil {
+		if t.handshake == nil {
 			return 0, errNothingYet
 		}
 		if err := t.waitInput(); err != nil {
@@ -40,7 +40,7 @@ func (w *wire) Read(p []byte) (int, error) {
 
 func (w *wire) Write(p []byte) (int, error) {
 	t := (*tlsTransport)(w)
-	if t.shaking != nil {
+	if t.handshake != nil {
 		if err := t.lower.Write(p); err != nil {
 			return 0, err
 		}
@@ -68,7 +68,8 @@ func (t *tlsTransport) flush() error {
 	return err
 }
 
-// What follows crypto/tls calls in passing; the timers are the transport's.
+// crypto/tls calls these, too. They do nothing: the timers and the end are the
+// transport's.
 
 func (w *wire) Close() error                     { return nil }
 func (w *wire) LocalAddr() net.Addr              { return w.lower.LocalAddr() }

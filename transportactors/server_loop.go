@@ -11,41 +11,44 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
-// branch is a server on one of its loops: the connections that live there.
-type branch struct {
-	base.Origin // of its connections, which all have the same
-	server      *Server
-	loop        *loopnode.Loop
+// serverLoop is one of the loops that the connections of a server live on. The
+// server accepts on its own loop and hands the sockets over in turn; one that is on
+// its way to another loop is in waiting, so that the end of that loop closes it. How
+// many connections there are is counted on the server's loop alone.
+type serverLoop struct {
+	base.Creation // of its connections, which all have the same
+	server        *Server
+	loop          *loopnode.Loop
 
 	mu      sync.Mutex
 	waiting []client // on their way to loop
 	gone    bool     // loop has closed: it takes no more
 }
 
-// branchOut makes the server's branches and waits until each loop knows its
-// own. With no loops given there is one branch, on the server's loop.
-func (s *Server) branchOut(ctx context.Context, loops []*loopnode.Loop) error {
+// addLoops makes the server's loops and waits until each knows of the server. With
+// no loops given there is one, the server's own.
+func (s *Server) addLoops(ctx context.Context, loops []*loopnode.Loop) error {
 	if len(loops) == 0 {
 		loops = []*loopnode.Loop{s.loop}
 	}
 	for _, l := range loops {
-		b := &branch{server: s, loop: l}
-		b.Bear(l, s.ctx)
-		if err := b.join(ctx); err != nil {
+		b := &serverLoop{server: s, loop: l}
+		b.SetContext(l, s.ctx)
+		if err := b.enter(ctx); err != nil {
 			return err
 		}
-		s.branches = append(s.branches, b)
+		s.serverLoops = append(s.serverLoops, b)
 	}
 	return nil
 }
 
-// home is whether the branch is on the server's own loop.
-func (b *branch) home() bool { return b.loop == b.server.loop }
+// own is whether it is the loop that the server itself is on.
+func (b *serverLoop) own() bool { return b.loop == b.server.loop }
 
-// join puts the branch under the care of its loop, so that the loop's close
+// enter makes it a member of its loop, so that the loop's close
 // ends what is on its way there.
-func (b *branch) join(ctx context.Context) error {
-	if b.home() {
+func (b *serverLoop) enter(ctx context.Context) error {
+	if b.own() {
 		return nil // the server is
 	}
 	joined := loopnode.NewFuture[struct{}](b.server.loop)
@@ -61,26 +64,26 @@ func (b *branch) join(ctx context.Context) error {
 		_, err = joined.Await(ctx)
 	}
 	if err != nil {
-		b.part()
+		b.leave()
 	}
 	return err
 }
 
-// part undoes join. The loop runs it behind what was posted before; one that is
+// leave undoes enter. The loop runs it behind what was posted before; one that is
 // closed has let go already.
-func (b *branch) part() {
-	if !b.home() {
+func (b *serverLoop) leave() {
+	if !b.own() {
 		_ = b.loop.Ref().CallSoonThreadsafe(func() { base.Leave(b) })
 	}
 }
 
-// Loop is where the branch lives.
-func (b *branch) Loop() *loopnode.Loop { return b.loop }
+// Loop is the loop.
+func (b *serverLoop) Loop() *loopnode.Loop { return b.loop }
 
-// take makes c a connection of this branch; false: its loop is closed. Server's
+// accept makes c a connection of this loop; false: the loop is closed. Server's
 // goroutine.
-func (b *branch) take(c client) bool {
-	if b.home() {
+func (b *serverLoop) accept(c client) bool {
+	if b.own() {
 		b.open(c)
 		return true
 	}
@@ -94,7 +97,7 @@ func (b *branch) take(c client) bool {
 	return true
 }
 
-func (b *branch) openNext() {
+func (b *serverLoop) openNext() {
 	b.mu.Lock()
 	if len(b.waiting) == 0 {
 		b.mu.Unlock()
@@ -107,7 +110,7 @@ func (b *branch) openNext() {
 }
 
 // open makes the connection of an accepted socket.
-func (b *branch) open(from client) {
+func (b *serverLoop) open(from client) {
 	refused := loopnode.ErrGoexit // should the factory leave that way
 	defer func() {
 		if refused != nil {
@@ -129,18 +132,18 @@ func (b *branch) open(from client) {
 		return
 	}
 	c.Inherit(b)
-	c.branch = b
+	c.accepted = b
 	c.start(nil)
 }
 
-// refuse gives up an accepted socket. A stranger can make this happen as often as
-// they like, so without debug mode it is only counted.
-func (b *branch) refuse(fd int, err error) {
+// refuse gives up an accepted socket. A peer can make this happen as often as
+// it likes, so without debug mode it is only counted.
+func (b *serverLoop) refuse(fd int, err error) {
 	if fd >= 0 {
 		_ = sock.Close(fd)
 	}
 	b.server.failed.Add(1)
-	b.ended(1)
+	b.countDown(1)
 	if b.loop.Debug() {
 		b.loop.CallExceptionHandler(loopnode.ExceptionContext{Kind: report.Server, Message: creationError, Exception: err, Context: b.server.ctx})
 	}
@@ -149,37 +152,37 @@ func (b *branch) refuse(fd int, err error) {
 // creationError is asyncio's text.
 const creationError = "Error on transport creation for incoming connection"
 
-// each calls fn for the branch's connections, those on their way included.
-func (b *branch) each(fn func(Transport)) {
+// each calls fn for the server's connections on this loop, those on their way included.
+func (b *serverLoop) each(fn func(Transport)) {
 	all := func() {
 		for _, c := range base.Members[*conn](b.loop) {
-			if c.branch == b {
-				fn(c.face())
+			if c.accepted == b {
+				fn(c.outermost())
 			}
 		}
 	}
-	if b.home() {
+	if b.own() {
 		all()
 		return
 	}
 	_ = b.loop.Ref().CallSoonThreadsafe(all) // a closed loop has no connections
 }
 
-// left counts down a connection that has ended.
-func (b *branch) left(c *conn) {
+// connEnded counts down a connection that has ended.
+func (b *serverLoop) connEnded(c *conn) {
 	if t, ok := c.top.(*tlsTransport); ok && !t.told {
-		b.server.failed.Add(1) // its handshake came to nothing
+		b.server.failed.Add(1) // its handshake failed
 	}
-	b.ended(1)
+	b.countDown(1)
 }
 
-// ended tells the server that n connections are no more.
-func (b *branch) ended(n int) {
+// countDown tells the server that n connections are no more.
+func (b *serverLoop) countDown(n int) {
 	count := func() {
 		b.server.count -= n
 		b.server.settle()
 	}
-	if b.home() {
+	if b.own() {
 		count()
 		return
 	}
@@ -188,7 +191,7 @@ func (b *branch) ended(n int) {
 
 // LoopClosed closes what will not be a connection any more; those that are
 // end by themselves.
-func (b *branch) LoopClosed() {
+func (b *serverLoop) LoopClosed() {
 	b.mu.Lock()
 	all := b.waiting
 	b.waiting, b.gone = nil, true
@@ -196,6 +199,6 @@ func (b *branch) LoopClosed() {
 	for _, c := range all {
 		_ = sock.Close(c.fd)
 	}
-	b.ended(len(all))
+	b.countDown(len(all))
 	base.Leave(b)
 }
