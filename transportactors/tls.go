@@ -101,7 +101,7 @@ func (t *tlsTransport) attach(lower tlsLower) {
 	} else {
 		t.conn = tls.Server((*wire)(t), t.setup.config)
 	}
-	t.timer = t.loop.CallLater(t.setup.shake, t.handshakeTimeout)
+	t.timer = t.loop.CallLater(t.setup.handshakeLimit, t.handshakeTimeout)
 }
 
 func (t *tlsTransport) putTLSUpon(upon *tlsTransport) bool {

@@ -149,7 +149,7 @@ func (t *tlsTransport) handshakeTimeout() {
 		return
 	}
 	err := fmt.Errorf("SSL handshake is taking longer than %v seconds: aborting the connection: %w, %w",
-		t.setup.shake.Seconds(), syscall.ECONNABORTED, loopnode.ErrTimeout)
+		t.setup.handshakeLimit.Seconds(), syscall.ECONNABORTED, loopnode.ErrTimeout)
 	t.in = nil
 	t.failHandshake(err)
 	t.Fail(err)

@@ -8,12 +8,12 @@ import (
 
 // tlsOptions is what the caller said about TLS.
 type tlsOptions struct {
-	config   *tls.Config
-	wanted   bool
-	hostname *string
-	shake    *time.Duration
-	shutdown *time.Duration
-	ragged   bool
+	config         *tls.Config
+	wanted         bool
+	hostname       *string
+	handshakeLimit *time.Duration
+	shutdown       *time.Duration
+	ragged         bool
 }
 
 const (
@@ -47,7 +47,7 @@ func WithHandshakeTimeout(d time.Duration) interface {
 	ConnOption
 	StartTLSOption
 } {
-	return option(func(o *options) { o.tls.shake = &d })
+	return option(func(o *options) { o.tls.handshakeLimit = &d })
 }
 
 // WithShutdownTimeout is how long a TLS connection that closes waits for the
@@ -72,12 +72,12 @@ func WithRaggedEOF() interface {
 
 // tlsSetup is TLS as one connection or server does it. It does not change.
 type tlsSetup struct {
-	config   *tls.Config
-	client   bool
-	nameless bool // the chain is verified by us, without a name
-	ragged   bool
-	shake    time.Duration
-	shutdown time.Duration
+	config         *tls.Config
+	client         bool
+	nameless       bool // the chain is verified by us, without a name
+	ragged         bool
+	handshakeLimit time.Duration
+	shutdown       time.Duration
 }
 
 // client is the set-up for a connection to host; nil without TLS.
@@ -133,7 +133,7 @@ func (o *tlsOptions) server() (*tlsSetup, error) {
 // setup is what both sides have in common.
 func (o *tlsOptions) setup() (*tlsSetup, error) {
 	switch {
-	case !o.wanted && (o.hostname != nil || o.shake != nil || o.shutdown != nil || o.ragged):
+	case !o.wanted && (o.hostname != nil || o.handshakeLimit != nil || o.shutdown != nil || o.ragged):
 		return nil, invalid("WithServerHostname, WithHandshakeTimeout, WithShutdownTimeout and WithRaggedEOF need WithTLS")
 	case !o.wanted:
 		return nil, nil
@@ -144,17 +144,17 @@ func (o *tlsOptions) setup() (*tlsSetup, error) {
 	case o.config.Renegotiation != tls.RenegotiateNever:
 		return nil, invalid("the TLS configuration allows renegotiation, which is not supported; leave it at tls.RenegotiateNever")
 	}
-	s := &tlsSetup{config: o.config.Clone(), ragged: o.ragged, shake: defaultHandshake, shutdown: defaultShutdown}
+	s := &tlsSetup{config: o.config.Clone(), ragged: o.ragged, handshakeLimit: defaultHandshake, shutdown: defaultShutdown}
 	s.config.MinVersion = max(s.config.MinVersion, oldestTLS)
-	if o.shake != nil {
-		s.shake = *o.shake
+	if o.handshakeLimit != nil {
+		s.handshakeLimit = *o.handshakeLimit
 	}
 	if o.shutdown != nil {
 		s.shutdown = *o.shutdown
 	}
 	switch {
-	case s.shake <= 0:
-		return nil, invalid("the TLS handshake timeout must be positive, got %s", s.shake)
+	case s.handshakeLimit <= 0:
+		return nil, invalid("the TLS handshake timeout must be positive, got %s", s.handshakeLimit)
 	case s.shutdown <= 0:
 		return nil, invalid("the TLS shutdown timeout must be positive, got %s", s.shutdown)
 	}

@@ -206,8 +206,8 @@ func TestTLSHandshakeThatFails(t *testing.T) {
 		o := tlsOptions{wanted: true, config: theTLSWorld().serverConfig()}
 		setup, err := o.server()
 		must(t, err)
-		if setup.shake != time.Minute || setup.shutdown != 30*time.Second {
-			t.Errorf("the defaults are %s and %s", setup.shake, setup.shutdown)
+		if setup.handshakeLimit != time.Minute || setup.shutdown != 30*time.Second {
+			t.Errorf("the defaults are %s and %s", setup.handshakeLimit, setup.shutdown)
 		}
 		inLoop(t, func(ctx context.Context, told *[]loopnode.ExceptionContext) error {
 			p := newProbe(ctx)
