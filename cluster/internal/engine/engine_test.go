@@ -458,14 +458,18 @@ func TestAClockThatDiffersIsWarnedAbout(t *testing.T) {
 	out := &logged{}
 	told := make(chan time.Duration, 10)
 	e := opened(t, Config{Node: "a", Log: hclog.New(&hclog.LoggerOptions{Output: out}), Events: Events{Skew: func(_ string, d time.Duration) { told <- d }}})
-	seen := &clocks{away: map[string]int{}}
+	seen, now := &clocks{away: map[string]away{}}, time.Now()
 	for _, ahead := range []time.Duration{5 * time.Second, 5 * time.Second, 0, 5 * time.Second, 5 * time.Second} {
-		e.compareClock("b", ahead, seen)
+		now = now.Add(reportEach)
+		e.compareClock("b", ahead, now, seen)
+	}
+	for range 10 { // what waited while this process was stopped comes together
+		e.compareClock("b", 5*time.Second, now, seen)
 	}
 	if len(told) != 0 {
 		t.Error("what was held up on its way is taken for a wrong clock")
 	}
-	e.compareClock("b", 5*time.Second, seen)
+	e.compareClock("b", 5*time.Second, now.Add(reportEach), seen)
 	if d := receive(t, "the warning", told); d != -5*time.Second || !strings.Contains(out.String(), "ahead=5s") {
 		t.Error(d, out.String())
 	}
@@ -517,5 +521,17 @@ func TestWithoutKeysEverybodyHasTheSameRights(t *testing.T) {
 		if got := c.e.Rights(admin.Token()).String(); got != c.want {
 			t.Errorf("%v: %s, want %s", c.e, got, c.want)
 		}
+	}
+}
+
+func TestAClientThatIsRefusedAgainAndAgainIsOneComplaint(t *testing.T) {
+	out := &logged{}
+	l := &serverLog{log: hclog.New(&hclog.LoggerOptions{Output: out})}
+	for i := range 100 {
+		l.Errorf(fmt.Sprintf("127.0.0.1:%d - cid:%d - authentication error", 40000+i, i))
+	}
+	l.Errorf("127.0.0.1:7 - cid:7 - another one")
+	if n := strings.Count(out.String(), "\n"); n != 2 {
+		t.Errorf("%d lines:\n%s", n, out)
 	}
 }

@@ -40,14 +40,20 @@ const (
 // clocks compares the clocks of servers with this one. Guarded by mu.
 type clocks struct {
 	mu   sync.Mutex
-	away map[string]int // reports in a row that differed too much
+	away map[string]away
+}
+
+// away is a clock that differs.
+type away struct {
+	reports int       // in a row
+	counted time.Time // the last of them
 }
 
 // meet subscribes to the reports, asks for them, and gives another voter the chance
 // to object.
 func (e *Engine) meet(ctx context.Context) error {
 	objection := make(chan error, 1)
-	seen := &clocks{away: map[string]int{}}
+	seen := &clocks{away: map[string]away{}}
 	if err := e.control.Subscribe(e.Subjects.Engines, func(m *nats.Msg) { e.reported(m, seen, objection) }); err != nil {
 		return err
 	}
@@ -109,7 +115,7 @@ func (e *Engine) reported(m *nats.Msg, seen *clocks, objection chan<- error) {
 		e.sendReport(false)
 	}
 	if r.Clock != 0 {
-		e.compareClock(from, time.Until(time.UnixMilli(r.Clock)), seen)
+		e.compareClock(from, time.Until(time.UnixMilli(r.Clock)), time.Now(), seen)
 	}
 	e.compareRoutes(&r, objection)
 	e.compareAccount(&r)
@@ -117,18 +123,22 @@ func (e *Engine) reported(m *nats.Msg, seen *clocks, objection chan<- error) {
 
 // compareClock warns when the clock of a server is ahead of or behind this one. The
 // report was under way for a while, so what it says is at most too late: only a
-// difference that stays is one.
-func (e *Engine) compareClock(node string, ahead time.Duration, seen *clocks) {
+// difference that stays is one. Why reports that come together count once: those that
+// waited while this process was stopped are all late, by one cause.
+func (e *Engine) compareClock(node string, ahead time.Duration, now time.Time, seen *clocks) {
 	seen.mu.Lock()
 	defer seen.mu.Unlock()
 	if ahead.Abs() <= skewLimit {
 		delete(seen.away, node)
 		return
 	}
-	if len(seen.away) < maxSpeaker {
-		seen.away[node]++
+	a, known := seen.away[node]
+	if !known && len(seen.away) >= maxSpeaker || now.Sub(a.counted) < reportEach/2 {
+		return
 	}
-	if seen.away[node]%(60*skewTimes) != skewTimes {
+	a.reports, a.counted = a.reports+1, now
+	seen.away[node] = a
+	if a.reports%(60*skewTimes) != skewTimes {
 		return
 	}
 	e.log.Warn("the clocks of two machines differ: timers for a time of day and the validity of keys depend on them; set both by NTP",

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,7 @@ type serverLog struct {
 	fatal   atomic.Pointer[string]
 
 	mu   sync.Mutex
-	last map[string]time.Time // by format: there are as many as places that log
+	last map[string]time.Time // by complaint: there are as many as places that log
 }
 
 const complainAgain = time.Minute
@@ -50,17 +51,23 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 }
 
 func (l *serverLog) seldom(level hclog.Level, format string, v []any) {
-	now := time.Now()
+	now, what := time.Now(), complaint(format)
 	l.mu.Lock()
 	if l.last == nil {
 		l.last = map[string]time.Time{}
 	}
-	recent := now.Sub(l.last[format]) < complainAgain
+	recent := now.Sub(l.last[what]) < complainAgain
 	if !recent {
-		l.last[format] = now
+		l.last[what] = now
 	}
 	l.mu.Unlock()
 	if !recent {
 		l.log.Log(level, fmt.Sprintf(format, v...))
 	}
+}
+
+// complaint is a format without the address of the client it is about, which the
+// server puts in front: a client that is refused over and over is one complaint.
+func complaint(format string) string {
+	return format[strings.LastIndex(format, " - ")+1:]
 }
