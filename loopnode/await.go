@@ -21,6 +21,8 @@ func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	switch {
 	case f == nil:
 		return zero, invalid("Await of a nil future")
+	case f.loop == nil && f.err == nil:
+		return zero, invalid("Await of a future that NewFuture did not make")
 	case f.loop == nil:
 		return zero, f.err
 	case ctx == nil:

@@ -21,7 +21,8 @@ import (
 // A task must not wait, or end, while it has locked its thread with
 // runtime.LockOSThread: that ends the process, beyond any recover; debug mode
 // refuses the wait with ErrInvalidState. Run such code on an Executor.
-// It does not wait. Any goroutine. asyncio: loop.create_task.
+// An error of fn that wraps a cancellation is a cancellation, also when it joins a
+// failure: log that failure, or return it alone. It does not wait. Any goroutine. asyncio: loop.create_task.
 func CreateTask[T any](ctx context.Context, name string, fn func(context.Context) (T, error), opts ...TaskOption) *Task[T] {
 	return createTask(ctx, name, fn, nil, opts)
 }

@@ -27,7 +27,8 @@ type Executor interface {
 }
 
 // Pool is an Executor with a bounded number of goroutines, started when needed
-// and ended by Shutdown. Any goroutine. asyncio: ThreadPoolExecutor.
+// and ended by Shutdown. Any goroutine. asyncio: ThreadPoolExecutor. NewPool makes
+// one; the zero value is of no use.
 type Pool struct {
 	max int
 

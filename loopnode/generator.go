@@ -33,6 +33,9 @@ type generatorOf[T any] struct {
 // turn, and returns at the next Next; when it returns an error fn must return:
 // ErrGeneratorExit, or ErrLoopClosed. yield is for fn only: ErrInvalidState when
 // another function calls it later, ErrWouldBlock from another task.
+//
+// A Timeout or a task group of fn must not be open at a yield: it would end a wait of
+// the caller's own, since both run in one task (as in Python, see PEP 789).
 func NewGenerator[T any](fn func(ctx context.Context, yield func(v T) error) error) *Generator[T] {
 	return &Generator[T]{&generatorOf[T]{fn: fn}}
 }
@@ -46,6 +49,9 @@ func NewGenerator[T any](fn func(ctx context.Context, yield func(v T) error) err
 func (g *Generator[T]) Next(ctx context.Context) (v T, ok bool, err error) {
 	c := g.core
 	defer runtime.KeepAlive(g)
+	if c == nil {
+		return v, false, errZeroGenerator
+	}
 	t, err := c.enter(ctx)
 	if err != nil || c.state == exhausted {
 		return v, false, err
@@ -82,6 +88,9 @@ func (c *generatorOf[T]) body(ctx context.Context) error {
 // those of Next. asyncio: aclose.
 func (g *Generator[T]) Close(ctx context.Context) error {
 	defer runtime.KeepAlive(g)
+	if g.core == nil {
+		return errZeroGenerator
+	}
 	return g.core.generator.close(ctx)
 }
 
@@ -106,4 +115,11 @@ func (g *Generator[T]) All(ctx context.Context) iter.Seq2[T, error] {
 }
 
 // String names the function and the state.
-func (g *Generator[T]) String() string { return g.core.String() }
+func (g *Generator[T]) String() string {
+	if g.core == nil {
+		return "<Generator that NewGenerator did not make>"
+	}
+	return g.core.String()
+}
+
+var errZeroGenerator = invalid("a generator that NewGenerator did not make")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 
 	"github.com/loopmesh/loopmesh/internal/coro"
 )
@@ -193,9 +194,9 @@ func (g *generator) ended(out coro.Outcome) error {
 	switch {
 	case !g.closing:
 		return err
-	case g.refusals > 0 && (err == nil || errors.Is(err, ErrGeneratorExit)):
+	case g.refusals > 0 && (err == nil || isOnly(err, ErrGeneratorExit)):
 		return fmt.Errorf("%w: %s ignored ErrGeneratorExit and yielded again", ErrInvalidState, g)
-	case errors.Is(err, ErrGeneratorExit):
+	case isOnly(err, ErrGeneratorExit):
 		return nil
 	}
 	return err
@@ -231,4 +232,17 @@ func (t *task) coroutine() *worker {
 func (g *generator) String() string {
 	state := [...]string{"fresh", "running", "waiting", "exhausted"}[g.state]
 	return fmt.Sprintf("<Generator %s %s>", g.name, state)
+}
+
+// isOnly reports whether err is target and nothing else: one that joins it with a
+// failure, as a clean-up or a task group does, is that failure.
+func isOnly(err, target error) bool {
+	for err != nil && err != target {
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			all := many.Unwrap()
+			return len(all) > 0 && !slices.ContainsFunc(all, func(e error) bool { return !isOnly(e, target) })
+		}
+		err = errors.Unwrap(err)
+	}
+	return err == target
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // SafeFuture is a result that will be there later, for goroutines: all its
-// methods may be called from any. concurrent.futures.Future.
+// methods may be called from any. concurrent.futures.Future. NewSafeFuture
+// makes one; the zero value is of no use.
 type SafeFuture[T any] struct {
 	done chan struct{} // closed once the rest does not change any more
 

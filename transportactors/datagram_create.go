@@ -121,7 +121,7 @@ func unboundDatagram(l *loopnode.Loop, name string, o options) (datagramSocket, 
 		return datagramSocket{}, err
 	}
 	if n.family() == 0 {
-		return datagramSocket{}, invalid("unexpected address family: network %q without an address may be of several; name one of them", name)
+		return datagramSocket{}, invalid("unexpected address family: network %q without an address may be of several; name udp4, udp6 or unixgram", name)
 	}
 	return makeDatagram(l, n.family(), sock.Name{}, sock.Name{}, o)
 }

@@ -8,7 +8,7 @@ import (
 // Transports are the connections that live on l and have not ended, in no order:
 // for those who show what a program holds. Loop goroutine of l.
 func Transports(l *loopnode.Loop) []Transport {
-	if base.CheckGoroutine(l, "Transports", "Loop.Ref().CallSoonThreadsafe") != nil {
+	if l == nil || base.CheckGoroutine(l, "Transports", "Loop.Ref().CallSoonThreadsafe") != nil {
 		return nil
 	}
 	list := base.Members[Transport](l)
@@ -22,7 +22,7 @@ func Transports(l *loopnode.Loop) []Transport {
 
 // Servers are the servers on l that have not ended, in no order. Loop goroutine of l.
 func Servers(l *loopnode.Loop) []*Server {
-	if base.CheckGoroutine(l, "Servers", "Loop.Ref().CallSoonThreadsafe") != nil {
+	if l == nil || base.CheckGoroutine(l, "Servers", "Loop.Ref().CallSoonThreadsafe") != nil {
 		return nil
 	}
 	var out []*Server

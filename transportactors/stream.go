@@ -149,6 +149,9 @@ func (s *Stream) CloseWrite() error { return s.t.WriteEOF() }
 // Close closes the connection behind what is queued and does not wait; it
 // always returns nil. WaitClosed waits.
 func (s *Stream) Close() error {
+	if s.t == nil { // never attached
+		return nil
+	}
 	s.t.Close()
 	s.wakeReader()
 	return nil
