@@ -4,99 +4,87 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"slices"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/framing"
 )
 
-const maxUnread = 1 << 20 // of requests that wait for their turn, in bytes
-
-// conn is one connection. Requests that arrive while an answer is under way wait
-// in unread, so answers keep the order of the requests.
+// conn is one connection. While an answer is under way, or the client reads too
+// slowly, the requests that have come wait in the buffer and reading is paused, so
+// answers keep the order of the requests and the kernel holds what comes.
 type conn struct {
 	ctx     context.Context
 	root    *os.Root
 	t       transportactors.Transport
-	unread  []byte
-	skip    int    // bytes of a body nobody wants, still to come
-	busy    bool   // a task writes the answer
-	paused  bool   // the client reads too slowly
-	eof     bool   // no more requests will come
-	answers []byte // written together: a client that pipelines costs one call
+	in      *framing.Buffer // of the heads of requests
+	skip    int             // bytes of a body nobody wants, still to come
+	busy    bool            // a task writes the answer
+	paused  bool            // the client reads too slowly
+	answers []byte          // written together: a client that pipelines costs one call
+}
+
+func newConn(ctx context.Context, root *os.Root) *conn {
+	c := &conn{ctx: ctx, root: root}
+	c.in = framing.New(c.split, maxHead)
+	return c
 }
 
 func (c *conn) ConnectionMade(t transportactors.Transport) { c.t = t }
 func (c *conn) ConnectionLost(error)                       {}
 
-// EOFReceived keeps the connection until what was asked is answered.
-func (c *conn) EOFReceived() (keepOpen bool) {
-	c.eof = true
-	return c.busy
-}
+func (c *conn) PauseWriting()         { c.paused = true; _ = c.t.PauseReading() }
+func (c *conn) ResumeWriting()        { c.paused = false; c.next() }
+func (c *conn) DataReceived(b []byte) { c.serve(b) }
 
-func (c *conn) PauseWriting()  { c.paused = true; _ = c.t.PauseReading() }
-func (c *conn) ResumeWriting() { c.paused = false; c.next() }
-
-func (c *conn) DataReceived(b []byte) {
-	if c.busy || c.paused || len(c.unread) > 0 {
-		c.unread = append(c.unread, b...)
-		if len(c.unread) > maxUnread {
-			_ = c.t.PauseReading()
-		}
-		if c.busy || c.paused {
-			return
-		}
-		b = nil
-	}
-	c.serve(b)
-}
-
-// next goes on with what waited.
+// next goes on with the requests that wait.
 func (c *conn) next() {
-	c.serve(nil)
-	switch {
-	case c.busy || c.paused || c.t.IsClosing():
-	case c.eof:
-		c.t.Close()
-	default:
-		_ = c.t.ResumeReading()
+	if c.busy || c.paused { // the other one goes on
+		return
+	}
+	if c.serve(nil); !c.busy && !c.paused {
+		_ = c.t.ResumeReading() // does nothing on a connection that is closing
 	}
 }
 
-// serve answers every request that is whole, first those in unread. b is lent.
+// serve answers the requests that are whole, until one has to wait.
 func (c *conn) serve(b []byte) {
-	rest, lent := b, len(c.unread) == 0
-	if !lent {
-		rest = c.unread
-	}
-	for len(rest) > 0 && !c.busy && !c.paused && !c.t.IsClosing() {
-		if n := min(c.skip, len(rest)); n > 0 {
-			rest, c.skip = rest[n:], c.skip-n
-			continue
+	for head, err := range c.in.Packets(b) {
+		r, bad := request{}, headTooLong
+		if err == nil {
+			r, bad = parse(head)
 		}
-		r, n, bad := parse(rest)
 		if bad != nil {
 			c.answers = append(c.answers, bad.answer()...)
 			c.flush()
 			c.t.Close()
 			return
 		}
-		if n == 0 {
+		c.skip = r.body
+		c.handle(r)
+		if c.busy || c.paused || c.t.IsClosing() {
 			break
 		}
-		rest, c.skip = rest[n:], r.body
-		c.handle(r)
-	}
-	switch {
-	case len(rest) == 0:
-		c.unread = nil
-	case lent:
-		c.unread = slices.Clone(rest)
-	default: // no copy: a file for each of 30,000 requests would copy all that wait each time
-		c.unread = rest
 	}
 	c.flush()
+}
+
+// split is a bufio.SplitFunc: its packets are the heads of requests, blank line
+// included, and it leaves out bodies.
+func (c *conn) split(data []byte, _ bool) (advance int, head []byte, err error) {
+	if n := min(c.skip, len(data)); n > 0 {
+		c.skip -= n
+		return n, nil, nil
+	}
+	switch end := bytes.Index(data, blankLine); {
+	case end < 0:
+		return 0, nil, nil // the buffer refuses a head above its limit
+	case end > maxHead:
+		return 0, nil, framing.ErrTooLong
+	default:
+		end += len(blankLine)
+		return end, data[:end:end], nil
+	}
 }
 
 func (c *conn) flush() {
@@ -116,6 +104,7 @@ func (c *conn) handle(r request) {
 	case isFile:
 		c.busy = true
 		c.flush()
+		_ = c.t.PauseReading()
 		r.path = bytes.Clone(path) // the task outlives the buffer
 		loopnode.CreateTask(c.ctx, "file", func(ctx context.Context) (struct{}, error) {
 			defer c.done(r)

@@ -66,7 +66,7 @@ func run(ctx context.Context, c config, out io.Writer) error {
 		scheme = "https"
 	}
 	err = loopnode.Run(ctx, func(ctx context.Context) error {
-		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return &conn{ctx: ctx, root: root} }, "tcp", c.at, opts...)
+		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return newConn(ctx, root) }, "tcp", c.at, opts...)
 		if err != nil {
 			return err
 		}

@@ -264,9 +264,25 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	f.Add([]byte("POST /x HTTP/1.0\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\nabc"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, n, bad := parse(b)
-		if n < 0 || n > len(b) || bad != nil && n != 0 || r.body < 0 || r.body > maxBody {
-			t.Fatalf("took %d of %d bytes, %+v", n, len(b), r)
+		c := newConn(t.Context(), nil)
+		c.skip = len(b) % 7
+		for len(b) > 0 {
+			before := c.skip
+			n, head, err := c.split(b, false)
+			if n < 0 || n > len(b) || err != nil && n != 0 || c.skip < 0 || c.skip > before {
+				t.Fatalf("took %d of %d bytes, %v; %d to be skipped, %d before", n, len(b), err, c.skip, before)
+			}
+			if n == 0 {
+				break
+			}
+			if head != nil {
+				r, bad := parse(head)
+				if bad == nil && (r.body < 0 || r.body > maxBody) {
+					t.Fatalf("%+v", r)
+				}
+				c.skip = max(r.body, 0)
+			}
+			b = b[n:]
 		}
 	})
 }

@@ -31,34 +31,29 @@ const (
 
 var blankLine = []byte("\r\n\r\n")
 
-// parse takes one request off the front of b, and how many bytes its head has: 0
-// when it has not come whole.
-func parse(b []byte) (r request, n int, bad *refusal) {
-	end := bytes.Index(b, blankLine)
-	switch {
-	case end < 0 && len(b) > maxHead, end > maxHead:
-		return r, 0, &refusal{"431 Request Header Fields Too Large", "the head is above 16 KiB\n"}
-	case end < 0:
-		return r, 0, nil
-	}
-	line, fields, _ := bytes.Cut(b[:end], blankLine[:2])
+var headTooLong = &refusal{"431 Request Header Fields Too Large", "the head is above 16 KiB\n"}
+
+// parse reads the head of a request, blank line included.
+func parse(head []byte) (r request, bad *refusal) {
+	head = bytes.TrimSuffix(head, blankLine)
+	line, fields, _ := bytes.Cut(head, blankLine[:2])
 	var version, target []byte
 	var ok1, ok2 bool
 	r.method, target, ok1 = bytes.Cut(line, []byte(" "))
 	target, version, ok2 = bytes.Cut(target, []byte(" "))
 	if !ok1 || !ok2 || len(target) == 0 || target[0] != '/' || !isVersion(version) {
-		return r, 0, &refusal{"400 Bad Request", "the first line is not METHOD /path HTTP/1.x\n"}
+		return r, &refusal{"400 Bad Request", "the first line is not METHOD /path HTTP/1.x\n"}
 	}
 	r.path, _, _ = bytes.Cut(target, []byte("?"))
 	r.head = string(r.method) == "HEAD"
 	r.keep = string(version) != "HTTP/1.0"
 	if bad = r.readFields(fields); bad != nil {
-		return r, 0, bad
+		return r, bad
 	}
 	if r.hosts > 1 || r.hosts == 0 && string(version) != "HTTP/1.0" {
-		return r, 0, &refusal{"400 Bad Request", "a request of HTTP/1.1 has exactly one Host field\n"}
+		return r, &refusal{"400 Bad Request", "a request of HTTP/1.1 has exactly one Host field\n"}
 	}
-	return r, end + len(blankLine), nil
+	return r, nil
 }
 
 // isVersion accepts HTTP/1. and one digit.

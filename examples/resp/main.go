@@ -17,6 +17,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/framing"
 )
 
 func main() {
@@ -43,7 +44,7 @@ func run(ctx context.Context, at string, out io.Writer) error {
 			return err
 		}
 		db := newStore(loop)
-		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return &client{db: db} }, "tcp", at, transportactors.WithBacklog(1024))
+		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return newClient(db) }, "tcp", at, transportactors.WithBacklog(1024))
 		if err != nil {
 			return err
 		}
@@ -65,17 +66,24 @@ func run(ctx context.Context, at string, out io.Writer) error {
 type client struct {
 	db      *store
 	t       transportactors.Transport
-	in      parser
-	replies []byte // not written yet
-	paused  bool   // the client reads too slowly
-	eof     bool   // no more commands will come
-	leaving bool   // the connection closes when the replies are written
+	parser  parser
+	in      *framing.Buffer // of commands
+	replies []byte          // not written yet
+	paused  bool            // the client reads too slowly
+	eof     bool            // no more commands will come
+	leaving bool            // the connection closes when the replies are written
+}
+
+func newClient(db *store) *client {
+	c := &client{db: db}
+	c.in = framing.New(c.parser.split, maxCommand)
+	return c
 }
 
 func (c *client) ConnectionMade(t transportactors.Transport) { c.t = t }
 func (c *client) ConnectionLost(error)                       {}
 
-// PauseWriting stops the commands, too: work looks at paused.
+// PauseWriting stops the commands, too: work looks at paused, and no more input comes.
 func (c *client) PauseWriting() {
 	c.paused = true
 	_ = c.t.PauseReading() // a closing transport has told ConnectionLost, or will
@@ -84,7 +92,7 @@ func (c *client) PauseWriting() {
 // ResumeWriting goes on with the commands that have come already.
 func (c *client) ResumeWriting() {
 	c.paused = false
-	c.work()
+	c.work(nil)
 	switch {
 	case c.paused || c.leaving:
 	case c.eof:
@@ -102,23 +110,18 @@ func (c *client) EOFReceived() (keepOpen bool) {
 
 // DataReceived runs every command that is whole and answers all of them with
 // few writes: a client that pipelines costs one system call each way.
-func (c *client) DataReceived(data []byte) {
-	c.in.feed(data)
-	c.work()
-}
+func (c *client) DataReceived(data []byte) { c.work(data) }
 
-// work runs the commands that are whole, as long as the client takes the replies.
-func (c *client) work() {
-	for !c.paused && !c.leaving {
-		args, ok, err := c.in.next()
+// work runs the commands that are whole, as long as the client takes the replies. It
+// leaves the others in the buffer, and reading is paused until it goes on.
+func (c *client) work(data []byte) {
+	for command, err := range c.in.Packets(data) {
 		if err != nil {
 			c.replies = appendError(c.replies, "Protocol error: "+err.Error())
 			c.leaving = true
 			break
 		}
-		if !ok {
-			break
-		}
+		args := c.parser.args(command)
 		if len(args) == 0 {
 			continue // an empty line
 		}
@@ -127,8 +130,10 @@ func (c *client) work() {
 		if len(c.replies) >= flushAt {
 			c.flush()
 		}
+		if c.paused || c.leaving {
+			break
+		}
 	}
-	c.in.keep()
 	c.flush()
 	if c.leaving {
 		c.t.Close()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
+	"github.com/loopmesh/loopmesh/transportactors/framing"
 )
 
 func serve(t testing.TB) string {
@@ -177,24 +178,23 @@ func TestTheStoreIsBounded(t *testing.T) {
 func TestPiecesCostNoMoreThanOne(t *testing.T) {
 	command := "*65536\r\n" + strings.Repeat("$1\r\na\r\n", 65536)
 	var p parser
+	in := framing.New(p.split, maxCommand)
 	size := len(command)/20_000 + 1
 	words := 0
 	for at := 0; at < len(command); at += size {
-		p.feed([]byte(command[at:min(at+size, len(command))]))
 		before := len(p.words)
-		args, ok, err := p.next()
-		if err != nil {
-			t.Fatal(err)
+		for whole, err := range in.Packets([]byte(command[at:min(at+size, len(command))])) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			words = len(p.args(whole))
 		}
-		if ok {
-			words = len(args)
-		} else if len(p.words) < before {
+		if words == 0 && len(p.words) < before {
 			t.Fatal("the words that were read are read again")
 		}
-		p.keep()
 	}
-	if words != 65536 || len(p.kept) != 0 {
-		t.Fatalf("%d words, %d bytes are kept", words, len(p.kept))
+	if words != 65536 || in.Buffered() != 0 {
+		t.Fatalf("%d words, %d bytes are kept", words, in.Buffered())
 	}
 }
 
@@ -217,21 +217,16 @@ func heap() int64 {
 // commandsOf parses input that comes in pieces of size bytes.
 func commandsOf(input []byte, size int) (list []string, kept int, failed bool) {
 	var p parser
+	in := framing.New(p.split, maxCommand)
 	for at := 0; at < len(input); at += size {
-		p.feed(bytes.Clone(input[at:min(at+size, len(input))]))
-		for {
-			args, ok, err := p.next()
+		for command, err := range in.Packets(bytes.Clone(input[at:min(at+size, len(input))])) {
 			if err != nil {
 				return list, 0, true
 			}
-			if !ok {
-				break
-			}
-			list = append(list, fmt.Sprintf("%q", args))
+			list = append(list, fmt.Sprintf("%q", p.args(command)))
 		}
-		p.keep()
 	}
-	return list, len(p.kept), false
+	return list, in.Buffered(), false
 }
 
 // FuzzPieces: commands do not depend on the pieces in which they come.

@@ -20,17 +20,14 @@ const (
 
 var crlf = []byte("\r\n")
 
-// parser takes commands out of the bytes of a connection, in whatever pieces they
-// come. It remembers how far it has read, so that a command of 65,536 words in
-// 20,000 pieces costs as much as one in a single piece. Owned by the loop.
-//
-// feed gives it a piece, next takes one command after the other until none is
-// whole, keep copies what is left: the piece is lent.
+// parser finds commands in the bytes of a connection. Its split is the split function
+// of a framing.Buffer, which keeps what is not a whole command yet and calls it again
+// with more. The parser remembers how far it has read, so that a command of 65,536
+// words in 20,000 pieces costs as much as one in a single piece. Owned by the loop.
 type parser struct {
-	kept []byte // the beginning of a command that has not come whole
-	b    []byte // what is left to read: the piece, or kept with the piece behind it
+	b []byte // what split was called with: the command at the front, and what follows
 
-	pos     int    // how far the command at the front of b has been read
+	pos     int    // how far that command has been read
 	scanned int    // b has no line end between pos and here
 	left    int    // words of an array that have not been read
 	words   []span // those that have been
@@ -39,69 +36,66 @@ type parser struct {
 // span is a word, as offsets in b.
 type span struct{ from, to int }
 
-func (p *parser) feed(piece []byte) {
-	if len(p.kept) == 0 {
-		p.b = piece
-		return
+// split is a bufio.SplitFunc: its packet is a whole command, whose words args gives.
+func (p *parser) split(data []byte, _ bool) (advance int, command []byte, err error) {
+	p.b = data
+	if p.pos == 0 {
+		p.words = p.words[:0]
 	}
-	p.kept = append(p.kept, piece...)
-	p.b = p.kept
+	whole, err := p.read()
+	if !whole || err != nil {
+		return 0, nil, err
+	}
+	advance = p.pos
+	p.pos, p.scanned = 0, 0
+	return advance, data[:advance:advance], nil
 }
 
-// next is the next command, its words lent by the piece; ok is false when none is
-// whole. An empty command is an empty line.
-func (p *parser) next() (args [][]byte, ok bool, err error) {
+// read goes on with the command at the front of b; whole: all of it is there.
+func (p *parser) read() (whole bool, err error) {
 	if p.left == 0 {
 		head, ok, err := p.line()
 		if !ok || err != nil {
-			return nil, false, err
+			return false, err
 		}
 		if len(head) == 0 || head[0] != '*' { // an inline command, as typed into nc
-			args = bytes.Fields(head)
-			p.done()
-			return args, true, nil
+			p.fields(head)
+			return true, nil
 		}
 		if p.left, err = number(head[1:], maxArgs); err != nil {
-			return nil, false, errors.New("invalid multibulk length")
+			return false, errors.New("invalid multibulk length")
 		}
 	}
 	for ; p.left > 0; p.left-- {
 		w, ok, err := p.bulk()
 		if !ok || err != nil {
-			return nil, false, err
+			return false, err
 		}
 		p.words = append(p.words, w)
 	}
-	args = make([][]byte, len(p.words))
-	for i, w := range p.words {
-		args[i] = p.b[w.from:w.to:w.to]
-	}
-	p.done()
-	return args, true, nil
+	return true, nil
 }
 
-// done takes the command off the front.
-func (p *parser) done() {
-	p.b = p.b[p.pos:]
-	p.pos, p.scanned, p.words = 0, 0, p.words[:0]
+// fields are the words of an inline command, which is at the front of b.
+func (p *parser) fields(head []byte) {
+	at := 0
+	for word := range bytes.FieldsSeq(head) {
+		at += bytes.Index(head[at:], word)
+		p.words = append(p.words, span{at, at + len(word)})
+		at += len(word)
+	}
+}
+
+// args are the words of the command that split has given last; none for an empty line.
+func (p *parser) args(command []byte) [][]byte {
+	args := make([][]byte, len(p.words))
+	for i, w := range p.words {
+		args[i] = command[w.from:w.to:w.to]
+	}
 	if cap(p.words) > maxKept {
 		p.words = nil
 	}
-}
-
-// keep holds on to the command that has not come whole. When nothing was taken off
-// since feed, it lies in kept already.
-func (p *parser) keep() {
-	switch {
-	case len(p.b) == 0:
-		p.kept = p.kept[:0]
-	case len(p.kept) != len(p.b):
-		p.kept = append(p.kept[:0], p.b...)
-	}
-	if len(p.kept) == 0 && cap(p.kept) > maxKept {
-		p.kept = nil // the memory of a large command
-	}
-	p.b = p.kept
+	return args
 }
 
 // bulk reads $length, the bytes, and a line end.
