@@ -194,3 +194,20 @@ func ExampleBuffer() {
 	// hello
 	// world
 }
+
+func ExamplePrefix() {
+	packets := New(Prefix(2, 1<<10), 1<<10+2) // two bytes of length, at most 1 KiB
+	for _, piece := range []string{"\x00\x05hel", "lo\x00\x02", "hi\xff\xff"} {
+		for packet, err := range packets.Packets([]byte(piece)) {
+			if err != nil {
+				fmt.Println("closing:", err)
+				return
+			}
+			fmt.Printf("%s\n", packet)
+		}
+	}
+	// Output:
+	// hello
+	// hi
+	// closing: packet too long: 65535 bytes are announced, the limit is 1024
+}

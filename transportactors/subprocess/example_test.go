@@ -11,28 +11,6 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
-// A task gives a program its input and takes its output.
-func ExampleExecProcess() {
-	err := loopnode.Run(context.Background(), func(ctx context.Context) error {
-		p, err := subprocess.ExecProcess(ctx, []string{"sort"},
-			subprocess.WithStdin(subprocess.Pipe), subprocess.WithStdout(subprocess.Pipe))
-		if err != nil {
-			return err
-		}
-		defer p.Close() // kills it if something goes wrong
-		out, _, err := p.Communicate(ctx, []byte("pear\napple\n"))
-		if err != nil {
-			return err
-		}
-		code, _ := p.Returncode()
-		fmt.Printf("%d %s", code, out)
-		return nil
-	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-	}
-}
-
 // A server that is started again when it fails, after 1, 2, 4 … seconds, at most
 // five times a minute.
 func ExampleSupervision() {
