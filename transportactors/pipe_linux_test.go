@@ -401,6 +401,9 @@ func TestWritePipe(t *testing.T) {
 			for range 5 {
 				must(t, loopnode.Sleep(ctx, 0))
 			}
+			if c := tr.(*conn); c.socket.kind.watchesReader(c) {
+				t.Error("the socket is still watched for its input, which nobody reads: each turn would call us")
+			}
 			must(t, tr.Write([]byte("still here")))
 			b := make([]byte, 32)
 			if n, err := peer.Read(b); string(b[:n]) != "still here" {

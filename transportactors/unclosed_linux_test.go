@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -40,7 +42,10 @@ func TestUnclosed(t *testing.T) {
 		ours, theirs := socketPair(t)
 		defer unix.Close(theirs)
 		log := &safeLog{}
-		transport, loop := abandon(t, log, ours)
+		transport, loop := abandon(t, log, func(ctx context.Context) (Transport, error) {
+			tr, _, err := CreateConnection(ctx, func() *minimal { return &minimal{} }, "", "", WithSocket(ours))
+			return tr, err
+		})
 		must(t, unix.SetsockoptTimeval(theirs, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 10_000}))
 		ctx, stop := context.WithTimeout(t.Context(), patience)
 		defer stop()
@@ -55,6 +60,27 @@ func TestUnclosed(t *testing.T) {
 		}
 		if !strings.Contains(log.String(), "unclosed transport") {
 			t.Errorf("the log says %q", log)
+		}
+	})
+	t.Run("a pipe that is dropped gives others their blocking mode back", func(t *testing.T) {
+		ours, theirs := socketPair(t)
+		defer unix.Close(theirs)
+		shared, err := unix.Dup(ours) // one description, so one flag
+		must(t, err)
+		defer unix.Close(shared)
+		abandon(t, &safeLog{}, func(ctx context.Context) (Transport, error) {
+			tr, _, err := ConnectReadPipe(ctx, func() *minimal { return &minimal{} }, os.NewFile(uintptr(ours), "shared"))
+			if on, ferr := sock.IsNonblocking(shared); err == nil && (ferr != nil || !on) {
+				err = fmt.Errorf("the flag is %v, %w", on, ferr)
+			}
+			return tr, err
+		})
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		defer stop()
+		for on := true; on; {
+			runtime.GC()
+			on, err = sock.IsNonblocking(shared)
+			must(t, errors.Join(err, ctx.Err()))
 		}
 	})
 	t.Run("TRN-12 a loop that closes first ends its transports, and tells in debug mode", func(t *testing.T) {
@@ -109,13 +135,13 @@ func TestUnclosed(t *testing.T) {
 }
 
 // abandon makes a connection on a loop and lets both go.
-func abandon(t *testing.T, log *safeLog, fd int) (weak.Pointer[conn], weak.Pointer[loopnode.Loop]) {
+func abandon(t *testing.T, log *safeLog, connect func(context.Context) (Transport, error)) (weak.Pointer[conn], weak.Pointer[loopnode.Loop]) {
 	t.Helper()
 	l, err := loopnode.New(loopnode.Config{Logger: hclog.New(&hclog.LoggerOptions{Output: log})})
 	must(t, err)
 	var held weak.Pointer[conn]
 	_, err = loopnode.RunUntilComplete(l, loopnode.CreateTask(l.Context(context.Background()), "", func(ctx context.Context) (int, error) {
-		tr, _, err := CreateConnection(ctx, func() *minimal { return &minimal{} }, "", "", WithSocket(fd))
+		tr, err := connect(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("connecting: %w", err)
 		}
