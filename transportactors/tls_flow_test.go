@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -224,6 +226,34 @@ func TestTLSFlow(t *testing.T) {
 			}
 			return nil
 		})
+	})
+	t.Run("TLS-20 while reading is paused a peer's reset is not told; it is once reading is resumed", func(t *testing.T) {
+		pause := func(_ context.Context, p *probe) { p.onMade = func(tr Transport) { _ = tr.PauseReading() } }
+		reset := func(c *tls.Conn) error {
+			if err := raw(c).SetLinger(0); err != nil {
+				return err
+			}
+			return raw(c).TCPConn.Close()
+		}
+		withScript(t, pause, reset, func(ctx context.Context, p *probe, _ []loopnode.ExceptionContext) error {
+			must(t, eventually(ctx, func() bool { return len(p.log) > 0 }))
+			must(t, aWhile(ctx))
+			if len(p.log) != 1 || p.t.IsClosing() {
+				return fmt.Errorf("while paused: %v", p.log)
+			}
+			must(t, p.t.ResumeReading())
+			if err := p.wait(ctx); !errors.Is(err, syscall.ECONNRESET) {
+				return fmt.Errorf("the reason is %w", err)
+			}
+			return nil
+		})
+		// What bounds it: nothing moves on a dead connection.
+		withScript(t, pause, reset, func(ctx context.Context, p *probe, _ []loopnode.ExceptionContext) error {
+			if err := p.wait(ctx); !errors.Is(err, loopnode.ErrTimeout) {
+				return fmt.Errorf("the reason is %w", err)
+			}
+			return nil
+		}, WithIdleTimeout(200*time.Millisecond))
 	})
 	t.Run("TLS-21 the records of one read come as one; a small buffer is filled again and again", func(t *testing.T) {
 		send := func(c *tls.Conn) error {

@@ -17,7 +17,4 @@ const (
 	ended                // the protocol was told
 )
 
-// enter makes next the state, unless the transport is further already.
-func (s *subprocess) enter(next state) { s.state = max(s.state, next) }
-
 func (s *subprocess) hasExited() bool { return s.state >= exited }

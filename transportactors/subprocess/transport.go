@@ -170,8 +170,7 @@ func (s *subprocess) onExit() {
 const lostCode = 255
 
 func (s *subprocess) exit(code int) {
-	s.enter(exited)
-	s.code = code
+	s.state, s.code = exited, code
 	defer s.settle() // whatever the protocol does
 	if s.told {
 		s.Tell("ProcessExited", s.proto.ProcessExited)
@@ -219,7 +218,7 @@ func (p *childPipe) ConnectionLost(reason error) {
 // maybeEnd queues ConnectionLost once nothing else can come.
 func (s *subprocess) maybeEnd() {
 	if s.state == exited && s.open == 0 {
-		s.enter(losing)
+		s.state = losing
 		s.loop.CallSoon(s.end)
 	}
 }
@@ -228,7 +227,7 @@ func (s *subprocess) end() {
 	if s.state == ended {
 		return
 	}
-	s.enter(ended)
+	s.state = ended
 	base.Leave(s)
 	if s.told {
 		s.Tell("ConnectionLost", func() { s.proto.ConnectionLost(s.reason) })
