@@ -42,7 +42,7 @@ func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {
 	c.self, c.Calls = c, base.CallsOf(c)
 	warnMisspelt(l, p)
 	c.hard, c.idle.limit, c.first.limit = b.writeLimit, b.idle, b.first
-	if err := c.open(c.onReadable, c.onWritable); err != nil {
+	if err := c.open(c.socket.kind.onReadable(c), c.onWritable); err != nil {
 		return nil, err
 	}
 	c.setAddresses(from)

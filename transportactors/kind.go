@@ -21,8 +21,8 @@ type fdKind interface {
 	// extra is what ExtraInfo("pipe") says.
 	extra() any
 
-	// onReadable is called when the descriptor is readable.
-	onReadable(c *conn)
+	// onReadable is the callback of a readable descriptor.
+	onReadable(c *conn) func()
 	// watchesReader: readability is watched to hear that nobody reads our output.
 	watchesReader(c *conn) bool
 	// inputEnded follows the end of the input.
@@ -44,7 +44,7 @@ func (socketKind) closed()                             {}
 func (socketKind) isSocket() bool                      { return true }
 func (socketKind) writes() bool                        { return true }
 func (socketKind) extra() any                          { return nil }
-func (socketKind) onReadable(c *conn)                  { c.readOnce() }
+func (socketKind) onReadable(c *conn) func()           { return c.onReadable }
 func (socketKind) watchesReader(*conn) bool            { return false }
 func (socketKind) readFailed(c *conn, err error)       { c.Fail(err) }
 

@@ -116,7 +116,7 @@ func newPipe(l *loopnode.Loop, s *Socket, p any) (*conn, error) {
 	c := &conn{endpoint: endpoint{loop: l, socket: *s, proto: receiverOf(p)}, flow: newFlow(), reading: true}
 	c.self, c.Calls = c, base.CallsOf(c)
 	_, c.eof = s.kind.(*pipeOutput) // nothing is read then: IsReading is false for good
-	if err := c.open(c.onReadable, c.onWritable); err != nil {
+	if err := c.open(c.socket.kind.onReadable(c), c.onWritable); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -50,10 +50,10 @@ func (p *pipeFile) extra() any {
 // pipeInput is the reading end.
 type pipeInput struct{ pipeFile }
 
-func (*pipeInput) writes() bool             { return false }
-func (*pipeInput) onReadable(c *conn)       { c.readOnce() }
-func (*pipeInput) watchesReader(*conn) bool { return false }
-func (*pipeInput) writeEOF(c *conn) error   { return c.writable("WriteEOF") }
+func (*pipeInput) writes() bool              { return false }
+func (*pipeInput) onReadable(c *conn) func() { return c.onReadable }
+func (*pipeInput) watchesReader(*conn) bool  { return false }
+func (*pipeInput) writeEOF(c *conn) error    { return c.writable("WriteEOF") }
 
 // inputEnded queues EOFReceived and then the loss: nothing can follow.
 func (*pipeInput) inputEnded(c *conn) {
@@ -94,8 +94,10 @@ func (w *pipeOutput) watchesReader(c *conn) bool {
 		(w.shape.Kind == sock.Stream || w.shape.Kind == sock.Fifo && !w.shape.Reads)
 }
 
-// onReadable looks why the writing end became readable.
-func (w *pipeOutput) onReadable(c *conn) {
+func (w *pipeOutput) onReadable(c *conn) func() { return func() { w.lookForReader(c) } }
+
+// lookForReader looks why the writing end became readable.
+func (w *pipeOutput) lookForReader(c *conn) {
 	switch {
 	case c.state >= stateLosing:
 	case !sock.ReaderGone(c.socket.FD(), w.shape.Kind):

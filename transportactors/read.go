@@ -28,9 +28,8 @@ func (c *conn) IsReading() bool {
 	return c.reading && c.state < stateClosing && !c.eof && c.file == nil
 }
 
-func (c *conn) onReadable() { c.socket.kind.onReadable(c) }
-
-func (c *conn) readOnce() {
+// onReadable reads once and hands on what came.
+func (c *conn) onReadable() {
 	if c.IsReading() { // not closed by an earlier callback of the same batch
 		c.receive()
 	}
