@@ -9,18 +9,29 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-// newConn is the noun "conn": what can be seen and done with the connections of all
-// nodes. An id that "conn ls" prints, NODE/LOOP/transports/NUMBER, is the address of the
-// connection's actor; "write" and "close" send it a message, wherever it lives, so the
-// node that is asked need not be the one that holds the connection.
+// The commands about connections: the sockets that programs on the loops serve or
+// have opened. None of them touches a socket itself. They send to the address of the
+// connection's actor, and its loop does on its own goroutine what the program there
+// could have done.
+
+// newConn groups the commands about connections. An id that "conn ls" prints,
+// NODE/LOOP/transports/NUMBER, is the address of the connection's actor. "write" and
+// "close" send to that address, so the node that is asked need not be the one that
+// holds the connection.
 func newConn() *cobra.Command {
-	return group("conn", "connections on the loops", newConnLs(), newConnWrite(), newConnClose())
+	return group("conn", "list connections, write to them and close them", newConnLs(), newConnWrite(), newConnClose())
 }
 
+// newConnLs lists what each loop tells. A loop tells of its oldest 2000 connections;
+// how many more it has is an entry of "partial", and so exit code 4.
 func newConnLs() *cobra.Command {
 	var o target
 	cmd := &cobra.Command{
-		Use: "ls", Short: "list the connections of all nodes", Args: noArgs, Example: "  loopmesh conn ls",
+		Use: "ls", Short: "list the connections of all nodes", Args: noArgs,
+		Long: "Lists the connections of all nodes. CONN is the id that 'conn write' and 'conn close' take. WAITING is how many bytes were\n" +
+			"written and not yet sent: a peer that does not read lets it grow. STATE is open, not reading (the program has paused it) or closing.\n" +
+			"Exit code 4 when a node or a loop does not answer.",
+		Example: "  loopmesh conn ls\n  loopmesh conn ls -o name",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := ask(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.List[admin.Conn], error) { return c.Conns(ctx) })
 			if err != nil {
@@ -29,10 +40,10 @@ func newConnLs() *cobra.Command {
 			if err := showConns(cmd, &o.output, list); err != nil {
 				return err
 			}
-			return partial(&o, list)
+			return checkComplete(&o, list)
 		},
 	}
-	o.lists(cmd)
+	o.listFlags(cmd)
 	return cmd
 }
 
@@ -49,8 +60,9 @@ func showConns(cmd *cobra.Command, o *output, list *admin.List[admin.Conn]) erro
 	)
 }
 
-// stateOf is one word for people. "not reading" is back pressure: the protocol has
-// called PauseReading, and the peer's bytes wait in the kernel.
+// stateOf is one word for people. "not reading" is back pressure: the program has
+// called PauseReading, the peer's bytes wait in the kernel, and when the kernel's
+// buffer is full the peer's writes wait, too.
 func stateOf(c admin.Conn) string {
 	switch {
 	case c.Closing:
@@ -62,17 +74,19 @@ func stateOf(c admin.Conn) string {
 }
 
 // newConnWrite sends bytes to a peer as if the connection's own protocol had written
-// them. Exit code 0 comes when the connection has taken them, not when the peer has:
-// TCP tells nobody that. A connection that is above its high mark answers later, when
-// its peer has read enough, or the command ends with 5, timed out.
+// them. It ends with 0 when the connection has taken them, not when the peer has: TCP
+// tells nobody that. A connection whose write buffer is above its high water mark
+// takes nothing until its peer has read enough; then the command waits, and ends with
+// 5 when that takes longer than --timeout.
 func newConnWrite() *cobra.Command {
 	var o target
 	var line bool
 	cmd := &cobra.Command{
-		Use: "write CONN TEXT", Short: "write to a connection of any node", Args: named,
-		Long: "Writes TEXT as it is to the connection CONN, an id of \"loopmesh conn ls\"; - reads it from standard input.\n" +
-			"Exit code 0 means that it is in the connection's write buffer.",
-		Example: "  loopmesh conn write --line n2/chat/transports/4 'the server restarts at six'",
+		Use: "write CONN TEXT", Short: "write to a connection of any node", Args: exactArgs,
+		Long: "Writes TEXT as it is to the connection CONN, an id that 'loopmesh conn ls' shows. TEXT - takes it from standard input.\n" +
+			"Exit code 0 means that the connection has taken the bytes, not that the peer has read them. After exit code 4 or 5 they may\n" +
+			"have been written or not.",
+		Example: "  loopmesh conn write --line n2/chat/transports/4 'the server restarts at six'\n  loopmesh conn write n2/chat/transports/4 - < greeting.txt",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			data, err := argument(cmd, args[1])
 			if err != nil {
@@ -81,7 +95,7 @@ func newConnWrite() *cobra.Command {
 			if line {
 				data = append(data, '\n')
 			}
-			return carryOut(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) { return c.Write(ctx, args[0], data) })
+			return runOperation(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) { return c.Write(ctx, args[0], data) })
 		},
 		ValidArgsFunction: suggestConns,
 	}
@@ -91,28 +105,30 @@ func newConnWrite() *cobra.Command {
 }
 
 // newConnClose ends a connection: what was written is sent first, for as long as the
-// peer takes it; --abort drops it.
+// peer takes it. A peer that does not read keeps such a connection open; --abort is
+// for that one.
 func newConnClose() *cobra.Command {
 	var o target
 	var abort bool
 	cmd := &cobra.Command{
-		Use: "close CONN", Short: "close a connection of any node", Args: named,
-		Long:    "Closes the connection CONN, an id of \"loopmesh conn ls\", when what was written to it has been sent.",
-		Example: "  loopmesh conn close n2/chat/transports/4",
+		Use: "close CONN", Short: "close a connection of any node", Args: exactArgs,
+		Long:    "Closes the connection CONN, an id that 'loopmesh conn ls' shows, when what was written to it has been sent.",
+		Example: "  loopmesh conn close n2/chat/transports/4\n  loopmesh conn close --abort n2/chat/transports/4",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return carryOut(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) {
+			return runOperation(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) {
 				return c.CloseConn(ctx, args[0], abort)
 			})
 		},
 		ValidArgsFunction: suggestConns,
 	}
 	o.flags(cmd)
-	cmd.Flags().BoolVar(&abort, "abort", false, "close at once and drop what was not sent")
+	cmd.Flags().BoolVar(&abort, "abort", false, "close at once; what was not sent is dropped")
 	return cmd
 }
 
-// carryOut runs an operation whose only result is that it was done.
-func carryOut(cmd *cobra.Command, o *target, do func(context.Context, *admin.Client) (*admin.Done, error)) error {
+// runOperation runs an operation whose only result is that it was done. As a table it
+// prints nothing: exit code 0 says it.
+func runOperation(cmd *cobra.Command, o *target, do func(context.Context, *admin.Client) (*admin.Done, error)) error {
 	done, err := ask(cmd, o, do)
 	if err != nil {
 		return err
@@ -126,7 +142,8 @@ func carryOut(cmd *cobra.Command, o *target, do func(context.Context, *admin.Cli
 	return err
 }
 
-// suggestConns completes a connection's id; the shell shows the peer beside it.
+// suggestConns completes a connection's id; a shell that can shows the peer beside
+// it.
 func suggestConns(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

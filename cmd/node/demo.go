@@ -9,11 +9,14 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// The functions that a node of this program registers. A program of one's own registers
-// others: what a node can run is compiled into it, and nothing is sent to it that it
-// could run by accident.
+// The functions that a node of this program registers. They are here to try calls
+// with; a program of one's own registers others. Nothing but registered functions can
+// be called, and what they take is decoded into the types that they declare, so no
+// command can make a node run something by accident.
 
-// Functions to try calls with, on every node that this program runs.
+// Functions to try calls with, on every node that this program runs. demo.add shows
+// arguments and a result; demo.sleep shows time-outs and cancellation, since it waits
+// as long as it is told; demo.where shows on which loop a call really ran.
 var (
 	_ = cluster.Func("demo.add", func(_ context.Context, in []int) (sum int, err error) {
 		for _, v := range in {

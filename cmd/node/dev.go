@@ -12,7 +12,8 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
-// maxDevNodes keeps a mistyped number from filling the machine.
+// maxDevNodes keeps a mistyped number from filling the machine: each node has three
+// connections and its goroutines.
 const maxDevNodes = 32
 
 // devOptions are the flags of dev.
@@ -21,20 +22,22 @@ type devOptions struct {
 	verbose     bool
 }
 
-// newDev is the first thing a new user runs: a whole cluster without a second machine, a
-// second terminal or a configuration. Nodes of one process share one NATS server, which
-// listens nowhere (Config.Beside); apart from that they are nodes like any others, with
-// an admin socket each, so that the other commands work on them.
+// newDev is the first command that a new user runs: a whole cluster without a second
+// machine or a configuration. Its nodes are like any others, with an admin socket
+// each, so that the other commands work on them; only the NATS server between them is
+// special, as it listens nowhere (Config.Beside).
 func newDev() *cobra.Command {
 	var o devOptions
 	cmd := &cobra.Command{
-		Use: "dev", Short: "run a whole cluster in this process, with a chat service to try", Args: noArgs,
-		Example: "  loopmesh dev --nodes 3",
+		Use: "dev", Short: "run a whole cluster in one process, to try things with", Args: noArgs,
+		Long: "Starts --nodes nodes in this process, each with a chat service on 127.0.0.1, prints what to try, and runs until Ctrl-C.\n" +
+			"The nodes share one NATS server that listens nowhere: no other process can join them. The other commands work on them.",
+		Example: "  loopmesh dev\n  nc 127.0.0.1 7001    # in a second terminal\n  nc 127.0.0.1 7003    # in a third one: a line typed here appears there",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return dev(cmd, o) },
 	}
-	cmd.Flags().IntVar(&o.nodes, "nodes", 3, "how many nodes")
-	cmd.Flags().IntVar(&o.port, "port", 7001, "port of the first node's chat on 127.0.0.1; the others follow; 0: any")
-	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "log to stderr")
+	cmd.Flags().IntVar(&o.nodes, "nodes", 3, "number of nodes, named n1, n2 and so on")
+	cmd.Flags().IntVar(&o.port, "port", 7001, "chat port of the first node; each further node takes the next one; 0 takes free ones")
+	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "log to stderr from debug on, not only warnings and errors")
 	return cmd
 }
 
@@ -79,13 +82,15 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 	}
 	self := calledAs(os.Args[0])
 	fmt.Fprintf(out, "and in a third one:\n  %[1]s ls\n  %[1]s conn ls\n  %[1]s func call demo.add '[1,2]' --on %[2]s/io-0\n", self, all[len(all)-1].node.Name())
-	fmt.Fprintln(out, "Ctrl-C ends it.")
+	fmt.Fprintln(out, "Ctrl-C ends them.")
 	<-ctx.Done()
 	fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
 	return nil
 }
 
-// spec describes node i. The first one runs the NATS server; the others share it
+// spec describes node i. The first one has the NATS server; the others use it through
+// memory, and are stopped before it. Each chat gets a port of its own, or the kernel
+// chooses all of them.
 func (o *devOptions) spec(i int, before []*runningNode, log hclog.Logger) nodeSpec {
 	name := fmt.Sprintf("n%d", i+1)
 	cfg := cluster.Config{Name: name, Logger: log.Named(name)}

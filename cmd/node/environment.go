@@ -10,11 +10,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// Environment variables. Each flag that makes sense beyond one call can be set by
+// LOOPMESH_ and its name; this serves services and containers, where a command line
+// is hard to change. The order is: command line, variable, default. A variable for a
+// flag that the command does not have is ignored, since one environment serves all
+// commands; a variable that no command knows is warned about, because it is a
+// misspelt one.
+
 // variablePrefix marks the environment variables of this program.
 const variablePrefix = "LOOPMESH_"
 
-// unknownVariables returns the names in env that have the prefix and belong to
-// no flag, sorted.
+// unknownVariables returns the names in env that have the prefix and belong to no
+// flag, sorted. The values are not looked at: they may be secret.
 func unknownVariables(env []string) []string {
 	var out []string
 	for _, entry := range env {
@@ -41,17 +48,17 @@ func variable(flag string) string {
 }
 
 var environment = func() string {
-	text := "A flag can be set by a variable; the command line wins:\n\n"
+	text := "These variables set flags of the commands that have them; a flag on the command line wins:\n\n"
 	for _, f := range variables {
 		text += fmt.Sprintf("  %-24s --%s\n", variable(f), f)
 	}
-	return text + "\nXDG_RUNTIME_DIR is where the sockets of the nodes are, in loopmesh/. There is no colour, so NO_COLOR changes nothing."
+	return text + "\nThe admin sockets of the nodes are in $XDG_RUNTIME_DIR/loopmesh, or in loopmesh-UID of the temporary folder.\nThe output has no colour, so NO_COLOR changes nothing."
 }()
 
-// fromEnvironment sets the flags of cmd that the command line does not set, and
-// warns of variables that set nothing: a misspelt name would otherwise be
-// ignored in silence.
-func fromEnvironment(cmd *cobra.Command, errs io.Writer) error {
+// applyEnvironment sets the flags of cmd that the command line does not set. It runs
+// before every command. An empty variable counts as not set: shells and service files
+// often cannot unset one.
+func applyEnvironment(cmd *cobra.Command, errs io.Writer) error {
 	for _, name := range unknownVariables(os.Environ()) {
 		fmt.Fprintf(errs, "loopmesh: warning: the variable %s is not known and sets nothing; \"loopmesh environment\" lists those that are\n", name)
 	}
@@ -62,7 +69,7 @@ func fromEnvironment(cmd *cobra.Command, errs io.Writer) error {
 			continue
 		}
 		if err := cmd.Flags().Set(name, value); err != nil {
-			return usageError{fmt.Errorf("%s is %q: %w", variable(name), value, plainly(err))}
+			return usageError{fmt.Errorf("%s is %q: %w", variable(name), value, explainFlagError(err))}
 		}
 	}
 	return nil

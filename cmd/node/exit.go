@@ -18,7 +18,11 @@ import (
 // keeps its meaning, and each failure has one that says what to do about it (wait and
 // try again: 4, 5; ask for rights: 6; mend the command line: 2, 8).
 
-// Exit codes, the same for all commands; exitCodes tells them to people.
+// Exit codes, the same for all commands; the text exitCodes tells them to people. 130
+// is what a shell reports for a process ended by Ctrl-C (128 + SIGINT), so that a
+// script sees no difference between the two ways. 7 and 8 are apart from 1 because
+// nothing has failed: 7 is an answer ("not healthy"), and 8 will be the same at every
+// repetition until the configuration is changed.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -48,10 +52,12 @@ const exitCodes = `Exit codes of all commands:
 // The errors of this file are found in a returned error by errors.As; classify is the only
 // place that knows which code each of them has.
 
-// usageError is a command line that this program does not understand.
+// usageError is a command line that this program does not understand. Nothing was
+// done, and the same line will never work.
 type usageError struct{ error }
 
-// partialError: some nodes or loops did not answer; the rest has been printed.
+// partialError: some nodes or loops did not answer; what the others told has been
+// printed. Its text names each of them with its reason.
 type partialError struct{ missing []admin.Missing }
 
 func (e *partialError) Error() string {
@@ -63,6 +69,8 @@ func (e *partialError) Error() string {
 }
 
 // conditionError: the command worked, and the condition it checks is false.
+// It has a code of its own, since a script must be able to tell "not healthy" from
+// "could not ask".
 type conditionError struct{ error }
 
 // codeOfKind is the exit code of what a node answered. The node says what went wrong in
@@ -72,9 +80,11 @@ var codeOfKind = map[string]int{
 	admin.TimedOut: exitTimedOut, admin.Refused: exitRefused, admin.Cancelled: exitInterrupted,
 }
 
-// classify turns any error into an error document and its exit code. Errors of
-// this program come first, since they may wrap others; then what the node
-// answered; then errors of the libraries, by their sentinels.
+// classify turns any error into an error document and its exit code. The order of the
+// cases counts: errors of this program come first, since they wrap others; then what
+// the node answered, whose kind is already decided; then errors of the libraries, by
+// their sentinels; an ended ctx last, because a library wraps it into a more telling
+// error where it can.
 func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	var usage usageError
 	var partial *partialError
@@ -109,9 +119,10 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFailed
 }
 
-// complain prints err, as JSON when the command prints JSON, and returns the
-// exit code.
-func complain(errs io.Writer, cmd *cobra.Command, err error) int {
+// printError prints err to stderr and returns the exit code: for people as two lines,
+// what failed and what to do; as one JSON document when the command was asked for
+// JSON, so that a program never has to parse prose.
+func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
 	}

@@ -14,20 +14,28 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-// newFunc is the noun "func": the functions that the programs of the cluster register,
-// and calls of them from a shell.
+// The commands about functions. What a node can run is compiled into its program and
+// registered by name (cluster.Func); a command sends a name and JSON, never code. The
+// node that is asked finds out nothing in advance: an unknown function, or an
+// argument of another type, is the answer of the node that would run it.
+
+// newFunc groups the commands about the functions that the programs of the cluster
+// register.
 func newFunc() *cobra.Command {
-	return group("func", "functions that loops of any node can run", newFuncLs(), newFuncCall())
+	return group("func", "list functions and run them on loops of any node", newFuncLs(), newFuncCall())
 }
 
-// newFuncLs lists functions by name with the nodes that have them. The node's own
-// functions, through which nodes ask each other for these lists, are left out: calling
-// them by hand is of no use and would look like an offer.
+// newFuncLs lists functions by name with the nodes that have them. The functions
+// through which nodes ask each other for these lists are left out without --all:
+// calling them by hand is of no use.
 func newFuncLs() *cobra.Command {
 	var o target
 	var all bool
 	cmd := &cobra.Command{
-		Use: "ls", Short: "list the functions of all nodes", Args: noArgs, Example: "  loopmesh func ls",
+		Use: "ls", Short: "list the functions of all nodes", Args: noArgs,
+		Long: "Lists the functions that the programs of the cluster have registered, with the Go types of their input and output and\n" +
+			"the nodes that have them. Exit code 4 when a node does not answer.",
+		Example: "  loopmesh func ls\n  loopmesh func ls --all",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := ask(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.List[admin.Func], error) { return c.Funcs(ctx) })
 			if err != nil {
@@ -39,14 +47,16 @@ func newFuncLs() *cobra.Command {
 			if err := showFuncs(cmd, &o.output, list); err != nil {
 				return err
 			}
-			return partial(&o, list)
+			return checkComplete(&o, list)
 		},
 	}
-	o.lists(cmd)
-	cmd.Flags().BoolVarP(&all, "all", "a", false, "include internal functions")
+	o.listFlags(cmd)
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "include the functions through which nodes answer these commands")
 	return cmd
 }
 
+// showFuncs prints functions. A name that stands there twice belongs to programs of
+// two versions, with different types.
 func showFuncs(cmd *cobra.Command, o *output, list *admin.List[admin.Func]) error {
 	return show(cmd, o, list,
 		column[admin.Func]{"FUNCTION", func(f admin.Func) string { return f.ID }},
@@ -56,20 +66,20 @@ func showFuncs(cmd *cobra.Command, o *output, list *admin.List[admin.Func]) erro
 	)
 }
 
-// newFuncCall is cluster.Function.Call for people. The node that is asked makes the call
-// in this command's place: it passes the deadline on, and when this command is
-// interrupted it ends the request, which cancels the function's task on the other node.
-// The argument is checked to be JSON here, before anybody is asked; whether it fits the
-// function's type is for the function's node to say.
+// newFuncCall is cluster.Function.Call for people. The node that is asked makes the
+// call in this command's place: it passes the deadline on, and when this command is
+// interrupted, the request ends, and with it the call, which cancels the function's
+// task on the other node. That the argument is JSON is checked here, before any node
+// is asked, so that a quoting error of the shell is an error of usage.
 func newFuncCall() *cobra.Command {
 	var o target
 	var on string
 	cmd := &cobra.Command{
-		Use: "call NAME JSON", Short: "run a function on a loop and print its result", Args: named,
-		Long: "Runs the function NAME on the loop --on, at most once, with JSON as its argument; - reads it from standard input.\n" +
-			"Prints the result as JSON; -o json wraps it in a document that says how long it took.\n" +
-			"After exit code 4 or 5 it may have run or not. Whoever interrupts this command cancels the function's task.",
-		Example: "  loopmesh func call demo.add '[1,2]' --on n2/io-0",
+		Use: "call NAME JSON", Short: "run a function on a loop and print its result", Args: exactArgs,
+		Long: "Runs the function NAME on the loop --on, at most once, with JSON as its argument. JSON - takes it from standard input.\n" +
+			"Prints the result as JSON; with -o json inside a document that also says how long the call took.\n" +
+			"After exit code 4 or 5 the function may have run or not. Ctrl-C cancels the function's task.",
+		Example: "  loopmesh func call demo.add '[1,2]' --on n2/io-0\n  loopmesh func call demo.sleep '\"10s\"' --on n1/io-0 --timeout 20s",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			payload, err := argument(cmd, args[1])
 			if err != nil {
@@ -79,7 +89,7 @@ func newFuncCall() *cobra.Command {
 				return usageError{fmt.Errorf("--on is missing: name a loop, for example --on n1/io-0; \"loopmesh loop ls\" lists them")}
 			}
 			if !json.Valid(payload) {
-				return usageError{fmt.Errorf("the argument %q is not JSON; write text as '\"text\"', nothing as null", args[1])}
+				return usageError{fmt.Errorf("the argument %q is not JSON: write a text as '\"text\"', and null for a function without input", args[1])}
 			}
 			q := admin.CallRequest{Function: args[0], On: on, Payload: payload}
 			result, err := ask(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.CallResult, error) { return c.Call(ctx, q) })
@@ -94,7 +104,7 @@ func newFuncCall() *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVar(&on, "on", "", "the loop that runs it, as node/loop")
+	cmd.Flags().StringVar(&on, "on", "", "loop that runs the function, as NODE/LOOP")
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -121,18 +131,19 @@ func newFuncCall() *cobra.Command {
 	return cmd
 }
 
-// maxInput bounds what is read from standard input; it is above every node's MaxPayload
-// as delivered, so that the node's own limit is the one that is told.
+// maxInput bounds what is read from standard input. It is above every MaxPayload that
+// a node can have, so that the limit which a user is told is the node's own.
 const maxInput = 8 << 20
 
-// argument is text, or standard input for a dash.
+// argument is an argument as it stands, or all of standard input for a dash, so that
+// data which is long or secret need not stand on a command line.
 func argument(cmd *cobra.Command, text string) ([]byte, error) {
 	if text != "-" {
 		return []byte(text), nil
 	}
 	b, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), maxInput+1))
 	if err == nil && len(b) > maxInput {
-		err = fmt.Errorf("more than %d bytes", maxInput)
+		err = fmt.Errorf("there are more than %d bytes, the most that a call or write can carry", maxInput)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading standard input: %w", err)
@@ -140,12 +151,13 @@ func argument(cmd *cobra.Command, text string) ([]byte, error) {
 	return b, nil
 }
 
-// suggestLimit is how long a user waits for the word behind a tab.
+// suggestLimit is how long a user waits for words after pressing tab.
 const suggestLimit = 300 * time.Millisecond
 
-// suggest asks a node for words that complete an argument. Errors give no words
-// and no message, since a shell shows none while it completes; the short limit
-// keeps the prompt from hanging on a node that does not answer.
+// suggest asks a node for words that complete an argument. The shell runs this
+// program for each tab, in the middle of a line that is being typed: errors give no
+// words and no message, and the short limit keeps the prompt from hanging on a node
+// that does not answer.
 func suggest(cmd *cobra.Command, question func(context.Context, *admin.Client) []string) ([]string, cobra.ShellCompDirective) {
 	ctx := cmd.Context()
 	if ctx == nil {
@@ -164,8 +176,8 @@ func suggest(cmd *cobra.Command, question func(context.Context, *admin.Client) [
 	return question(ctx, client), cobra.ShellCompDirectiveNoFileComp
 }
 
-// words completes one of a few words.
-func words(all ...string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// completeFrom completes one of a few fixed words.
+func completeFrom(all ...string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return all, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -15,8 +15,21 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-const keysLong = `A closed cluster: each node proves with keys of its own who it is, and the server
-lets it send in that name only.
+// The commands about keys. They change files alone and ask no node: the machine that
+// makes keys need not reach the cluster, and is safer when it does not. The folder,
+// its files and what each of them proves are described in package keys; this file
+// turns flags into its calls and says what to copy where.
+//
+// How a change reaches the cluster: new keys of a node, when its folder is copied to
+// its machine (nodes look at their files twice a second); revoked keys, when
+// account.jwt is copied to any one node, since engines show each other the newest
+// signed list.
+//
+// Invariant: a private key is made once, for one node, and written for its owner only
+// (package keys refuses a file that others can read).
+
+const keysLong = `Makes the keys of a closed cluster: each node proves with keys of its own who it is,
+and the server lets it send in that name only.
 
   1. On one machine, 'keys init DIR' makes the folder DIR. DIR/authority signs keys;
      it stays there, and whoever can read it can make keys.
@@ -26,21 +39,15 @@ lets it send in that name only.
 Rights say what a node may do on the others: call:GLOB, timer:GLOB, write,
 spawn:PROFILE, admin. Without --allow it has call:*, timer:* and write.`
 
-// newKeys is the noun "keys": the folder of a closed cluster and what changes in it.
-// These commands work on files alone and ask no node: the machine that makes keys need
-// not reach the cluster, and should not run a part of it. What they change takes effect
-// when a changed folder, or its account.jwt, is copied to a node that runs; nodes look at
-// their files each second.
-//
-// Invariant: a private key is made here and written once, for one node, readable by its
-// owner only (package keys refuses a folder that others can read).
+// newKeys groups the commands that work on a key folder.
 func newKeys() *cobra.Command {
-	cmd := group("keys", "make, change and take back the keys of a closed cluster", newKeysInit(), newKeysAdd(), newKeysRotate(), newKeysRevoke(), newKeysLs())
+	cmd := group("keys", "make, renew and revoke the keys of a closed cluster", newKeysInit(), newKeysAdd(), newKeysRotate(), newKeysRevoke(), newKeysLs())
 	cmd.Long = keysLong
 	return cmd
 }
 
-// nodeFlag reads NAME=HOST,HOST or NAME.
+// nodeFlag reads --voter and --node: NAME=HOST,HOST or NAME alone. What a name or a
+// host may be is checked by package keys.
 func nodeFlag(text string, voter bool, allow []string, valid time.Duration) keys.Node {
 	name, hosts, _ := strings.Cut(text, "=")
 	n := keys.Node{Name: name, Voter: voter, Grants: allow, Valid: valid}
@@ -51,14 +58,15 @@ func nodeFlag(text string, voter bool, allow []string, valid time.Duration) keys
 }
 
 // newKeysInit makes the authority and the first nodes' keys. It refuses a folder that
-// has an authority: a second one would be another cluster that no node can join.
+// has an authority: a second one would sign for another cluster, and nodes with old
+// and new keys could not talk to each other.
 func newKeysInit() *cobra.Command {
 	var cluster string
 	var voters, nodes []string
 	cmd := &cobra.Command{
-		Use: "init DIR", Short: "make the key folder of a new cluster", Args: named,
+		Use: "init DIR", Short: "make the key folder of a new cluster", Args: exactArgs,
 		Long: "Makes DIR with the authority of a new cluster and the keys of its first nodes. A voter is a node that runs a NATS server;\n" +
-			"behind = stand the names and IP addresses at which others reach it, without ports.",
+			"behind the = stand the names and IP addresses at which others reach it, without ports.",
 		Example: "  loopmesh keys init ./keys --cluster shop --voter n1=10.0.0.1 --voter n2=10.0.0.2 --voter n3=10.0.0.3 --node n4",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var all []keys.Node
@@ -81,24 +89,26 @@ func newKeysInit() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&cluster, "cluster", "loopmesh", "name of the cluster")
-	cmd.Flags().StringArrayVar(&voters, "voter", nil, "NAME=HOST[,HOST]: a node that runs a server; once for each")
-	cmd.Flags().StringArrayVar(&nodes, "node", nil, "NAME: another node; once for each")
+	cmd.Flags().StringArrayVar(&voters, "voter", nil, "NAME=HOST[,HOST]: a node that runs a server; once for each node")
+	cmd.Flags().StringArrayVar(&nodes, "node", nil, "NAME: a node without a server; once for each node")
 	return cmd
 }
 
-// printCopy says what a person has to do next; nothing here copies to other machines.
+// printCopy says what a person has to do next. Nothing here copies to other machines:
+// how that is done safely, the user knows better than a default.
 func printCopy(out io.Writer, dir, name string) {
 	fmt.Fprintf(out, "  copy %s to the machine of %s\n", filepath.Join(dir, "nodes", name), name)
 }
 
-// newKeysAdd makes keys for one more node. Nobody else has to learn of it: a server
-// accepts whoever shows a statement that the authority has signed.
+// newKeysAdd makes keys for one more node. No other node has to learn of it: a server
+// accepts whoever shows a statement that the cluster's account has signed. A node
+// whose keys were revoked as a whole can be added again, with new keys.
 func newKeysAdd() *cobra.Command {
 	var voter bool
 	var allow, hosts []string
 	var valid time.Duration
 	cmd := &cobra.Command{
-		Use: "add DIR NAME", Short: "make keys for one more node", Args: named,
+		Use: "add DIR NAME", Short: "make keys for one more node", Args: exactArgs,
 		Long:    "Makes keys for one more node. Nothing that runs has to be changed or restarted.",
 		Example: "  loopmesh keys add ./keys n5 --allow 'call:math.*' --allow write",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -112,20 +122,21 @@ func newKeysAdd() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&voter, "voter", false, "it runs a NATS server of the cluster")
-	cmd.Flags().StringSliceVar(&hosts, "host", nil, "names and IP addresses at which others reach its server")
-	cmd.Flags().StringArrayVar(&allow, "allow", nil, "a right on other nodes, or \"none\"; once for each (default call:*, timer:*, write)")
+	cmd.Flags().BoolVar(&voter, "voter", false, "the node runs a NATS server of the cluster")
+	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name or IP address at which others reach its server; once for each, or with commas")
+	cmd.Flags().StringArrayVar(&allow, "allow", nil, "a right on other nodes, once for each right, or \"none\" (default call:*, timer:*, write)")
 	cmd.Flags().DurationVar(&valid, "valid", 0, "how long the keys are accepted, as in 720h (default a year)")
 	return cmd
 }
 
 // newKeysRotate makes new keys beside the old ones. Both are accepted until "revoke
-// --old", or the node would be cut off between the copy and the moment it looks.
+// --old": with the old ones revoked at once, the node would be cut off until its
+// folder is copied.
 func newKeysRotate() *cobra.Command {
 	return &cobra.Command{
-		Use: "rotate DIR NAME", Short: "make new keys for a node; the old ones stay valid", Args: named,
+		Use: "rotate DIR NAME", Short: "make new keys for a node; the old ones stay valid", Args: exactArgs,
 		Long: "Makes new keys for a node, with the same rights. Copy its folder again: a node that runs notices within a second and moves\n" +
-			"to the new keys without losing a call. Then take the old ones back with 'keys revoke --old'.",
+			"to the new keys without losing a call. Then revoke the old ones with 'keys revoke --old'.",
 		Example: "  loopmesh keys rotate ./keys n4",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := keys.Rotate(args[0], args[1]); err != nil {
@@ -138,14 +149,15 @@ func newKeysRotate() *cobra.Command {
 	}
 }
 
-// newKeysRevoke writes the keys of a node into the list of those that no server accepts.
-// The list is dated and signed, and the newer one counts, so it is enough to give it to
-// one node: the nodes show it to each other.
+// newKeysRevoke puts the keys of a node on the list of those that no server accepts.
+// The list is signed and dated, and the newer one counts, so it is enough to give it
+// to one node. Zero revoked keys (there are no old ones) is no error: the state is
+// the wanted one.
 func newKeysRevoke() *cobra.Command {
 	var old bool
 	cmd := &cobra.Command{
-		Use: "revoke DIR NAME", Short: "take the keys of a node back", Args: named,
-		Long: "Takes the keys of a node back. The list of revoked keys is account.jwt, in the folder of every node in DIR: copy it into\n" +
+		Use: "revoke DIR NAME", Short: "revoke the keys of a node", Args: exactArgs,
+		Long: "Revokes the keys of a node. The list of revoked keys is account.jwt, in the folder of every node in DIR: copy it into\n" +
 			"the folder of one node that runs, and that node tells the others. Servers cut the node off within two seconds.",
 		Example: "  loopmesh keys revoke ./keys n4\n  loopmesh keys revoke ./keys n4 --old   # after keys rotate: all but the newest",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -161,14 +173,16 @@ func newKeysRevoke() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&old, "old", false, "only the keys from before the last 'keys rotate'")
+	cmd.Flags().BoolVar(&old, "old", false, "revoke only the keys from before the last 'keys rotate'")
 	return cmd
 }
 
+// newKeysLs lists the nodes of a key folder. KEYS above 1 means that keys were
+// rotated and the older ones not yet revoked.
 func newKeysLs() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
-		Use: "ls DIR", Short: "list the nodes of a key folder", Args: named,
+		Use: "ls DIR", Short: "list the nodes of a key folder", Args: exactArgs,
 		Example: "  loopmesh keys ls ./keys -o json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.check(); err != nil {
@@ -193,7 +207,8 @@ func newKeysLs() *cobra.Command {
 	return cmd
 }
 
-// rightsOf shows the rights in the words of --allow, the default ones spelled out.
+// rightsOf shows rights in the words of --allow. A node without --allow shows the
+// default ones, so that nobody has to know them.
 func rightsOf(n keys.Issued) string {
 	g, err := keys.ParseGrants(n.Grants)
 	if err != nil {

@@ -33,11 +33,13 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code. When ctx ends, the command
-// shuts down in order. Tests call it in place of a process.
+// run is the whole program without its process: it returns the exit code, writes to
+// out and errs only, and when ctx ends, the command shuts down in order and run
+// returns. Tests call it in place of a process. All state is in the command that it
+// builds, so runs do not see each other.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := newRoot(out, errs)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
-	return complain(errs, cmd, err)
+	return printError(errs, cmd, err)
 }

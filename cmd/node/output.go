@@ -12,8 +12,9 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-// The forms of output. Data goes to stdout in one of them, everything else to stderr, so that
-// a pipe never reads a message as data.
+// The forms of output. JSON has every field; a table has what fits into a line and
+// may change with any version; name is the first column alone, one item a line, as
+// xargs and shell loops want it.
 const (
 	formatTable = "table"
 	formatJSON  = "json"
@@ -21,15 +22,17 @@ const (
 )
 
 // output is the form in which a command prints its data to stdout: a table for
-// people, JSON for programs (its fields are API and never change), or names only
-// for shells.
+// people, whose columns may change; JSON for programs, whose fields are API and only
+// grow; names alone, one a line, for shell loops and completion.
 type output struct{ format string }
 
 func (o *output) flag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", formatTable, "table, json or name")
-	_ = cmd.RegisterFlagCompletionFunc("output", words(formatTable, formatJSON, formatName)) // the flag is there
+	cmd.Flags().StringVarP(&o.format, "output", "o", formatTable, "form of the output: table, json, or name for the names alone")
+	_ = cmd.RegisterFlagCompletionFunc("output", completeFrom(formatTable, formatJSON, formatName)) // the flag is there
 }
 
+// check refuses an unknown form before the node is asked: an order must not be
+// carried out and then fail at the printing.
 func (o *output) check() error {
 	switch o.format {
 	case formatTable, formatJSON, formatName:
@@ -38,7 +41,8 @@ func (o *output) check() error {
 	return usageError{fmt.Errorf("--output is %q; there is table, json and name", o.format)}
 }
 
-// document prints v as one JSON document.
+// document prints v as one JSON document. HTML escaping is off, which would write >
+// in a function's result as \u003e.
 func (o *output) document(cmd *cobra.Command, v any) error {
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetEscapeHTML(false)
@@ -46,13 +50,14 @@ func (o *output) document(cmd *cobra.Command, v any) error {
 	return enc.Encode(v)
 }
 
-// column is one of a table.
+// column is one column of a table: its title and how an item is shown in it.
 type column[T any] struct {
 	title string
 	value func(T) string
 }
 
-// show prints a list in the wanted form. Its first column is the name.
+// show prints a list in the wanted form. The first column is the item's name, which
+// is all that the form "name" prints.
 func show[T any](cmd *cobra.Command, o *output, list *admin.List[T], columns ...column[T]) error {
 	switch o.format {
 	case formatJSON:
@@ -81,8 +86,10 @@ func show[T any](cmd *cobra.Command, o *output, list *admin.List[T], columns ...
 	return w.Flush()
 }
 
-// printable replaces control characters. Why: names come from other nodes and
-// from peers, and a terminal would obey an escape sequence in them.
+// printable replaces control characters by "?", and "" by "-", which keeps a table's
+// columns apart. Why: host names, addresses and protocol names come from other nodes
+// and from peers, and a terminal would obey an escape sequence in them. JSON needs no
+// such step: its encoder escapes them.
 func printable(s string) string {
 	if s == "" {
 		return "-"
@@ -95,7 +102,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// age writes a duration for people, with its two largest units.
+// age writes a duration for people, with its two largest units: what differs by
+// seconds matters in the first minute and not after a day.
 func age(d time.Duration) string {
 	switch {
 	case d < time.Minute:

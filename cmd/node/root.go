@@ -14,30 +14,52 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-// newRoot is the tree of commands, with cobra's habits changed where they would hide a
-// mistake: an unknown word below a command is an error and not a help page with exit
-// code 0, errors are printed once and by this program (complain), and usage is not
-// printed behind an error, where it pushes the error off the screen.
+// The tree of commands and the rules that hold for all of them: what cobra does with
+// a wrong word, a wrong flag or no command at all. Every command has RunE and Args,
+// so that each mistake becomes a usageError and with it exit code 2 (TestEveryCommand
+// walks the tree).
+
+// rootLong is the first page that a new user reads: what to type first.
+const rootLong = `Runs nodes, whose event loops schedule on each other across machines, and shows what
+they do.
+
+  try it          loopmesh dev
+  start nodes     loopmesh start --name n1 --listen 127.0.0.1:4222
+                  loopmesh start --name n2 --join 127.0.0.1:4222
+  look            loopmesh ls, status, loop ls, conn ls, func ls
+  do something    loopmesh func call demo.add '[1,2]' --on n2/io-0
+
+ls, status, loop, conn and func ask a node of yours on this machine, through its admin
+socket; any node shows the whole cluster. Data goes to stdout, everything else to
+stderr.`
+
+// newRoot builds the tree anew for each run, so that a test, which calls run many
+// times in one process, never sees a flag of an earlier run. Three defaults of cobra
+// are changed, because they would hide a mistake: an unknown word below a command is
+// an error and not a help page with exit code 0; errors are printed once, by
+// printError; and no usage text follows an error, since it would scroll the error out
+// of sight.
 func newRoot(out, errs io.Writer) *cobra.Command {
-	root := group("loopmesh", "event loops that schedule on each other, across machines",
+	root := group("loopmesh", "run nodes whose event loops schedule on each other, and see what they do",
 		newStart(), newDev(), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newKeys(), newVersion(), newCompletion(),
-		topic("exit-codes", "what the exit codes mean", exitCodes), topic("environment", "which variables are read", environment),
+		topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", environment),
 	)
+	root.Long = rootLong
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true // it takes any word for a shell; ours does not
 	root.SetHelpCommand(newHelp(root))
 	root.SetOut(out)
 	root.SetErr(errs)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{plainly(err)} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{explainFlagError(err)} })
 	root.Version, _ = admin.Version()
 	root.SetVersionTemplate("loopmesh {{.Version}}\n")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd, errs) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return applyEnvironment(cmd, errs) }
 	return root
 }
 
-// plainly replaces the number parser's message (strconv.ParseInt: parsing …) by
-// one that tells a user what to write.
-func plainly(err error) error {
+// explainFlagError replaces the number parser's message (strconv.ParseInt: parsing …)
+// by one that tells a user what to write.
+func explainFlagError(err error) error {
 	var bad *strconv.NumError
 	if !errors.As(err, &bad) {
 		return err
@@ -49,9 +71,9 @@ func plainly(err error) error {
 	return errors.New(strings.Replace(err.Error(), bad.Error(), why, 1))
 }
 
-// group is a command that only holds other commands. It must refuse a word that
-// it does not know: cobra alone prints the help and exits 0, and a script that
-// misspells a command would go on.
+// group is a command that only holds other commands. It must refuse a word that it
+// does not know: cobra alone prints the help and exits with 0, and a script that
+// misspells a command would go on as if it had worked.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, SuggestionsMinimumDistance: 2,
@@ -67,7 +89,8 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// unknownCommand names the nearest commands; a typing error is the usual cause.
+// unknownCommand names commands that are spelled almost like word: a typing error is
+// the usual cause.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	text := fmt.Sprintf("there is no command %q in %q", word, cmd.CommandPath())
 	if like := cmd.SuggestionsFor(word); len(like) > 0 {
@@ -76,7 +99,8 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return usageError{fmt.Errorf("%s", text)}
 }
 
-// topic is a page of help.
+// topic is a page of help that is not about a command. It is a command all the same,
+// so that "help NAME", completion and the list of commands find it.
 func topic(name, short, text string) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Long: text, Args: noArgs,
@@ -87,7 +111,8 @@ func topic(name, short, text string) *cobra.Command {
 	}
 }
 
-// newHelp is cobra's help, except that an unknown topic is an error.
+// newHelp is cobra's help, except that an unknown topic is an error: cobra prints the
+// general help and exits with 0.
 func newHelp(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]...", Short: "help about a command",
@@ -102,7 +127,7 @@ func newHelp(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// noArgs refuses words behind a command that takes none.
+// noArgs is the Args of commands without arguments.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0])}
@@ -110,8 +135,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// named requires exactly the arguments that Use names in capitals.
-func named(cmd *cobra.Command, args []string) error {
+// exactArgs takes as many arguments as Use has words in capitals, and names them when
+// they are missing: "conn write CONN TEXT" needs CONN and TEXT.
+func exactArgs(cmd *cobra.Command, args []string) error {
 	want := slices.DeleteFunc(strings.Fields(cmd.Use), func(w string) bool { return w != strings.ToUpper(w) })
 	if len(args) != len(want) {
 		return usageError{fmt.Errorf("%s needs %s, got %d arguments", cmd.CommandPath(), strings.Join(want, " and "), len(args))}
@@ -119,7 +145,8 @@ func named(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// newVersion prints what a report of a fault has to begin with.
+// newVersion prints what a report of a fault has to begin with. It asks no node:
+// "status" shows the version that a node runs.
 func newVersion() *cobra.Command {
 	var o output
 	cmd := &cobra.Command{
@@ -140,8 +167,8 @@ func newVersion() *cobra.Command {
 	return cmd
 }
 
-// newCompletion prints a script for a shell. The scripts call this program for words, so
-// they need no renewal when commands are added.
+// newCompletion prints a script for a shell. The script calls this program for words
+// at each tab, so it needs no renewal when commands are added.
 func newCompletion() *cobra.Command {
 	shells := map[string]func(*cobra.Command, io.Writer) error{
 		"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
@@ -150,7 +177,7 @@ func newCompletion() *cobra.Command {
 		"powershell": func(root *cobra.Command, w io.Writer) error { return root.GenPowerShellCompletionWithDesc(w) },
 	}
 	return &cobra.Command{
-		Use: "completion SHELL", Short: "print the completion script of bash, zsh, fish or powershell", Args: named,
+		Use: "completion SHELL", Short: "print the completion script of bash, zsh, fish or powershell", Args: exactArgs,
 		Example:   "  source <(loopmesh completion bash)",
 		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -163,8 +190,9 @@ func newCompletion() *cobra.Command {
 	}
 }
 
-// calledAs is what a user types to call this program, given how it was started:
-// "go run" builds it in a folder of its own, where nobody would look for it.
+// calledAs is what a user types to call this program, given how it was started: hints
+// are there to be copied into a shell. "go run" builds the program in a folder of its
+// own that is gone afterwards, so its path would be of no use.
 func calledAs(arg0 string) string {
 	if dir := filepath.Dir(arg0); filepath.Base(dir) == "exe" && strings.Contains(dir, "go-build") {
 		return "go run ./cmd/node"

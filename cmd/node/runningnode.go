@@ -14,15 +14,27 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/chat"
 )
 
-// runningNode is a node of this program with the services it offers. Owned by
-// the command that started it, start or dev.
+// What "a node of this program" is: a cluster.Node, loops io-0 and up, maybe a chat
+// service, and the admin socket. start runs one of them, dev several.
+//
+// Two orders matter. Starting: loops, then what runs on them, then the admin socket,
+// and all of it inside Config.Prepare, before another node hears of this one; so
+// neither a call of another node nor a command meets a node that lacks a part.
+// Stopping: the admin socket first, so that no command finds a node that is about to
+// refuse it; then the node, which waits for its calls; nodes of one process in the
+// reverse order of their start, because the first one has the server that the others
+// are connected to.
+
+// runningNode is a node with its services. Owned by the command that started it. The
+// loops and the chat need no closing: they end with the node.
 type runningNode struct {
 	node  *cluster.Node
 	admin *admin.Server
 	room  *chat.Room // nil: no chat
 }
 
-// nodeSpec says what a node consists of.
+// nodeSpec says what a node consists of. Zero values mean: no loops, no chat, and the
+// socket where the other commands look for it.
 type nodeSpec struct {
 	cfg    cluster.Config
 	loops  int    // how many, named io-0 and up
@@ -80,7 +92,10 @@ func (r *runningNode) stop(ctx context.Context) error {
 	return r.node.Stop(ctx)
 }
 
-// stopLimit is how long running calls may take when a node stops.
+// stopLimit is how long running calls may take when the program stops, for all of its
+// nodes together. Service managers kill a process that takes longer than they allow
+// (by default 90 s with systemd, 30 s with Kubernetes), and then nobody is told
+// goodbye.
 const stopLimit = 10 * time.Second
 
 // stopAll stops nodes in the reverse order of their start: the first one may

@@ -13,12 +13,18 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
-// startLong answers the question that decides everything else about a node: where is the
-// NATS server? The cases exclude each other, and cluster.Start refuses mixtures.
-const startLong = `Runs one node until Ctrl-C or SIGTERM, which leave the cluster cleanly; a second one
-ends the process at once.
+// The flags of start that say which NATS server a node uses and who the node is
+// there. They are apart from start.go because they are most of its flags and belong
+// together: a server of one's own (serverOptions) or a login at somebody else's
+// (loginOptions).
 
-Where the NATS server is:
+// startLong answers the question that decides everything else about a node: where is
+// its NATS server? The cases exclude each other, and cluster.Start refuses mixtures.
+const startLong = `Runs one node until Ctrl-C or SIGTERM: then the node takes no new calls, gives those
+that run 10 seconds, tells the others that it leaves, and ends. A second Ctrl-C ends the
+process at once.
+
+Messages go through a NATS server. Where it is:
   neither --join nor --nats-url  inside this process. Others can --join it; without
                                  it they cannot talk to each other.
   --voter --routes a,b,c         inside this process, as one of 3 or 5 voters. The
@@ -28,35 +34,38 @@ Where the NATS server is:
                                  the node moves to another within milliseconds.
   --nats-url URL                 somewhere else.
 
-Nothing listens beyond this machine without --keys, see 'loopmesh keys'.`
+Nothing listens beyond this machine without --keys (see 'loopmesh keys') or --insecure.`
 
-// serverOptions are the flags of start about the embedded server.
+// serverOptions are the flags of start about the embedded server, and about keys,
+// which both an embedded server and a node that joins one need.
 type serverOptions struct {
 	voter, insecure               bool
 	routes, allow                 []string
 	routeListen, storeDir, folder string
 }
 
-// flags adds them to a command.
+// flags adds the flags of the embedded server.
 func (o *serverOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.BoolVar(&o.voter, "voter", false, "the server of this node is one of --routes")
-	f.StringSliceVar(&o.routes, "routes", nil, "host:port at which the voters reach each other: 1, 3 or 5, the same on all")
-	f.StringVar(&o.routeListen, "route-listen", "", "which of --routes is this node (default: the one with its name or address)")
-	f.StringVar(&o.storeDir, "store", "", "folder for what has to survive the node; one node each")
-	f.StringVar(&o.folder, "keys", "", "key folder of this node, made by 'loopmesh keys'")
-	f.BoolVar(&o.insecure, "insecure", false, "listen beyond this machine without keys: whoever reaches the port can do everything")
-	f.StringArrayVar(&o.allow, "allow", nil, "without keys: a right of every other node on this one; once for each (see 'loopmesh keys')")
+	f.BoolVar(&o.voter, "voter", false, "run a server that is one of --routes, the servers of one NATS cluster")
+	f.StringSliceVar(&o.routes, "routes", nil, "host:port at which the servers of the voters reach each other: 1, 3 or 5, the same list on every voter")
+	f.StringVar(&o.routeListen, "route-listen", "", "which of --routes is this node (default: the one whose host is its name or an address of this machine)")
+	f.StringVar(&o.storeDir, "store", "", "folder for data that has to survive the node; each node needs a folder of its own")
+	f.StringVar(&o.folder, "keys", "", "folder with the keys of this node, made by 'loopmesh keys'")
+	f.BoolVar(&o.insecure, "insecure", false, "listen beyond this machine without --keys: whoever reaches the port can do everything")
+	f.StringArrayVar(&o.allow, "allow", nil, "without --keys: a right of every other node on this one, once for each right (see 'loopmesh keys')")
 }
 
-// apply puts them into a configuration. What they mean, and which of them go together, is
-// checked by cluster.Start, once for all programs.
+// apply only copies: what the values mean, and which of them go together,
+// cluster.Start checks, once for all programs.
 func (o *serverOptions) apply(cfg *cluster.Config) {
 	cfg.Voter, cfg.Routes, cfg.RouteListen, cfg.StoreDir = o.voter, o.routes, o.routeListen, o.storeDir
 	cfg.Keys, cfg.Insecure, cfg.Allow = o.folder, o.insecure, o.allow
 }
 
-// namedByKeys reports whether the folder is one node's, so that it says the name.
+// namedByKeys reports whether the folder is one node's own (nodes/NAME), whose keys
+// say the node's name. With the whole key folder the name has to be given, or is the
+// machine's.
 func namedByKeys(folder string) bool {
 	if folder == "" {
 		return false
@@ -65,8 +74,9 @@ func namedByKeys(folder string) bool {
 	return err == nil
 }
 
-// loginOptions are the flags of start about who the node is at an external NATS.
-// Why no --password: everybody on the machine can read a command line.
+// loginOptions are the flags of start about who the node is at an external NATS. Why
+// there is no --password: every user of the machine can read the command line of
+// every process; a file with the right mode only its owner can.
 type loginOptions struct {
 	credentials, nkey, user, passwordFile string
 	ca, cert, key                         string
@@ -76,13 +86,16 @@ func (o *loginOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.credentials, "credentials", "", "NATS credentials file for --nats-url and --join")
 	f.StringVar(&o.nkey, "nkey", "", "file with the seed of an nkey for --nats-url")
-	f.StringVar(&o.user, "user", "", "user for --nats-url")
+	f.StringVar(&o.user, "user", "", "user name for --nats-url")
 	f.StringVar(&o.passwordFile, "password-file", "", "file with the password of --user")
 	f.StringVar(&o.ca, "tls-ca", "", "file with the certificates of the authorities to trust at --nats-url")
 	f.StringVar(&o.cert, "tls-cert", "", "file with this node's certificate for --nats-url")
 	f.StringVar(&o.key, "tls-key", "", "file with the key of --tls-cert")
 }
 
+// apply reads the files that the flags name. They are read here and not later, so
+// that a wrong path is an error of the command line, with exit code 2. A newline at
+// the end of the password file is the editor's and not the password's.
 func (o *loginOptions) apply(cfg *cluster.Config) error {
 	cfg.Credentials, cfg.NKey, cfg.User = o.credentials, o.nkey, o.user
 	if o.passwordFile != "" {
@@ -97,6 +110,8 @@ func (o *loginOptions) apply(cfg *cluster.Config) error {
 	return err
 }
 
+// tls makes the configuration for an external NATS; nil means that the URL decides
+// (tls://). Without --tls-ca the authorities of the machine are trusted.
 func (o *loginOptions) tls() (*tls.Config, error) {
 	if o.ca == "" && o.cert == "" && o.key == "" {
 		return nil, nil

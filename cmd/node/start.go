@@ -14,12 +14,19 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
+// The command start: one node as a process. Its flags become a cluster.Config; what a
+// field means and which fields go together is checked by cluster.Start, so that a
+// program of one's own gets the same errors. Checked here is only what the library
+// cannot see: the flags that are not in Config, and which of two flags was given by
+// hand.
+
 const (
 	maxLoops     = 256
 	defaultLoops = 8 // at most
 )
 
-// startOptions are the flags of start.
+// startOptions are the flags of start. They are its whole configuration: nothing is
+// read from a file.
 type startOptions struct {
 	name, cluster, natsURL, listen, chat, socket, logLevel string
 	join                                                   []string
@@ -28,8 +35,8 @@ type startOptions struct {
 	login                                                  loginOptions
 }
 
-// newStart runs one node. Nothing is read from a file: the flags, or the variables of
-// their names (see environment.go), are the whole configuration.
+// newStart takes the whole configuration from its flags, or from the variables of
+// their names (environment.go).
 func newStart() *cobra.Command {
 	var o startOptions
 	cmd := &cobra.Command{
@@ -42,21 +49,24 @@ func newStart() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd, o) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.name, "name", "", "the node's name, unique in the cluster (default: the machine's)")
-	f.StringVar(&o.cluster, "cluster", "", "keeps clusters on one NATS apart (default \"loopmesh\")")
-	f.StringSliceVar(&o.join, "join", nil, "host:port of other nodes' servers: give all voters")
-	f.StringVar(&o.natsURL, "nats-url", "", "an external NATS to use: one address or several of one cluster")
+	f.StringVar(&o.name, "name", "", "name of the node, unique in the cluster (default: the machine's, or the one in --keys)")
+	f.StringVar(&o.cluster, "cluster", "", "name of the cluster: nodes of other clusters on the same NATS do not meet (default \"loopmesh\", or the one in --keys)")
+	f.StringSliceVar(&o.join, "join", nil, "host:port of the servers of other nodes; give all voters, so that one may be lost")
+	f.StringVar(&o.natsURL, "nats-url", "", "URL of an external NATS, as nats://host:4222; several of one NATS cluster with commas between them")
 	o.server.flags(cmd)
 	o.login.flags(cmd)
-	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "where other nodes may join; port 0: any; \"none\": nowhere")
-	f.IntVar(&o.loops, "loops", min(runtime.GOMAXPROCS(0), defaultLoops), "how many loops, io-0 and up")
-	f.StringVar(&o.chat, "chat", "", "host:port of a chat service to try things with")
-	f.StringVarP(&o.socket, "socket", "s", "", "path of the admin socket (default: where the other commands look)")
-	f.StringVar(&o.logLevel, "log-level", "warn", "trace, debug, info, warn, error or off; the log goes to stderr")
+	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "host:port at which other nodes join this one; port 0 takes a free one, \"none\" lets nobody join")
+	f.IntVar(&o.loops, "loops", min(runtime.GOMAXPROCS(0), defaultLoops), "number of loops; they are named io-0, io-1 and so on")
+	f.StringVar(&o.chat, "chat", "", "host:port of a chat service for trials: 'nc HOST PORT' (default: no chat)")
+	f.StringVarP(&o.socket, "socket", "s", "", "path of the admin socket (default: where the other commands look for it)")
+	f.StringVar(&o.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error or off")
 	return cmd
 }
 
-// config checks what the library cannot know, and leaves the rest to it.
+// config makes the node's configuration. The node listens on loopback for others by
+// default, but only when it has a server of its own: with --join or --nats-url the
+// default is dropped, and a --listen that was given by hand is an error, since the
+// user expects it to take effect.
 func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 	level := hclog.LevelFromString(o.logLevel)
 	switch {
@@ -65,7 +75,7 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 	case o.loops < 0 || o.loops > maxLoops:
 		return cluster.Config{}, usageError{fmt.Errorf("--loops is %d; give a number from 0 to %d", o.loops, maxLoops)}
 	case len(o.join) > 0 && o.natsURL != "":
-		return cluster.Config{}, usageError{fmt.Errorf("--join and --nats-url exclude each other: one is for nodes, one for a NATS server")}
+		return cluster.Config{}, usageError{fmt.Errorf("--join and --nats-url exclude each other: --join is for the servers of other nodes, --nats-url for an external NATS")}
 	}
 	cfg := cluster.Config{
 		Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL,
@@ -76,20 +86,22 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 		return cluster.Config{}, err
 	}
 	if cfg.Name == "" && !namedByKeys(cfg.Keys) {
-		cfg.Name = machine()
+		cfg.Name = hostName()
 	}
 	joins := len(o.join) > 0 || o.natsURL != ""
 	switch {
 	case !joins && o.listen != "none":
 		cfg.Listen = o.listen
 	case joins && cmd.Flags().Changed("listen"):
-		return cluster.Config{}, usageError{fmt.Errorf("--listen is for a node that starts a cluster; this one joins another")}
+		return cluster.Config{}, usageError{fmt.Errorf("--listen is for a node with a server of its own; --join and --nats-url use a server elsewhere: leave --listen out")}
 	}
 	return cfg, nil
 }
 
-// machine is the host's name as far as a node can have it.
-func machine() string {
+// hostName is the machine's name up to the first dot, with - for every letter that a
+// node's name cannot have. "" when the machine has none: then the cluster makes a
+// name up.
+func hostName() string {
 	host, _ := os.Hostname() // none: the cluster makes up a name
 	host, _, _ = strings.Cut(host, ".")
 	return strings.Map(func(r rune) rune {
@@ -103,6 +115,9 @@ func machine() string {
 
 // start runs the node until somebody asks it to end or it ends by itself: another node may
 // have taken its name. Only then does it have a Reason, and the exit code is of that.
+// start runs the node until ctx ends (Ctrl-C, SIGTERM) or the node ends by itself,
+// because a newer node has taken its name. Only in the second case does Reason give
+// an error, and the exit code is that error's.
 func start(cmd *cobra.Command, o startOptions) error {
 	cfg, err := o.config(cmd)
 	if err != nil {
@@ -113,7 +128,7 @@ func start(cmd *cobra.Command, o startOptions) error {
 	if err != nil {
 		return err
 	}
-	announce(out, r, o.server.folder != "")
+	printStarted(out, r, o.server.folder != "")
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
@@ -122,8 +137,11 @@ func start(cmd *cobra.Command, o startOptions) error {
 	return errors.Join(r.node.Reason(), stopAll([]*runningNode{r}))
 }
 
-// announce says what there is to do with a node.
-func announce(out io.Writer, r *runningNode, closed bool) {
+// printStarted prints where the node can be reached and the command that joins it, in
+// words to be copied. closed: the cluster takes nodes with keys only, so that a
+// joining node needs --keys and not --name. A node that does not listen for others
+// prints no such line.
+func printStarted(out io.Writer, r *runningNode, closed bool) {
 	fmt.Fprintf(out, "%s is up, incarnation %016x, loops %s\n", r.node.Name(), r.node.Incarnation(), strings.Join(r.node.Loops(), " "))
 	if r.room != nil {
 		fmt.Fprintf(out, "  chat    %s\n", r.room.Address())
@@ -136,5 +154,5 @@ func announce(out io.Writer, r *runningNode, closed bool) {
 		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0]), who, at)
 	}
 	fmt.Fprintf(out, "  socket  %s\n", r.admin.Path())
-	fmt.Fprintln(out, "Ctrl-C leaves.")
+	fmt.Fprintln(out, "Ctrl-C shuts it down.")
 }

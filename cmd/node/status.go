@@ -12,21 +12,25 @@ import (
 	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
-// nodeStatus is a node with its loops.
+// The command status: nodes with their loops, as a page for people, and a verdict as
+// exit code. The node that is asked is asked twice, for nodes and for loops; a node
+// that appears between the two has no loops on its page, which the next call shows.
+
+// nodeStatus is a node with its loops: the item of StatusList in JSON.
 type nodeStatus struct {
 	admin.Node
 	Detail []admin.Loop `json:"loop_details"`
 }
 
-// newStatus is "ls" and "loop ls" of one node or all, and a verdict: exit code 7 when a node
-// is not ready or a loop does not answer, so that a script can ask "is it healthy?".
-// That is another code than 4: everybody who could be asked was asked, and the answer is
-// no.
+// newStatus shows what "ls" and "loop ls" show, of one node or all, and checks it:
+// exit code 7 when a node is not ready or a loop does not answer. That is another
+// code than 4, since everybody who could be asked was asked, and the answer is no.
 func newStatus() *cobra.Command {
 	var o target
 	cmd := &cobra.Command{
-		Use: "status [node]", Short: "show the state of one node or of all nodes", Example: "  loopmesh status\n  loopmesh status n2",
-		Long: "Shows nodes with their loops. Exit code 7 when one of them is not ready or a loop does not answer.",
+		Use: "status [NODE]", Short: "show one node or all nodes, and check that they are healthy", Example: "  loopmesh status\n  loopmesh status n2\n  loopmesh status > /dev/null || alert",
+		Long: "Shows nodes with their loops, and checks them: exit code 7 when a node is not ready or a loop does not answer, so that a\n" +
+			"script can ask 'is it healthy?'.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usageError{fmt.Errorf("%s takes one node, got %d", cmd.CommandPath(), len(args))}
@@ -38,7 +42,7 @@ func newStatus() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if list, err = only(list, args); err != nil {
+			if list, err = keepNode(list, args); err != nil {
 				return err
 			}
 			if err := showStatus(cmd, &o.output, list); err != nil {
@@ -52,7 +56,7 @@ func newStatus() *cobra.Command {
 	return cmd
 }
 
-// suggestNodes completes the name of a node of the cluster.
+// suggestNodes completes the name of a node of the cluster, not only of this machine.
 func suggestNodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -67,7 +71,8 @@ func suggestNodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.
 	})
 }
 
-// status puts nodes and loops together.
+// status puts nodes and loops together. Both lists come from one node; who is partial
+// is taken from the first one, which asks the loops, too.
 func status(ctx context.Context, c *admin.Client) (*admin.List[nodeStatus], error) {
 	nodes, err := c.Nodes(ctx)
 	if err != nil {
@@ -90,8 +95,9 @@ func status(ctx context.Context, c *admin.Client) (*admin.List[nodeStatus], erro
 	return list, nil
 }
 
-// only keeps the node that the user named, with what is missing of it.
-func only(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus], error) {
+// keepNode leaves of the list the node that the user exactArgs, with what is missing of
+// it: another node's silence must not decide the exit code of "status n2".
+func keepNode(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus], error) {
 	if len(args) == 0 {
 		return list, nil
 	}
@@ -115,8 +121,9 @@ func only(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus],
 	return &one, nil
 }
 
-// checkHealth is the verdict of status. A node that is silent as a whole is counted by its
-// state; only single loops are taken from the list of who did not answer.
+// checkHealth gives the verdict. A node that is silent as a whole counts once, by its
+// state; from the list of who did not answer only single loops are taken (their ids
+// have a slash), or the node would be counted twice.
 func checkHealth(list *admin.List[nodeStatus]) error {
 	var problems []string
 	for _, n := range list.Items {
@@ -135,8 +142,7 @@ func checkHealth(list *admin.List[nodeStatus]) error {
 	return nil
 }
 
-// showStatus prints pages for people, and the same list as others do in the forms for
-// programs.
+// showStatus prints pages for people; as JSON or names it is a list like the others.
 func showStatus(cmd *cobra.Command, o *output, list *admin.List[nodeStatus]) error {
 	if o.format != formatTable {
 		return show(cmd, o, list, column[nodeStatus]{"NODE", func(n nodeStatus) string { return n.ID }})
@@ -152,7 +158,9 @@ func showStatus(cmd *cobra.Command, o *output, list *admin.List[nodeStatus]) err
 	return err
 }
 
-// statusPage is one node as a page for people.
+// statusPage is one node as a page for people. A node that did not answer has no
+// start time; all that is known of it is its state and when it was last heard of.
+// SILENT marks a loop, or a node, that did not answer in time.
 func statusPage(b *strings.Builder, n nodeStatus, list *admin.List[nodeStatus]) {
 	row := func(title, format string, args ...any) {
 		fmt.Fprintf(b, "%10s  %s\n", title, fmt.Sprintf(format, args...))

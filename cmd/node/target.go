@@ -19,7 +19,9 @@ import (
 // write to (admin.Dir); package admin checks who is behind a socket before it trusts an
 // answer.
 
-// target holds the flags that choose the node to ask and how long to wait.
+// target holds the flags that choose the node to ask and how long to wait. --socket
+// is for a node whose socket is not in the usual folder: of another user, for root,
+// or started with --socket itself.
 type target struct {
 	output
 	node, socket string
@@ -29,21 +31,23 @@ type target struct {
 
 func (o *target) flags(cmd *cobra.Command) {
 	o.output.flag(cmd)
-	cmd.Flags().StringVarP(&o.node, "node", "n", "", "the node to ask, of those on this machine; any one shows the whole cluster")
-	cmd.Flags().StringVarP(&o.socket, "socket", "s", "", "the admin socket to ask, instead of --node")
-	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Second, "how long to wait for the answer")
+	cmd.Flags().StringVarP(&o.node, "node", "n", "", "ask this node, one of yours on this machine; each shows the whole cluster")
+	cmd.Flags().StringVarP(&o.socket, "socket", "s", "", "ask the node with this admin socket, instead of --node")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Second, "give up after this time")
 	_ = cmd.RegisterFlagCompletionFunc("node", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return admin.Sockets(), cobra.ShellCompDirectiveNoFileComp
 	})
 }
 
-// lists adds what commands have that ask everybody.
-func (o *target) lists(cmd *cobra.Command) {
+// listFlags adds what commands have that ask every node: with one silent node the
+// list lacks something, and the user may accept that.
+func (o *target) listFlags(cmd *cobra.Command) {
 	o.flags(cmd)
-	cmd.Flags().BoolVar(&o.allowPartial, "allow-partial", false, "exit 0 when some nodes or loops do not answer")
+	cmd.Flags().BoolVar(&o.allowPartial, "allow-partial", false, "exit with 0 although some nodes or loops do not answer")
 }
 
-// ask finds the node, asks it, and prints who did not answer.
+// ask finds a node, puts question to it and gives its answer. --timeout bounds the
+// whole of it, the search for the node included.
 func ask[T any](cmd *cobra.Command, o *target, question func(context.Context, *admin.Client) (T, error)) (out T, err error) {
 	if err := o.check(); err != nil {
 		return out, err
@@ -61,9 +65,10 @@ func ask[T any](cmd *cobra.Command, o *target, question func(context.Context, *a
 	return question(ctx, client)
 }
 
-// client decides which node is asked. It never guesses: any node shows its whole
-// cluster, so sockets of one cluster are one target; sockets of two clusters
-// are an error that lists them.
+// client decides which node is asked: the one of --socket, the one of --node, else
+// any. It never guesses: sockets whose nodes know each other, by name and
+// incarnation, are one cluster and one target; sockets of two clusters are an error
+// that lists them.
 func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	if o.socket != "" {
 		return admin.NewClient(o.socket), nil
@@ -81,14 +86,14 @@ func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	}
 	for _, f := range found[1:] {
 		if found[0].Members[f.Name] != f.Incarnation {
-			return nil, usageError{fmt.Errorf("nodes of several clusters run on this machine: %s; choose one with --node", orNone(all))}
+			return nil, usageError{fmt.Errorf("nodes of several clusters run on this machine: %s; choose one with --node", joinOrNone(all))}
 		}
 	}
 	return admin.NewClient(admin.Path(found[0].socket)), nil
 }
 
-// unknownNode names the nodes that answer now: a socket alone may be what a
-// killed node left behind.
+// unknownNode names the nodes that answer now. The list of sockets alone would name
+// nodes that were killed, and the user would try them next.
 func unknownNode(ctx context.Context, name string, sockets []string) error {
 	var names []string
 	if running, err := answering(ctx, sockets); err == nil {
@@ -96,19 +101,19 @@ func unknownNode(ctx context.Context, name string, sockets []string) error {
 			names = append(names, f.socket)
 		}
 	}
-	return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q of yours runs on this machine", name), Hint: "nodes that run: " + orNone(names)}
+	return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("no node %q of yours runs on this machine", name), Hint: "nodes that run: " + joinOrNone(names)}
 }
 
-// orNone keeps a message from ending in a colon and nothing.
-func orNone(names []string) string {
+// joinOrNone keeps a message from ending in a colon and nothing.
+func joinOrNone(names []string) string {
 	if len(names) == 0 {
 		return "none"
 	}
 	return strings.Join(names, ", ")
 }
 
-// lookLimit bounds the question to one socket: a suspended process accepts a
-// connection and never answers.
+// lookLimit bounds the question to one socket: the kernel accepts a connection on
+// behalf of a suspended process, which then never answers.
 const lookLimit = time.Second
 
 // found is a node that answered, and the name of its socket.
@@ -117,9 +122,14 @@ type found struct {
 	*admin.Self
 }
 
-// answering asks every node of this user on this machine for its name. It returns
-// those that answer, at least one; else an error that says what was found: a
-// node that is there and does not answer tells more than sockets without a node.
+// answering asks every node of this user on this machine for its name, one after
+// another. It returns those that answer, at least one; else an error that says what
+// was found. A node that accepts and does not answer (it is suspended, or stuck) is
+// the better message than sockets without a node, so that one is kept.
+//
+// Why ask at all: a killed node leaves its socket file behind, and connecting to it
+// is the only way to tell. Each question has a limit of its own, or one suspended
+// node would use up the time of the others.
 func answering(ctx context.Context, sockets []string) (all []found, err error) {
 	var hung error
 	for _, name := range sockets {
@@ -152,8 +162,9 @@ func answering(ctx context.Context, sockets []string) (all []found, err error) {
 	}
 }
 
-// partial is the error of a list that lacks somebody.
-func partial[T any](o *target, list *admin.List[T]) error {
+// checkComplete makes the command fail, after its list is printed, when somebody did
+// not answer: a script that counts the lines of an incomplete list would be wrong.
+func checkComplete[T any](o *target, list *admin.List[T]) error {
 	if len(list.Partial) == 0 || o.allowPartial {
 		return nil
 	}

@@ -131,7 +131,7 @@ func (p *page) start(machine, line string) {
 			p.t.Fatalf("%s$ %s\n%s", machine, line, s.out)
 		default:
 		}
-		return strings.Contains(s.out.String(), "Ctrl-C leaves")
+		return strings.Contains(s.out.String(), "Ctrl-C shuts it down")
 	})
 }
 

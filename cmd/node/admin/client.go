@@ -15,7 +15,17 @@ import (
 	"time"
 )
 
-// Client asks one node. Safe from any goroutine; close it.
+// The side of the commands. A client trusts nobody by default: it sends nothing
+// before it knows that the socket is its own user's or root's (socket.go), since what
+// it sends may be a function's arguments.
+//
+// Two time-outs meet here. The client's ctx bounds the whole command; the node gets a
+// little less (margin) as ?timeout=, so that the node's answer, which says who was
+// silent, arrives before the client gives up with nothing.
+
+// Client asks one node, by the path of its socket. Safe from any goroutine; close it.
+// Connections are kept between requests, so two questions of one command cost one
+// connection.
 type Client struct {
 	path string
 	http *http.Client
@@ -29,8 +39,10 @@ func NewClient(path string) *Client {
 	}}}
 }
 
-// dial connects to the socket at path and makes sure, before anything is sent,
-// that it is not another user's.
+// dial connects to the socket at path and makes sure, before anything is sent, that
+// it is not another user's: first the folder, which may not be writable for others,
+// then the process that listens, which the kernel names. A path that does not exist
+// is left to connect, whose error says so.
 func dial(ctx context.Context, path string) (net.Conn, error) {
 	if _, err := os.Lstat(path); err == nil {
 		if err := checkFolder(filepath.Dir(path)); err != nil {
@@ -49,7 +61,7 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	return c, nil
 }
 
-// Close ends the connections.
+// Close ends the connections that wait for a next request.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Self asks who answers.
@@ -103,9 +115,12 @@ func get[T any](ctx context.Context, c *Client, what string) (*T, error) {
 // knows more, arrives before the client gives up.
 const margin = 50 * time.Millisecond
 
-// maxAnswer bounds what a client reads.
+// maxAnswer bounds what a client reads: whatever listens at the path could send for
+// ever.
 const maxAnswer = 256 << 20
 
+// send puts one request and reads its answer as a T. The host in the URL is made up:
+// the path of the socket decides who is reached.
 func send[T any](ctx context.Context, c *Client, method, what string, query url.Values, body []byte) (*T, error) {
 	if query == nil {
 		query = url.Values{}
@@ -137,7 +152,8 @@ func send[T any](ctx context.Context, c *Client, method, what string, query url.
 	return out, nil
 }
 
-// unreachable says what kept a question from being answered.
+// unreachable says what kept a question from being answered. url.Error is taken off:
+// it would print the URL, whose host is made up.
 func (c *Client) unreachable(err error) *Error {
 	var u *url.Error
 	if errors.As(err, &u) {
@@ -154,6 +170,8 @@ func (c *Client) unreachable(err error) *Error {
 	return &Error{Unreachable, fmt.Sprintf("no node answers at %s: %v", c.path, err), `start one with "loopmesh start" or "loopmesh dev"`}
 }
 
+// refusal is the error that the node sent, or the HTTP status when the answer is not
+// ours: something else listens there.
 func (c *Client) refusal(status string, text []byte) *Error {
 	var doc errorDocument
 	if json.Unmarshal(text, &doc) != nil || doc.Error == nil {

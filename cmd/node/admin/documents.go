@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// The documents of the API, as JSON. Invariant: fields are added, never renamed,
+// removed or given another meaning within one APIVersion: scripts read them. A number
+// carries its unit in its name (_us, _bytes). What can be unknown is omitted when it
+// is empty, and everything else is always there.
+
 // APIVersion is in every document. Fields are added, never changed.
 const APIVersion = "v1"
 
@@ -17,7 +22,8 @@ type List[T any] struct {
 	Partial    []Missing `json:"partial,omitempty"`
 }
 
-// Missing is a node or a loop that did not answer.
+// Missing is a node or a loop that did not answer, and why. An id with a slash is a
+// loop.
 type Missing struct {
 	ID    string `json:"id"`
 	Error Error  `json:"error"`
@@ -52,7 +58,7 @@ type Node struct {
 	CallsFailed uint64    `json:"calls_failed"` // of these: ended in an error
 }
 
-// Loop is an event loop of a node.
+// Loop is an event loop of a node, as it told about itself in a turn of its own.
 type Loop struct {
 	ID         string   `json:"id"` // node/loop, as every command takes it
 	Node       string   `json:"node"`
@@ -63,7 +69,8 @@ type Loop struct {
 	AnsweredUS int64    `json:"answered_us"` // how long the question took, there and back
 }
 
-// Conn is a connection on a loop.
+// Conn is a connection on a loop, as its loop saw it in one turn: its fields fit
+// together, and may be old when they are read.
 type Conn struct {
 	ID          string `json:"id"` // as conn write and conn close take it
 	Node        string `json:"node"`
@@ -76,7 +83,8 @@ type Conn struct {
 	Closing     bool   `json:"closing"`
 }
 
-// Func is a registered function and the nodes that have it.
+// Func is a registered function and the nodes that have it. Functions of one name but
+// other types are two items.
 type Func struct {
 	ID       string   `json:"id"` // its name
 	In       string   `json:"in"` // Go types
@@ -85,7 +93,9 @@ type Func struct {
 	Nodes    []string `json:"nodes"`
 }
 
-// Self is the node that answers.
+// Self is the node that answers, and the members that it knows, itself included. Two
+// nodes are of one cluster when each is among the other's members with the same
+// incarnation.
 type Self struct {
 	Kind        string            `json:"kind"`
 	APIVersion  string            `json:"apiVersion"`
@@ -111,7 +121,8 @@ type CallResult struct {
 	Result     json.RawMessage `json:"result"`
 }
 
-// Done says that an order was taken.
+// Done says that an operation on a connection was carried out; for a write, that the
+// connection has taken the bytes. That the peer has read them, nobody can say.
 type Done struct {
 	Kind       string `json:"kind"`
 	APIVersion string `json:"apiVersion"`

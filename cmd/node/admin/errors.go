@@ -9,6 +9,10 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
+// One kind for each thing that a user can do something about. A kind is a word of the
+// API: the HTTP status and the exit code (cmd/node/exit.go) are made from it, and
+// both only repeat what the kind says.
+
 // Kinds of Error, which a program can decide by.
 const (
 	Failed      = "failed"      // the operation was carried out and failed
@@ -20,7 +24,8 @@ const (
 	Cancelled   = "cancelled" // whoever asked went away
 )
 
-// Error is an answer that says no: what, why, and what to do.
+// Error is an answer that says no: what failed and why in Message, what to do in
+// Hint. Programs decide by Kind; the texts may change.
 type Error struct {
 	Kind    string `json:"kind"`
 	Message string `json:"message"`
@@ -37,8 +42,10 @@ type errorDocument struct {
 	Error      *Error `json:"error"`
 }
 
-// sorts maps what can go wrong to the kinds; the first that fits counts.
-var sorts = []struct {
+// kindsOfErrors maps errors of the libraries to kinds; the first that fits counts.
+// The errors of ctx come last: an error of a library that wraps one says more than
+// "too late".
+var kindsOfErrors = []struct {
 	kind string
 	errs []error
 }{
@@ -50,13 +57,13 @@ var sorts = []struct {
 	{Cancelled, []error{context.Canceled}},
 }
 
-// asError sorts err.
+// asError gives err its kind; an *Error, which has one, passes as it is.
 func asError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e
 	}
-	for _, s := range sorts {
+	for _, s := range kindsOfErrors {
 		for _, known := range s.errs {
 			if errors.Is(err, known) {
 				return &Error{Kind: s.kind, Message: err.Error()}
@@ -66,6 +73,8 @@ func asError(err error) *Error {
 	return &Error{Kind: Failed, Message: err.Error()}
 }
 
+// statuses are for clients that look at HTTP alone, such as curl --fail. A kind
+// without a status would panic in net/http, hence one for each.
 var statuses = map[string]int{
 	Failed: http.StatusInternalServerError, BadRequest: http.StatusBadRequest, NotFound: http.StatusNotFound,
 	Unreachable: http.StatusBadGateway, TimedOut: http.StatusGatewayTimeout, Refused: http.StatusTooManyRequests,

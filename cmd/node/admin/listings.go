@@ -11,11 +11,20 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
+// The lists: what a survey found, as documents. Invariant: who did not answer is
+// named in Partial and never just left out, so that a list without Partial is
+// complete. Items are in the order of the members, whatever order the answers came
+// in.
+
+// newList makes an empty list. Items is [] and never null in JSON: readers loop over
+// it without a check.
 func newList[T any](kind string) *List[T] {
 	return &List[T]{Kind: kind, APIVersion: APIVersion, Time: time.Now().UTC(), Items: []T{}}
 }
 
-// missing notes that id did not answer.
+// missing notes that id did not answer. A node without the loop "admin" is a program
+// that uses the library and does not open this API: the error "unknown loop" would be
+// true and of no help.
 func (l *List[T]) missing(id string, err error) {
 	e := *asError(err)
 	if errors.Is(err, cluster.ErrUnknownLoop) && !strings.Contains(id, "/") {
@@ -24,9 +33,14 @@ func (l *List[T]) missing(id string, err error) {
 	l.Partial = append(l.Partial, Missing{id, e})
 }
 
+// incarnation writes the number as 16 hexadecimal digits: JSON readers that keep
+// numbers as float64 would round it.
 func incarnation(number uint64) string { return fmt.Sprintf("%016x", number) }
 
-// nodes lists the members of the cluster.
+// nodes lists the members of the cluster. A member that did not answer is in the
+// list, too, with what this node knows of it: its name, its incarnation, and when it
+// was last heard of. A loop that did not answer is missing in the node's sums, and
+// Partial names it.
 func (s *Server) nodes(ctx context.Context) *List[Node] {
 	list := newList[Node]("NodeList")
 	for _, v := range s.survey(ctx, &loopQuestion{}) {
@@ -47,6 +61,9 @@ func (s *Server) nodes(ctx context.Context) *List[Node] {
 	return list
 }
 
+// node puts together what this node knows of a member (name, state, last seen) and
+// what the member told. Suspect counts more than silent: membership has doubted it
+// before this question did.
 func (v *nodeView) node() Node {
 	n := Node{
 		ID: v.Name, Incarnation: incarnation(v.Incarnation), State: Ready, Self: v.Self, LastSeen: v.LastSeen.UTC(),
@@ -62,7 +79,8 @@ func (v *nodeView) node() Node {
 	return n
 }
 
-// loops lists the loops of all nodes.
+// loops lists the loops that answered; the others are in Partial. AnsweredUS is
+// measured by this node, the way there and back included.
 func (s *Server) loops(ctx context.Context) *List[Loop] {
 	list := newList[Loop]("LoopList")
 	for _, v := range s.survey(ctx, &loopQuestion{}) {
@@ -83,7 +101,8 @@ func (s *Server) loops(ctx context.Context) *List[Loop] {
 	return list
 }
 
-// conns lists the connections on the loops of all nodes.
+// conns lists the connections on the loops of all nodes. A loop tells of maxListed
+// connections at most; how many more it has is a line of Partial.
 func (s *Server) conns(ctx context.Context) *List[Conn] {
 	list := newList[Conn]("ConnList")
 	for _, v := range s.survey(ctx, &loopQuestion{Conns: true}) {
@@ -104,7 +123,9 @@ func (s *Server) conns(ctx context.Context) *List[Conn] {
 	return list
 }
 
-// funcs lists the registered functions of all nodes.
+// funcs lists the registered functions of all nodes. One name can stand there twice:
+// during an upgrade the programs of two nodes may differ in a function's types, and
+// then a caller has to know which node has which.
 func (s *Server) funcs(ctx context.Context) *List[Func] {
 	list := newList[Func]("FuncList")
 	at := map[string]int{}

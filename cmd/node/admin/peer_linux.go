@@ -6,8 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user whose process listens at the other end of a unix
-// socket, as the kernel noted it when that process called listen.
+// peerUID returns the user whose process listens at the other end of a unix socket.
+// SO_PEERCRED is filled in by the kernel, for a client with what the server was when
+// it called listen; the server cannot choose it. ok is false where it cannot be
+// known.
 func peerUID(c net.Conn) (uid int, ok bool) {
 	u, isUnix := c.(*net.UnixConn)
 	if !isUnix {

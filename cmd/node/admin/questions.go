@@ -15,15 +15,23 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
+// What nodes ask each other: two registered functions and their answers. They run on
+// the loops they tell about, as every call does; that makes their answers true
+// (nothing else runs on the loop meanwhile) and shows a stuck loop by its silence.
+// Fields of the reports are added and never changed, since nodes of two versions ask
+// each other during an upgrade.
+
 // LoopName is the loop on which a node answers for itself. Every other loop is
 // asked on its own, so that a stuck one holds nobody up.
 const LoopName = "admin"
 
-// internalPrefix marks the functions of this API.
+// internalPrefix marks the functions of this API, so that lists of a program's
+// functions can leave them out.
 const internalPrefix = "loopmesh."
 
-// maxListed bounds the connections one loop tells of: an answer has to fit into
-// a message.
+// maxListed bounds the connections that one loop tells of: an answer has to fit into
+// a message (Config.MaxPayload, 1 MiB by default), and a connection takes a few
+// hundred bytes of it.
 const maxListed = 2000
 
 // nodeReport is what a node tells of itself.
@@ -39,6 +47,7 @@ type nodeReport struct {
 	Stats     cluster.Stats          `json:"stats"`
 }
 
+// askNode tells about a node; it is called on the loop LoopName.
 var askNode = cluster.Func(internalPrefix+"node", func(ctx context.Context, _ struct{}) (nodeReport, error) {
 	node, ok := cluster.NodeOf(ctx)
 	if !ok {
@@ -66,6 +75,7 @@ type loopReport struct {
 	Listed  []Conn   `json:"listed,omitempty"`
 }
 
+// askLoop tells about the loop that it runs on. Its own task is not counted.
 var askLoop = cluster.Func(internalPrefix+"loop", func(ctx context.Context, q loopQuestion) (loopReport, error) {
 	l, err := loopnode.Running(ctx)
 	if err != nil {
@@ -80,6 +90,7 @@ var askLoop = cluster.Func(internalPrefix+"loop", func(ctx context.Context, q lo
 	return r, nil
 })
 
+// listening are the addresses of the servers on a loop, sorted.
 func listening(l *loopnode.Loop) []string {
 	out := []string{}
 	for _, s := range transportactors.Servers(l) {
@@ -91,13 +102,14 @@ func listening(l *loopnode.Loop) []string {
 	return out
 }
 
-// listed describes connections by their ids, oldest first.
+// listed describes connections by their ids, oldest first, at most maxListed: the
+// numbers of transports count up, so the order of numbers is that of age.
 func listed(node *cluster.Node, all []transportactors.Transport) []Conn {
 	out := make([]Conn, 0, len(all))
 	for _, t := range all {
 		out = append(out, Conn{
 			ID: node.Name() + "/" + t.Ref().Address().Path, Node: node.Name(), Loop: t.Loop().Name(),
-			Peer: text(t.ExtraInfo("peername")), Local: text(t.ExtraInfo("sockname")), Protocol: fmt.Sprintf("%T", t.Protocol()),
+			Peer: addressText(t.ExtraInfo("peername")), Local: addressText(t.ExtraInfo("sockname")), Protocol: fmt.Sprintf("%T", t.Protocol()),
 			WriteBuffer: t.WriteBufferSize(), Reading: t.IsReading(), Closing: t.IsClosing(),
 		})
 	}
@@ -105,12 +117,14 @@ func listed(node *cluster.Node, all []transportactors.Transport) []Conn {
 	return out[:min(len(out), maxListed)]
 }
 
-// byNumber orders ids that differ in the number at their end.
+// byNumber orders ids that differ in the number at their end: 9 before 10, which the
+// order of texts would turn round.
 func byNumber(a, b string) int {
 	return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
 }
 
-func text(info any) string {
+// addressText is "" for what is no address: a pipe has no peer.
+func addressText(info any) string {
 	if a, ok := info.(net.Addr); ok {
 		return a.String()
 	}

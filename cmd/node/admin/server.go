@@ -14,7 +14,19 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
-// Server makes one node answer. Its methods are safe from any goroutine.
+// The server side: Open makes a node answerable, Listen gives it a socket.
+//
+// There are two halves, because a command asks one node and means all of them. The
+// functions loopmesh.node and loopmesh.loop (questions.go) answer for one node or
+// loop and are called by any node of the cluster; Open makes the loop on which they
+// run. The HTTP handler (here, listings.go, operations.go) takes a command's
+// question, asks every member through these functions (survey.go) and puts the
+// answers together. It runs on net/http's goroutines, never on a loop, so it may
+// wait. A request ends early when its client goes away: its ctx ends, and with it the
+// calls to other nodes.
+
+// Server makes one node answer. The program that opened it closes it. Its methods are
+// safe from any goroutine, but Listen and Close are called once, in this order.
 type Server struct {
 	node    *cluster.Node
 	log     hclog.Logger
@@ -24,12 +36,18 @@ type Server struct {
 	done    chan struct{}
 }
 
-// servers finds the server of a node: a registered function knows only its ctx.
+// servers finds the server of a node (*cluster.Node → *Server): a registered function
+// is one value for the whole process and knows its node from ctx only. An entry goes
+// with the loop "admin" of its node.
 var servers sync.Map // *cluster.Node → *Server
 
-// Open makes node answer the questions of other nodes, on a loop of its own. With
-// Listen it takes questions itself. Close it before the node. Errors:
+// Open makes node answer the questions of other nodes, on a loop of its own
+// (LoopName), so that a program's busy loops do not delay the answer. With Listen it
+// takes questions of commands, too. Close it before the node. Errors:
 // cluster.ErrNameTaken when it is open already, cluster.ErrClosed.
+//
+// Why the server is stored before the loop exists: a call of another node may run as
+// soon as the loop is there.
 func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
 	s := &Server{node: node, log: log, started: time.Now()}
 	servers.Store(node, s)
@@ -47,9 +65,10 @@ func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// Listen takes questions on a unix socket at path that only the owner may open.
-// It returns when the socket is there. A socket that a dead node left behind is
-// replaced; ErrInUse when its node lives.
+// Listen takes questions on a unix socket at path that only the owner may open. It
+// returns when the socket is there and accepts. The socket file of a dead node is
+// replaced; the error is ErrInUse when its node lives. Header and idle time-outs end
+// connections of clients that open one and say nothing.
 func (s *Server) Listen(path string) error {
 	sock, err := listen(path)
 	if err != nil {
@@ -78,10 +97,13 @@ func (s *Server) Path() string {
 	return s.socket.path
 }
 
+// closeLimit is how long answers under way keep Close waiting: a request may have a
+// longer time-out than anybody wants to wait for the end of a process.
 const closeLimit = 2 * time.Second
 
-// Close takes the socket away and waits for the answers under way, two seconds at
-// most. The loop stays until the node is closed.
+// Close removes the socket first, so that no new client finds it, and then waits for
+// the answers under way, two seconds at most. The lock goes last: until then no other
+// node takes the path. The loop stays until the node is closed.
 func (s *Server) Close() {
 	if s.socket == nil {
 		return
@@ -96,7 +118,8 @@ func (s *Server) Close() {
 	s.socket.release()
 }
 
-// handler is the API as http.Handler.
+// handler is the API as http.Handler. Each answer is a function of a ctx with a
+// deadline and the request; what it returns is written as JSON by reply.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, answer := range map[string]func(context.Context, *http.Request) (any, error){
@@ -126,9 +149,11 @@ func (s *Server) handler() http.Handler {
 	return mux
 }
 
+// defaultTimeout is for a client that gives none, such as curl.
 const defaultTimeout = 5 * time.Second
 
-// withTimeout is the request's ctx with the time the client gives.
+// withTimeout is the request's ctx with the time that the client gives. Every answer
+// has a deadline: it asks other nodes, and one of them may never answer.
 func withTimeout(r *http.Request) (context.Context, context.CancelFunc, error) {
 	limit := defaultTimeout
 	if text := r.URL.Query().Get("timeout"); text != "" {
@@ -142,6 +167,8 @@ func withTimeout(r *http.Request) (context.Context, context.CancelFunc, error) {
 	return ctx, cancel, nil
 }
 
+// reply writes an answer, or an error as its document with the status of its kind.
+// The answer is complete before the first byte is sent, so the status is always true.
 func reply(w http.ResponseWriter, answer func() (any, error)) {
 	w.Header().Set("Content-Type", "application/json")
 	v, err := answer()
@@ -153,6 +180,8 @@ func reply(w http.ResponseWriter, answer func() (any, error)) {
 	_ = json.NewEncoder(w).Encode(v) // a client that is gone needs no answer
 }
 
+// self answers without asking anybody: commands use it to find out which nodes of
+// this machine belong to one cluster, also while the cluster cannot be reached.
 func (s *Server) self() *Self {
 	out := &Self{Kind: "Self", APIVersion: APIVersion, Name: s.node.Name(), Incarnation: incarnation(s.node.Incarnation()), Members: map[string]string{}}
 	for _, m := range s.node.Members() {

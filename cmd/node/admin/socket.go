@@ -13,6 +13,15 @@ import (
 	"github.com/loopmesh/loopmesh/internal/filelock"
 )
 
+// The admin socket on disk: where it lies, who may have it and whom to trust.
+//
+// Why a file and not a port: the permissions of the folder decide who may ask, and
+// the kernel tells each side who the other is (SO_PEERCRED). A unix socket has one
+// trap. Its file outlives the process: a killed node leaves it behind, and bind
+// refuses a path that exists. Whether somebody still listens cannot be found out
+// without a race by connecting, so each node holds a lock beside its socket; who gets
+// the lock may replace the socket.
+
 var (
 	// ErrInUse: a running node has the socket.
 	ErrInUse = errors.New("admin socket is in use")
@@ -56,6 +65,9 @@ type socket struct {
 	lock     *os.File
 }
 
+// listen takes the lock beside path and then listens. The order matters: with the
+// lock held, a socket at path belongs to nobody that lives, so bind may replace it.
+// Two nodes that start at the same moment cannot both get the lock.
 func listen(path string) (*socket, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -166,7 +178,8 @@ func replace(first, path string) error {
 	return os.Rename(first, path)
 }
 
-// remove takes the socket away: nobody finds it any more.
+// remove takes the socket's name away: a new client finds nobody, while connections
+// that are open go on.
 func (s *socket) remove() { _ = os.Remove(s.path) }
 
 // release lets another node have the place. The lock's file stays: removing it

@@ -8,7 +8,17 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 )
 
-// nodeView is a member and what it told, or why it did not.
+// How one question becomes many. A survey has two rounds: every member is asked on
+// its admin loop which loops it has, then every loop is asked for itself. Both run up
+// to atOnce questions in parallel and wait for all of them.
+//
+// Invariant: a survey ends before its ctx does, whoever is silent. A question gets
+// at most a third of the time that is left when it starts: after two rounds of full
+// silence four ninths of the time remain, to send what the others have told. A fixed
+// limit alone would use up a short --timeout, and the command would learn nothing.
+
+// nodeView is a member and what it told, or why it did not. What it did not tell is
+// zero.
 type nodeView struct {
 	cluster.Member
 	nodeReport
@@ -16,7 +26,8 @@ type nodeView struct {
 	err   error
 }
 
-// loopView is a loop and what it told, or why it did not.
+// loopView is a loop and what it told, or why it did not. took is the way there and
+// back, so a loop on another machine shows the network's share, too.
 type loopView struct {
 	name string
 	loopReport
@@ -24,19 +35,22 @@ type loopView struct {
 	err  error
 }
 
+// Two bounds of a survey. Why questionLimit: a loop that answers later than that is
+// of no use to a person who looks, and is shown as silent. Why atOnce: each question
+// under way is a goroutine and a call, and a cluster may have thousands of loops.
 const (
 	questionLimit = 2 * time.Second // for one question; who is silent longer is shown as silent
 	atOnce        = 64              // questions under way
 )
 
-// survey asks every member and then, when q is not nil, every loop. It waits
-// until all have answered or had their time. Any goroutine but a loop's.
+// survey asks every member and then, when q is not nil, every loop. It waits until
+// all have answered or had their time, so it is not for a loop's goroutine.
 func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 	var views []nodeView
 	for _, m := range s.node.Members() {
 		views = append(views, nodeView{Member: m})
 	}
-	each(len(views), func(i int) {
+	inParallel(len(views), func(i int) {
 		v := &views[i]
 		v.nodeReport, _, v.err = ask(ctx, s, askNode, v.Name+"/"+LoopName, struct{}{})
 		for _, name := range v.Loops {
@@ -54,14 +68,14 @@ func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 			all, at = append(all, l), append(at, views[i].Name+"/"+l.name)
 		}
 	}
-	each(len(all), func(i int) {
+	inParallel(len(all), func(i int) {
 		all[i].loopReport, all[i].took, all[i].err = ask(ctx, s, askLoop, at[i], *q)
 	})
 	return views
 }
 
-// ask puts one question. It takes at most a third of the time that is left, so
-// that there is time to answer when nobody else does.
+// ask calls f on the loop with the address on, within the limit of one question, and
+// measures how long that takes there and back.
 func ask[In, Out any](ctx context.Context, s *Server, f *cluster.Function[In, Out], on string, in In) (out Out, took time.Duration, err error) {
 	limit := questionLimit
 	if at, ok := ctx.Deadline(); ok {
@@ -78,13 +92,15 @@ func ask[In, Out any](ctx context.Context, s *Server, f *cluster.Function[In, Ou
 	return out, time.Since(begun), err
 }
 
-// each runs fn for 0 to n-1, several at once, and waits for all.
-func each(n int, fn func(i int)) {
+// inParallel runs fn for 0 to n-1 and waits for all, at most atOnce at a time. It
+// takes a slot before it starts a goroutine, so a large cluster does not cost a
+// goroutine for each of its loops at once.
+func inParallel(n int, fn func(i int)) {
 	var work sync.WaitGroup
 	slots := make(chan struct{}, atOnce)
 	for i := range n {
 		slots <- struct{}{}
-		// goroutine: owner: each; ends when its question is answered or out of time
+		// goroutine: owner: inParallel; ends when its question is answered or out of time
 		work.Go(func() {
 			defer func() { <-slots }()
 			fn(i)

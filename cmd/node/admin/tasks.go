@@ -9,8 +9,9 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// maxTasksText bounds what a loop tells of its tasks: an answer has to fit into
-// a message.
+// maxTasksText bounds the text in the answer, which has to fit into a message. The
+// loop writes the whole text and then cuts it: the bound is on memory that travels,
+// not on the time that the loop spends.
 const maxTasksText = 256 << 10
 
 // TasksReport is what a loop tells of its tasks; the function loopmesh.tasks,
@@ -38,7 +39,7 @@ var _ = cluster.Func(internalPrefix+"tasks", func(ctx context.Context, _ struct{
 			continue
 		}
 		r.Tasks = append(r.Tasks, t.Name())
-		if turnsBack(t.CallGraph(1)) {
+		if hasCycle(t.CallGraph(1)) {
 			r.Cycles = append(r.Cycles, t.Name())
 		}
 	}
@@ -51,7 +52,8 @@ var _ = cluster.Func(internalPrefix+"tasks", func(ctx context.Context, _ struct{
 	return r, err
 })
 
-// turnsBack reports whether the waiting comes back to where it was.
-func turnsBack(g *loopnode.CallGraph) bool {
-	return g.Cycle || slices.ContainsFunc(g.AwaitedBy, turnsBack)
+// hasCycle reports whether the chain of waiting tasks comes back to a task that is in
+// it.
+func hasCycle(g *loopnode.CallGraph) bool {
+	return g.Cycle || slices.ContainsFunc(g.AwaitedBy, hasCycle)
 }

@@ -2,7 +2,8 @@ package admin
 
 import "runtime/debug"
 
-// Version is that of the program and of the Go that built it.
+// Version is that of the program, as the go command has noted it in the binary
+// ("(devel)" when it was built from a checkout), and of the Go that built it.
 func Version() (program, goVersion string) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -14,10 +14,21 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
+// How a line travels: DataReceived on the loop of one client → broadcast posts
+// "chat.say" to the loop "chat" of every member, its own included → deliver writes to
+// the clients there. A room holds clients of its own node only; nothing is kept of a
+// line.
+//
+// Nobody waits for anybody. A client that reads too slowly misses lines, and is told
+// how many; a node that does not take lines (no credit, no connection) is named to
+// the clients here. So no peer and no node can make a room's memory grow: a client
+// costs at most one unfinished line and its transport's write buffer.
+
 // LoopName is the loop that holds the clients of a node.
 const LoopName = "chat"
 
-// maxLine bounds what a client can make a room keep.
+// maxLine bounds what a client can make a room keep, and so what one line costs each
+// client of each node.
 const maxLine = 4096
 
 // line is what travels between the rooms.
@@ -39,10 +50,14 @@ var say = cluster.Func("chat.say", func(ctx context.Context, in line) (int, erro
 	return room.(*Room).deliver(in), nil
 })
 
-// rooms finds the room of a loop: a registered function knows only its ctx.
+// rooms finds the room of a loop (*loopnode.Loop → *Room): a registered function is
+// one value for the whole process, which may run several nodes, and knows its loop
+// from ctx only. An entry goes when its loop closes.
 var rooms sync.Map
 
-// Room is the chat of one node. Owned by its loop.
+// Room is the chat of one node. Owned by the goroutine of its loop: clients come and
+// go there, and a line of another node is delivered by a task on it, so the map needs
+// no lock.
 type Room struct {
 	node    *cluster.Node
 	server  *transportactors.Server
@@ -73,7 +88,8 @@ func Open(ctx context.Context, node *cluster.Node, address string) (*Room, error
 // Address is where clients connect.
 func (r *Room) Address() string { return r.server.Addrs()[0].String() }
 
-// deliver writes a line to every client that keeps up.
+// deliver writes a line to every client that keeps up, and counts it for the others.
+// It returns how many got it.
 func (r *Room) deliver(in line) (n int) {
 	text := []byte(in.From + ": " + in.Text + "\n")
 	for c := range r.clients {
@@ -88,8 +104,10 @@ func (r *Room) deliver(in line) (n int) {
 	return n
 }
 
-// spread sends a line to the rooms of all nodes.
-func (r *Room) spread(in line) {
+// broadcast posts a line to the rooms of all nodes. It must not wait, since it runs
+// in a callback of the loop: TryCallSoon refuses at once when the other loop does not
+// keep up.
+func (r *Room) broadcast(in line) {
 	for _, m := range r.node.Members() {
 		ref, err := r.node.Ref(m.Name + "/" + LoopName)
 		if err == nil {
@@ -111,15 +129,18 @@ type client struct {
 	missed int
 }
 
-// ConnectionMade greets.
+// ConnectionMade enters the client and greets it. A name is the node's and the
+// address of the client, unique while the connection lives.
 func (c *client) ConnectionMade(t transportactors.Transport) {
 	c.t = t
 	c.name = fmt.Sprintf("%s %v", c.room.node.Name(), t.ExtraInfo("peername"))
 	c.room.clients[c] = struct{}{}
-	c.tell("you are " + c.name + "; what you type reaches the clients of all nodes")
+	c.notify("you are " + c.name + "; what you type reaches the clients of all nodes")
 }
 
-// DataReceived takes the complete lines out of what has come.
+// DataReceived takes the complete lines out of what has come and keeps the rest.
+// Invariant: rest holds at most maxLine bytes when it returns, or the connection is
+// being closed: a peer that never sends a newline cannot fill the memory.
 func (c *client) DataReceived(b []byte) {
 	c.rest = append(c.rest, b...)
 	for {
@@ -129,30 +150,32 @@ func (c *client) DataReceived(b []byte) {
 		}
 		c.rest = rest
 		if text = bytes.TrimRight(text, "\r"); len(text) > 0 && len(text) <= maxLine {
-			c.room.spread(line{From: c.name, Text: string(text)})
+			c.room.broadcast(line{From: c.name, Text: string(text)})
 		}
 	}
 	if len(c.rest) > maxLine {
 		c.rest = nil
-		c.tell(fmt.Sprintf("a line may have %d bytes; good bye", maxLine))
+		c.notify(fmt.Sprintf("a line may have %d bytes; good bye", maxLine))
 		c.t.Close()
 	}
 }
 
-// ConnectionLost forgets the client.
+// ConnectionLost forgets the client. Its unfinished line is not said.
 func (c *client) ConnectionLost(error) { delete(c.room.clients, c) }
 
-// PauseWriting: the client does not keep up.
+// PauseWriting comes when the transport's buffer is above its high water mark: the
+// client does not read. Its lines are counted from now on, not written.
 func (c *client) PauseWriting() { c.slow = true }
 
 // ResumeWriting tells how much it missed.
 func (c *client) ResumeWriting() {
 	c.slow = false
 	if c.missed > 0 {
-		c.tell(fmt.Sprintf("you missed %d lines", c.missed))
+		c.notify(fmt.Sprintf("you missed %d lines", c.missed))
 		c.missed = 0
 	}
 }
 
-// tell writes to this client alone; one that is gone needs no news.
-func (c *client) tell(text string) { _ = c.t.Write([]byte("* " + text + "\n")) }
+// notify writes to this client alone. A client that is gone needs no word:
+// ConnectionLost follows.
+func (c *client) notify(text string) { _ = c.t.Write([]byte("* " + text + "\n")) }
