@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -126,19 +127,24 @@ func at(e *Engine) string {
 	return "127.0.0.1:" + port
 }
 
-// freePorts are loopback addresses nobody listens on now.
+// freePorts are loopback addresses nobody listens on now. Why not port 0: between the
+// look and the server's listen the system may give such a port to a connection of
+// another test; these are below the range that it gives.
 func freePorts(t testing.TB, count int) []string {
 	t.Helper()
 	var out []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000)))
 		if err != nil {
-			t.Fatal(err)
+			continue // somebody's
 		}
 		defer func() { _ = l.Close() }()
-		out = append(out, l.Addr().String())
+		if out = append(out, l.Addr().String()); len(out) == count {
+			return out
+		}
 	}
-	return out
+	t.Fatal("no free port")
+	return nil
 }
 
 // inbox collects what arrives for a node.
