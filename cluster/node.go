@@ -19,8 +19,13 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Node is this process's place in a cluster. Start makes one; close it. All
-// methods are safe from any goroutine.
+// Node is this process's place in a cluster. Start makes one; close it. All methods
+// are safe from any goroutine.
+//
+// A node is one incarnation: it is made, joins, and ends once; a process that goes on
+// makes another one. What it does lies in its rooms; the methods here wire and order
+// them. Invariant: when closed is closed, no goroutine of the node is left, except
+// that of a loop whose callback does not return.
 type Node struct {
 	*rooms
 	cfg    Config
@@ -87,7 +92,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 }
 
-// startLife starts one incarnation of a node.
+// startLife starts one incarnation of a node. The order of the actor system's wiring
+// matters: it knows its name and its ways to other nodes before join makes the node
+// addressable.
 func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 	n := &Node{
 		cfg: cfg, name: cfg.Name, number: number, log: cfg.Logger.With("node", cfg.Name),
@@ -111,7 +118,9 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 	return n, nil
 }
 
-// join takes the steps that make the node addressable.
+// join takes the steps that make the node addressable, in the order in which others
+// may see them: connect, hear, own the name, let the program prepare, and only then
+// be announced. Each step may fail, and abandon takes back what there is.
 func (n *Node) join(ctx context.Context) (err error) {
 	cfg := n.cfg.engine()
 	cfg.Number, cfg.Log, cfg.Events = n.number, n.log, n.connectionEvents()
@@ -161,6 +170,8 @@ func (n *Node) prepare(ctx context.Context) error {
 }
 
 // connectionEvents say what to do with what the engine tells. The engine logs it.
+// Only the control connection decides whether the node is connected; the loss of bulk
+// stops streams, and that of notices only makes the death of others be seen later.
 func (n *Node) connectionEvents() engine.Events {
 	return engine.Events{
 		Lost: func(kind engine.Kind, _ error) {
@@ -249,10 +260,15 @@ func (n *Node) cutOff(why error) error {
 	}
 }
 
-// Close leaves the cluster and waits until everything of the node is gone: its
-// calls fail with ErrClosed, tasks that serve others are cancelled, watchers are
-// told, loops made by NewLoop are closed, the embedded server is stopped.
-// Closing twice is harmless. Not from a loop of this node: it waits for them.
+// Close leaves the cluster and waits until everything of the node is gone: its calls
+// fail with ErrClosed, tasks that serve others are cancelled, watchers are told,
+// loops made by NewLoop are closed, the embedded server is stopped. Closing twice is
+// harmless. Not from a loop of this node: it waits for them.
+//
+// The order: nothing new is sent or taken; watchers are told while the connection
+// still works; what waits here ends; loops end, which answers their calls; the
+// goodbye comes behind these answers; last the connection, when the server has all of
+// it.
 func (n *Node) Close() {
 	n.closeOnce.Do(func() {
 		running.remove(n)

@@ -9,6 +9,11 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// Who may do what here. Rights are checked by the node that is asked, for each frame,
+// on the receiving goroutine. They come from the subject of the frame (link.Arrival),
+// and with keys the NATS server lets a node publish under a subject with its own name
+// and rights only; so a check is a comparison of texts and needs no table of nodes.
+
 // allowed reports whether the sender may ask this of this node. The rights stand in
 // the subject, under which the server lets no other node publish; without keys they
 // are those of everybody (Config.Allow). A refusal is an answer where somebody
@@ -41,7 +46,9 @@ func (r *rooms) refuse(f *wire.Frame, err error) {
 	}
 }
 
-// neededRight is the right that a frame takes, "" for what every member may do.
+// neededRight is the right that a frame takes, "" for what every member may do:
+// answers, watches, credits, signs of life. A kind of frame that is missing here
+// would be allowed to everybody; add it when you add one that does something.
 func neededRight(f *wire.Frame) string {
 	switch f.Kind {
 	case wire.Call:
@@ -59,6 +66,8 @@ func neededRight(f *wire.Frame) string {
 	return ""
 }
 
+// hasRight compares one right with those in the subject. A kind that it does not know
+// is refused.
 func hasRight(in link.Arrival, right string) bool {
 	kind, name, _ := strings.Cut(right, ":")
 	switch kind {

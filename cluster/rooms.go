@@ -85,7 +85,9 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	return r
 }
 
-// lost tells of what left this node and did not run.
+// lost tells of what left this node and did not run, to the log at a bounded rate and
+// to Config.OnLoss each time. It must not wait, so OnLoss runs on the goroutine of
+// notify.
 func (n *Node) lost(l Loss) {
 	if ok, more := n.lossLog.Allow(); ok {
 		n.log.Warn("calls without an answer or messages did not run", "target", l.Target, "count", l.Count, "reason", l.Reason, "kept_back", more)
@@ -96,7 +98,14 @@ func (n *Node) lost(l Loss) {
 }
 
 // arrived hands a frame on the node's own subject to the room that handles it.
-// Receiving goroutine: no room waits.
+// Receiving goroutine: no room waits, because every frame behind this one would wait
+// with it.
+//
+// The checks come in this order. An answer is for a call that this node has made to
+// the sender, and is matched there by id and node. Everything else must name the
+// sender that its subject names, and needs the right that the subject carries. While
+// this node is fenced, nothing begins; what ends or takes back something is always
+// taken.
 func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	switch f.Kind {
 	case wire.Result, wire.Error:
@@ -139,7 +148,8 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	}
 }
 
-// broadcastArrived handles what is sent to all members.
+// broadcastArrived handles what is sent to all members: signs of life and claims of
+// names. A heartbeat is news for calls that wait for its node, too.
 func (r *rooms) broadcastArrived(f *wire.Frame, in link.Arrival) {
 	switch f.Kind {
 	case wire.Ping, wire.Claim, wire.Probe, wire.Ask:
@@ -152,7 +162,10 @@ func (r *rooms) broadcastArrived(f *wire.Frame, in link.Arrival) {
 	}
 }
 
-// unreachable hands NATS's "nobody is there" to the room whose token it carries.
+// unreachable hands NATS's "nobody is there" to the room whose token it carries. Each
+// room begins its tokens with letters of its own ("p-", "n-", "l-" membership, "w-"
+// watches); what is left belongs to calls. That nobody listens as a life of a node is
+// news for membership, whoever asked.
 func (r *rooms) unreachable(token string) {
 	if r.members.Unreachable(token) {
 		return
@@ -184,7 +197,9 @@ func (r *rooms) fenced(f *wire.Frame) bool {
 
 func (r *rooms) nodeJoined(peer link.Peer) { r.out.Heard(peer) }
 
-// nodeGone tells every room that depends on an incarnation that it is over.
+// nodeGone tells every room that depends on an incarnation that it is over. hasLeft:
+// it ended on purpose, so it will not come back as the same incarnation. Calls end
+// first, so that whoever is told of the death by a watch finds none of them waiting.
 func (r *rooms) nodeGone(peer link.Peer, why string, hasLeft bool) {
 	r.link.Forget(peer)
 	r.out.NodeDown(peer, why, !hasLeft)
@@ -197,12 +212,14 @@ func (r *rooms) nodeGone(peer link.Peer, why string, hasLeft bool) {
 	r.actors.NodeDown(peer.Name, peer.Number)
 }
 
-// needed are the nodes that somebody here depends on.
+// needed are the nodes that somebody here depends on: membership asks them more often
+// than it listens for their heartbeats.
 func (r *rooms) needed(now time.Time) []link.Peer {
 	return append(r.watches.Nodes(), r.out.Nodes(now)...)
 }
 
-// sweep ends and repeats what is overdue.
+// sweep ends and repeats what is overdue. What would send is left out without a
+// connection: it would fail, and the reconnect repeats everything anyway.
 func (r *rooms) sweep(now time.Time) {
 	r.out.Expire(now)
 	r.inflows.Sweep()

@@ -4,7 +4,14 @@ import "sync/atomic"
 
 type counter = atomic.Uint64
 
-// Stats are the node's counters since its start, and two levels.
+// Stats are the node's counters since its start, and some levels. Counters only grow,
+// so the rate of anything is the difference of two readings. Each is read by itself:
+// two fields of one Stats may be a moment apart, and sums of them need not match.
+//
+// What to look at first: Dropped and Malformed should be zero; Refused and
+// CastsFailed grow when a loop is overloaded; Lost grows when messages were on their
+// way to a node that died; UnderWay that stays high is a loop or actor that does not
+// take what is sent.
 type Stats struct {
 	FramesIn     uint64 `json:"frames_in"`     // frames of other nodes, also malformed ones
 	FramesOut    uint64 `json:"frames_out"`    // frames published

@@ -14,6 +14,14 @@ import (
 	"time"
 )
 
+// Certificates. They encrypt the connections between nodes and servers and between
+// servers, and keep strangers from the port. Who a node is and what it may do stands
+// in its statement, not here (see the package's text). The cluster has an authority
+// of its own, because the question that a certificate answers is "of this cluster?",
+// which a public authority cannot know. There is no list of revoked certificates: a
+// revoked node gets through TLS and is then refused at its login. A route between
+// voters has no login, so the certificate of a voter opens one until it expires.
+
 const (
 	authorityValid = 10 * 365 * 24 * time.Hour
 	backdate       = time.Hour // so that a clock that is a little behind accepts it
@@ -26,6 +34,9 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
+// newAuthority makes the self-signed certificate of the authority and its key. It may
+// sign certificates of nodes and no further authorities (MaxPathLenZero). It is valid
+// for ten years, because a new one means new folders for all nodes.
 func newAuthority(cluster string, now time.Time) (*authority, []byte, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -49,6 +60,7 @@ func newAuthority(cluster string, now time.Time) (*authority, []byte, []byte, er
 	return &authority{cert, key}, encodeCert(der), keyPEM, err
 }
 
+// readAuthority reads what newAuthority has made, for a later Add or Rotate.
 func readAuthority(certPEM, keyPEM []byte) (*authority, error) {
 	certBlock, _ := pem.Decode(certPEM)
 	keyBlock, _ := pem.Decode(keyPEM)
@@ -66,7 +78,10 @@ func readAuthority(certPEM, keyPEM []byte) (*authority, error) {
 	return &authority{cert, key}, nil
 }
 
-// issue makes the certificate and key of a node, as one PEM file.
+// issue makes the certificate and key of a node, as one PEM file. One certificate
+// serves as client and as server, since a voter is both. The names of this machine
+// are always in it, so that nodes of one machine can use the loopback address. The
+// voter's mark lets it open routes (RouteTLS).
 func (a *authority) issue(n Node, now time.Time) ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -96,6 +111,8 @@ func (a *authority) issue(n Node, now time.Time) ([]byte, error) {
 	return append(encodeCert(der), keyPEM...), err
 }
 
+// serial draws a number of 127 random bits: unlike a counter it needs no state, and
+// no two are alike.
 func serial() *big.Int {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: it ends the process instead

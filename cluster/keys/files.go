@@ -6,6 +6,11 @@ import (
 	"path/filepath"
 )
 
+// Files of a key folder: their names, who may read them, and how they are replaced.
+// Invariant: a reader sees a whole file, the old or the new one, since nodes read
+// their folder while it is being changed; and a secret is never readable for others,
+// not even for a moment, since CreateTemp makes files of mode 0600.
+
 // The files of a node's folder.
 const (
 	fileCA       = "ca.pem"       // certificate of the authority
@@ -29,6 +34,8 @@ func nodeDir(dir, name string) string { return filepath.Join(dir, "nodes", name)
 func fileOf(dir, name string) string  { return filepath.Join(dir, name) }
 func exists(path string) bool         { _, err := os.Lstat(path); return err == nil }
 func makeDir(dir string) error        { return os.MkdirAll(dir, 0o700) }
+
+// secret reports whether a file holds a private key or a seed.
 func secret(name string) bool {
 	return name == fileNode || name == fileCreds || filepath.Ext(name) == ".nk" || name == fileCAKey
 }
@@ -41,7 +48,9 @@ func writeAll(dir string, files map[string][]byte) error {
 	return nil
 }
 
-// writeFile replaces a file at once: who reads it sees the old or the new one.
+// writeFile replaces a file at once: it writes another one beside it, syncs it, and
+// renames it. Without the sync a power cut could leave an empty file under the new
+// name.
 func writeFile(dir, name string, data []byte) error {
 	if err := makeDir(dir); err != nil {
 		return err
@@ -70,7 +79,9 @@ func writeFile(dir, name string, data []byte) error {
 	return os.Rename(f.Name(), fileOf(dir, name))
 }
 
-// readFile refuses a secret that others than its owner can read.
+// readFile refuses a secret that others than its owner can read. Why an error and not
+// a warning: whoever could read it can be the node from then on, and only the owner
+// can tell whether somebody has.
 func readFile(dir, name string) ([]byte, error) {
 	path := fileOf(dir, name)
 	if secret(name) {

@@ -15,6 +15,19 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
+// The key folder of a cluster and every change of it: Init, Add, Rotate, Revoke. Each
+// of them opens the folder, makes what is new, writes, and keeps nothing in memory.
+//
+// The order of writing is what makes an interrupted command harmless. Issuing writes
+// the record (issued.json) first and the node's folder afterwards: a crash between
+// them leaves a key in the record that nobody has. The other way round there would be
+// a key that works and that no Revoke knows. Revoking writes account.jwt first: a
+// crash behind it leaves the keys in the record, and the same command revokes them
+// again.
+//
+// One command at a time: there is no lock on the folder, which belongs to one person
+// on one machine.
+
 // Node describes a node that gets keys.
 type Node struct {
 	// Name is the node's name in the cluster.
@@ -30,6 +43,8 @@ type Node struct {
 	Valid time.Duration `json:"valid,omitempty"`
 }
 
+// valid is how long the node's keys count. A year by default: long enough that nobody
+// is surprised, short enough that a forgotten key ends.
 func (n Node) valid() time.Duration {
 	if n.Valid == 0 {
 		return 365 * 24 * time.Hour
@@ -47,6 +62,7 @@ func ValidName(s string) bool {
 	}) < 0
 }
 
+// check refuses names and hosts that could not stand in a subject or a certificate.
 func (n Node) check() error {
 	if !ValidName(n.Name) {
 		return fmt.Errorf("%w: %q cannot be the name of a node: use up to %d letters, digits, - and _", ErrInvalid, n.Name, maxName)
@@ -60,21 +76,27 @@ func (n Node) check() error {
 	return err
 }
 
-// record is what authority/issued.json says. The keys of a node are in the order
-// in which they were issued; the last one is in use.
+// record is what authority/issued.json says.
+//
+// Invariant: each key that was ever written into a node's folder and is not revoked
+// stands in Keys of its node, in the order in which they were issued; the last one is
+// in use. Revoke takes them out of it, so List counts those that servers accept.
 type record struct {
 	Cluster string             `json:"cluster"`
 	System  string             `json:"system"`
 	Nodes   map[string]*issued `json:"nodes"`
 }
 
+// issued is a node with its keys. Revoked: all of them were taken back; the entry
+// stays, so that its name is known and can be given new keys.
 type issued struct {
 	Node
 	Keys    []string `json:"keys"`
 	Revoked bool     `json:"revoked,omitempty"`
 }
 
-// folder is an opened key folder with all that signs.
+// folder is an opened key folder with all that signs: operator signs statements about
+// accounts, account those about nodes, ca the certificates. It lives for one command.
 type folder struct {
 	dir      string
 	operator *signer
@@ -115,6 +137,10 @@ func Init(dir, cluster string, nodes ...Node) error {
 	return nil
 }
 
+// newFolder makes what signs, and writes authority/. The seed of the system account,
+// which is the servers' own, is not kept: nobody is to make a user of it, because
+// such a user could command the servers. The record is written last, so that a folder
+// that was not finished is not taken for a key folder by open.
 func newFolder(dir, cluster string) (*folder, error) {
 	f := &folder{dir: dir}
 	var system *signer
@@ -156,7 +182,8 @@ func newFolder(dir, cluster string) (*folder, error) {
 	return f, f.save()
 }
 
-// open reads a key folder.
+// open reads a key folder. It reads all that signs at once: a folder that lacks one
+// of them is refused before anything in it is changed.
 func open(dir string) (*folder, error) {
 	at := authorityDir(dir)
 	raw, err := readFile(at, fileIssued)
@@ -204,7 +231,9 @@ func (f *folder) issueNew(n Node) error {
 	return f.issue(n)
 }
 
-// issue makes new keys for a node and writes its folder.
+// issue makes new keys for a node and writes its folder. Among the files the
+// credentials are the last: a node that runs looks at them, and when they change it
+// reads the others, which have to fit by then.
 func (f *folder) issue(n Node) error {
 	now := time.Now()
 	creds, public, err := credentials(f.record.Cluster, n, f.account, now)
@@ -258,6 +287,7 @@ func Rotate(dir, name string) error {
 	return f.issue(entry.Node)
 }
 
+// find opens the folder and gives the entry of a node with keys that count.
 func find(dir, name string) (*folder, *issued, error) {
 	f, err := open(dir)
 	if err != nil {
@@ -270,6 +300,7 @@ func find(dir, name string) (*folder, *issued, error) {
 	return f, entry, nil
 }
 
+// names are the nodes with keys, for the text of an error.
 func (f *folder) names() string {
 	var out []string
 	for name, n := range f.record.Nodes {
@@ -314,7 +345,9 @@ func Revoke(dir, name string, oldOnly bool) (int, error) {
 	return len(revoke), f.publish(claims)
 }
 
-// publish writes a changed statement about the account to wherever it belongs.
+// publish writes a changed statement about the account to wherever it belongs: into
+// authority/, and into the folders of all nodes here, so that any of them can be the
+// one that is copied. Folders on other machines learn it from their cluster.
 func (f *folder) publish(claims *jwt.AccountClaims) error {
 	text, err := claims.Encode(f.operator.pair)
 	if err != nil {

@@ -16,6 +16,11 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
+// The reading half of package keys, which nodes use: their own folder, with nothing
+// in it that signs for others. An Identity is a snapshot, so that a connection and
+// its TLS handshake see one state of the folder; the engine compares Stamp, and reads
+// again when it has changed.
+
 // Identity is what one node's folder held when it was read. It does not change;
 // Load again for what the folder holds later. All methods are safe from any
 // goroutine.
@@ -54,7 +59,8 @@ func Load(dir, name string) (*Identity, error) {
 	return id, nil
 }
 
-// Find says where the keys of a node are.
+// Find says where the keys of a node are: dir itself, when it is a node's folder,
+// else nodes/NAME in it. The error names the nodes that there are keys of.
 func Find(dir, name string) (string, error) {
 	if exists(fileOf(dir, fileCreds)) {
 		return dir, nil
@@ -73,6 +79,10 @@ func Find(dir, name string) (string, error) {
 	return "", fmt.Errorf("%w: %s has keys of %s, not of %q", ErrUnknown, dir, strings.Join(have, ", "), name)
 }
 
+// load reads the six files of a node's folder and checks that they belong together:
+// the statement about the account is about the account that signed the node's
+// statement, and the operator signed it; the certificate parses and has its key. A
+// folder that was copied in part is refused here and not at the first connection.
 func load(dir string) (*Identity, error) {
 	text := map[string]string{}
 	for _, name := range []string{fileCA, fileNode, fileCreds, fileOperator, fileSystem, fileAccount} {
@@ -100,6 +110,9 @@ func load(dir string) (*Identity, error) {
 	return id, nil
 }
 
+// readCredentials reads who the node is, and its rights. The rights are read out of
+// the subjects that the statement allows, because those are what the server enforces:
+// a second list beside them could say something else.
 func (id *Identity) readCredentials(raw []byte) (err error) {
 	if id.Statement, err = jwt.ParseDecoratedJWT(raw); err != nil {
 		return err
@@ -120,6 +133,8 @@ func (id *Identity) readCredentials(raw []byte) (err error) {
 	return nil
 }
 
+// readCertificate reads the certificate and its key, which are in one file so that no
+// reader finds the one of yesterday with the other of today.
 func (id *Identity) readCertificate(ca, node []byte) (err error) {
 	if id.cert, err = tls.X509KeyPair(node, node); err != nil {
 		return err
@@ -137,6 +152,8 @@ func (id *Identity) readCertificate(ca, node []byte) (err error) {
 	return nil
 }
 
+// isVoter: the authority has written it into the certificate, where a node cannot
+// change it.
 func isVoter(cert *x509.Certificate) bool {
 	return slices.Contains(cert.Subject.OrganizationalUnit, voterUnit)
 }
@@ -171,8 +188,8 @@ func Newer(a, b *jwt.AccountClaims) bool {
 func (id *Identity) Sign(nonce []byte) ([]byte, error) { return id.key.Sign(nonce) }
 
 // Save keeps a statement about the account in the node's folder, so that a server
-// that starts again still knows the revoked keys. A newer one that is there already
-// stays.
+// that starts again knows the revoked keys before any other node can tell it. A newer
+// one that is there already stays: somebody may have copied it there meanwhile.
 func Save(dir, name, members string) error {
 	at, err := Find(dir, name)
 	if err != nil {

@@ -10,6 +10,15 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/subject"
 )
 
+// Statements: JWTs in the form of nats-server, each signed with an nkey by the one
+// above it.
+//
+//	operator ──signs──▶ account of the nodes ──signs──▶ node (a user in NATS's words)
+//	         ──signs──▶ account of the servers (system)
+//
+// A server knows the operator's and both accounts' statements; a node shows its own
+// at each connection. So a new node needs no change on a server.
+
 // signer is an nkey with its seed, the form in which it is kept.
 type signer struct {
 	pair nkeys.KeyPair
@@ -25,6 +34,7 @@ func newSigner(make func() (nkeys.KeyPair, error)) (*signer, error) {
 	return signerOf(pair)
 }
 
+// readSigner reads a seed; the public key follows from it.
 func readSigner(seed []byte) (*signer, error) {
 	pair, err := nkeys.FromSeed(seed)
 	if err != nil {
@@ -42,8 +52,10 @@ func signerOf(pair nkeys.KeyPair) (*signer, error) {
 	return &signer{pair, pub, seed}, err
 }
 
-// systemStatement is the account of the servers. It lets the account of the nodes
-// hear when a client of its own comes or goes: nothing else, and of no other account.
+// systemStatement is about the account of the servers. It lets the account of the
+// nodes hear when a client of its own comes or goes: nothing else, and of no other
+// account (AccountTokenPosition: the third token of the subject must be the account
+// that asks).
 func systemStatement(system, operator *signer) (string, error) {
 	c := jwt.NewAccountClaims(system.pub)
 	c.Name = "system"
@@ -55,6 +67,9 @@ func systemStatement(system, operator *signer) (string, error) {
 	return c.Encode(operator.pair)
 }
 
+// accountClaims is about the account of the nodes: it imports the notices of the
+// system account, and may use JetStream without a limit of its own; the server's
+// limits hold. The revoked keys are added to it later (Revoke).
 func accountClaims(cluster, account, system string) *jwt.AccountClaims {
 	c := jwt.NewAccountClaims(account)
 	c.Name = cluster
@@ -67,7 +82,10 @@ func accountClaims(cluster, account, system string) *jwt.AccountClaims {
 	return c
 }
 
-// credentials makes a new nkey for a node and the statement about it.
+// credentials makes a new nkey for a node and the statement about it: which subjects
+// it may publish and hear, which end in its name and its rights, and until when. That
+// is the whole of access control: a server that enforces the statement enforces the
+// rights.
 func credentials(cluster string, n Node, account *signer, now time.Time) (file []byte, public string, err error) {
 	user, err := newSigner(nkeys.CreateUser)
 	if err != nil {

@@ -10,6 +10,18 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// The receiving half. A frame that takes credit passes Arrived on the receiving
+// goroutine, which says whether it is accepted; whoever accepts it owes Took or
+// Refuse for it, from the loop that takes it. Credit comes back at that moment and
+// not at arrival: so what waits for a stuck loop uses up the sender's window, and the
+// sender stops.
+//
+// When is the sender told? At once when a good part of the window is free or
+// something was asked; otherwise with the next sweep, so that a slow stream of
+// messages does not cost an answer each.
+//
+// Locks: Inflow.mu may be held when In.mu is taken, never the other way round.
+
 // Window is what one node may have under way to one loop or actor here. Why not
 // more: it is memory that each sender can make each stuck loop hold. Why not less:
 // it is sent within one round trip, so it bounds the speed across a long line.
@@ -53,7 +65,8 @@ func NewIn(l *link.Link) *In {
 	return &In{link: l, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
 }
 
-// Inflow is what one node sends to one target here.
+// Inflow is what one node sends to one target here. It does not know the target: the
+// sender's number tells flows apart, and the frame says where it goes.
 type Inflow struct {
 	in  *In
 	key inKey
@@ -92,7 +105,8 @@ func (i *In) Arrived(f *wire.Frame) *Inflow {
 	return nil
 }
 
-// flow finds the flow of a frame, or makes it. nil: its node has too many.
+// flow finds the flow of a frame, or makes it. nil: its node has maxIn of them, and
+// the frame is dropped; a sender has the same limit of its own.
 func (i *In) flow(f *wire.Frame) *Inflow {
 	key := inKey{sender{f.From, f.FromNumber}, f.Flow}
 	i.mu.Lock()
@@ -118,7 +132,9 @@ func (fl *Inflow) Took(done credit.Amount) {
 	fl.noteLocked()
 }
 
-// Refuse notes that a message does not run, and why.
+// Refuse notes that a message does not run, and why. Its credit comes back all the
+// same: a refused message holds no memory. Of several refusals between two Credits
+// the sender hears their number and the last reason.
 func (fl *Inflow) Refuse(cost uint64, why error) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -151,6 +167,8 @@ func (fl *Inflow) noteLocked() {
 	}
 }
 
+// tellLocked sends the sender what it may know now: all figures count from the
+// beginning of the flow, so a Credit that is lost is made good by the next one.
 func (fl *Inflow) tellLocked() {
 	g, me := fl.half.Grant(), fl.in.link.Self()
 	f := &wire.Frame{Kind: wire.Credit}
@@ -162,7 +180,9 @@ func (fl *Inflow) tellLocked() {
 	fl.in.link.Answer(link.Peer{Name: fl.key.from.node, Number: fl.key.from.number}, f)
 }
 
-// Synced answers a Sync: it arrives behind all that it counts.
+// Synced answers a Sync, which says how much was sent. It arrives behind all that it
+// counts, in the same order of frames: what has not come by now never will, and
+// counts as lost.
 func (i *In) Synced(f *wire.Frame) {
 	fl := i.flow(f)
 	if fl == nil {
@@ -200,6 +220,7 @@ func (i *In) EndFlow(f *wire.Frame) {
 	}
 }
 
+// forgetLocked keeps byNode equal to the entries of byKey.
 func (i *In) forgetLocked(key inKey) {
 	delete(i.byKey, key)
 	if i.byNode[key.from]--; i.byNode[key.from] == 0 {

@@ -21,6 +21,22 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// How a message leaves. Send finds the flow of its target and asks the flow's sender
+// (package credit) for credit. With credit the message gets its stamp and is posted
+// to the outbox of its node; without, it waits in queue, or is refused where the
+// caller may not wait. A Credit frame of the other node gives credit back, and
+// pumpLocked sends what waits.
+//
+// What goes wrong is found out twice: a gap in the stamps, or a refusal, comes back
+// in a Credit and is told to lost; a Credit that does not come (it may have been lost
+// itself) is asked for by a Sync, from Sweep after a second without progress and
+// after each reconnect. So every message ends as taken, lost, refused, or under way
+// when its node went down.
+//
+// Locks: mu is for the tables, flow.mu for one flow; they are never held together.
+// Posting happens under flow.mu, because stamps have to leave in their order; it only
+// appends to a buffer, or publishes when the buffer is full.
+
 // Loss says that messages to a target did not run, or may not have run.
 type Loss struct {
 	Target string // node/loop or node/actor
@@ -49,7 +65,8 @@ type Out struct {
 	losses, refusals, waits atomic.Uint64
 }
 
-// outKey is a target: a path in one life of a node.
+// outKey is a target: a path in one life of a node. Another life has another flow,
+// since it knows nothing of what its predecessor had taken.
 type outKey struct {
 	node   string
 	number uint64
@@ -73,7 +90,9 @@ func NewOut(l *link.Link, lost func(Loss)) *Out {
 }
 
 // flow is what this node sends to one target. Messages leave in the order in which
-// they were given: who finds others waiting waits behind them.
+// they were given: who finds others waiting waits behind them. A flow that is not
+// used for a while is forgotten (errForgotten); whoever holds it then looks in the
+// table again.
 type flow struct {
 	key outKey
 	id  uint64
@@ -106,6 +125,8 @@ func (o *Out) TrySend(number uint64, node string, f *wire.Frame) error {
 	return o.send(context.Background(), outKey{node, number, f.Path}, f, false)
 }
 
+// send finds the flow and sends or waits. The loop is for a flow that a sweep forgets
+// between the two steps: the next round finds or makes another one.
 func (o *Out) send(ctx context.Context, key outKey, f *wire.Frame, mayWait bool) error {
 	for {
 		fl, err := o.flowTo(key)
@@ -182,6 +203,8 @@ func (fl *flow) trySend(ctx context.Context, o *Out, f *wire.Frame, mayWait bool
 	return w, nil
 }
 
+// noCredit says what is under way, so that the reader of the error sees whether the
+// target is stuck or the sender too fast.
 func (fl *flow) noCredit(more string) error {
 	u := fl.sender.UnderWay()
 	return fault.New(fl.key.target(), "", fault.ErrNoCredit, fmt.Sprintf("%d messages of %d bytes are under way and not taken%s", u.Messages, u.Bytes, more))
@@ -203,7 +226,9 @@ func (fl *flow) postLocked(o *Out, f *wire.Frame, cost uint64) (sent bool, err e
 	return true, nil
 }
 
-// wait waits until w was sent.
+// wait waits until w was sent. When ctx ends the wait, w is taken out of the queue
+// and has not happened; if it is not there any more, it was sent in the same moment,
+// and that counts.
 func (fl *flow) wait(ctx context.Context, w *waiting) error {
 	err, ended := w.by.Wait(ctx)
 	if ended == nil {
@@ -244,7 +269,9 @@ func (fl *flow) endLocked(why error) {
 	fl.queue = nil
 }
 
-// Credited handles a Credit frame.
+// Credited handles a Credit frame: what is done, how large the window is, and what
+// was lost or refused. The frame names a flow by its number alone; one that claims
+// another node's flow changes nothing.
 func (o *Out) Credited(f *wire.Frame) {
 	o.mu.RLock()
 	fl := o.byID[f.Flow]
@@ -262,6 +289,7 @@ func (o *Out) Credited(f *wire.Frame) {
 	o.tell(fl.key, news.Refused, &o.refusals, fault.FromFrame(fl.key.target(), "", f))
 }
 
+// tell counts and reports what did not run.
 func (o *Out) tell(key outKey, count uint64, counter *atomic.Uint64, why error) {
 	if count > 0 {
 		counter.Add(count)
@@ -295,7 +323,8 @@ func (o *Out) forgetLocked(fl *flow) {
 	delete(o.byID, fl.id)
 }
 
-// Disconnected refuses what waits for credit: nothing can be sent.
+// Disconnected refuses what waits for credit: nothing can be sent. What is under way
+// stays so, since it may have arrived; Reconnected asks.
 func (o *Out) Disconnected() {
 	for _, fl := range o.all() {
 		fl.mu.Lock()
@@ -325,7 +354,9 @@ func (o *Out) syncLocked(fl *flow) {
 	})
 }
 
-// Sweep asks about flows that do not move, and forgets those that are not used.
+// Sweep asks about flows that do not move, and forgets those that are not used. The
+// mark errForgotten is set under the flow's lock and the table is changed after it: a
+// sender that comes between sees the mark and tries again.
 func (o *Out) Sweep(now time.Time) {
 	for _, fl := range o.all() {
 		fl.mu.Lock()
@@ -347,6 +378,8 @@ func (o *Out) Sweep(now time.Time) {
 	}
 }
 
+// forget takes a flow out of the tables and tells the other node, which keeps an
+// entry for it.
 func (o *Out) forget(fl *flow) {
 	o.mu.Lock()
 	o.forgetLocked(fl)
@@ -368,6 +401,7 @@ func (o *Out) Close() {
 	}
 }
 
+// all copies the table, so that flows are locked one by one and not under its lock.
 func (o *Out) all() []*flow {
 	o.mu.RLock()
 	defer o.mu.RUnlock()

@@ -10,6 +10,10 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// Between the machine of package membership, which is pure, and the world. Every
+// input (a frame, a tick, a word of the server) goes through step; every output
+// (frames, events) leaves here, in order.
+
 // step gives the machine one input, sends what it wants to say, and tells what has
 // happened. Any goroutine.
 //
@@ -39,6 +43,10 @@ func (m *Members) step(input func(machine *membership.Machine, now time.Duration
 }
 
 // settle carries out what the machine wants. mu is held.
+// settle carries out what the machine wants since its last step: it publishes until
+// when this node may serve (read without the lock by Serving), sends messages, keeps
+// events for step to tell, and wakes Run when the next tick has to come earlier. mu
+// is held.
 func (m *Members) settle() {
 	out := m.machine.Take()
 	m.serveUntil.Store(int64(m.machine.ServeUntil()))
@@ -58,7 +66,9 @@ func (m *Members) settle() {
 	}
 }
 
-// note keeps what is read without asking the machine in step with it. mu is held.
+// note keeps what is read without asking the machine in step with it: the map of
+// lives, the channel of Wait, the subscriptions. It runs under mu and before the
+// events are told, so that whoever hears of a node finds it. mu is held.
 func (m *Members) note(e membership.Event) {
 	switch e.Kind {
 	case membership.Joined:
@@ -77,7 +87,9 @@ func (m *Members) note(e membership.Event) {
 	}
 }
 
-// tell lets the rooms and the log know of an event.
+// tell lets the rooms and the log know of an event. Not under mu: the rooms end calls
+// and watches, and those ask back. A suspect is logged at debug level, since most of
+// them come back.
 func (m *Members) tell(e membership.Event) {
 	peer := link.Peer{Name: e.ID.Name, Number: e.ID.Incarnation}
 	log := func(level hclog.Level, text string) {
@@ -128,7 +140,10 @@ var kinds = map[membership.Kind]wire.Kind{
 	membership.Ask: wire.Ask, membership.Answer: wire.Pong, membership.Goodbye: wire.Goodbye,
 }
 
-// send sends a message of the machine.
+// send puts a message of the machine into a frame. Beats and claims go to everybody;
+// all else goes to one incarnation, but a Probe, which goes to whoever has the name.
+// Why a lost frame is no error here: the machine repeats what it needs, and judges by
+// what comes back.
 func (m *Members) send(msg membership.Message) {
 	me := m.link.Self()
 	f := &wire.Frame{Kind: kinds[msg.Kind], ID: msg.Seq, From: me.Name, FromNumber: me.Number}
@@ -164,7 +179,8 @@ func (m *Members) send(msg membership.Message) {
 }
 
 // holdName subscribes the subject of the name: from now on this node answers those
-// who want it.
+// who want it. It happens with the first claim and not before, or its own Probe would
+// find a listener.
 func (m *Members) holdName() {
 	if m.nameTaken {
 		return
@@ -175,7 +191,8 @@ func (m *Members) holdName() {
 	}
 }
 
-// Heard takes a frame about membership.
+// Heard takes a frame about membership. Its sender has been checked against the
+// subject it came on (link.SenderFits): nobody speaks in another node's name.
 func (m *Members) Heard(f *wire.Frame) {
 	msg := membership.Message{
 		From: membership.ID{Name: f.From, Incarnation: f.FromNumber}, Seq: f.ID,

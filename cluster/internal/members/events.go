@@ -8,6 +8,11 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
 
+// What a program can follow of the membership. A subscription never slows the node:
+// its queue is bounded, and a subscriber that does not keep up loses all of it at
+// once and starts anew with Lagged and the members of that moment. Dropping single
+// changes would leave it with members that are long gone.
+
 // ChangeKind says what a Change is about.
 type ChangeKind uint8
 
@@ -92,7 +97,8 @@ func (s *Subscription) present() {
 	}
 }
 
-// add appends a change. Too many are dropped at once, and the stream begins anew.
+// add appends a change. mu of Members is held; no change is lost between two, because
+// each is added in the step that made it.
 func (s *Subscription) add(c Change) {
 	switch {
 	case c.Kind == 0:
@@ -106,6 +112,7 @@ func (s *Subscription) add(c Change) {
 	s.signal()
 }
 
+// signal wakes who waits, once: the next wait sets wake again.
 func (s *Subscription) signal() {
 	if wake := s.wake; wake != nil {
 		s.wake = nil
@@ -113,7 +120,8 @@ func (s *Subscription) signal() {
 	}
 }
 
-// take returns what is there.
+// take returns what is there. A stream that lagged begins anew here and not when it
+// overflowed: what is told as Joined has to be true when it is read.
 func (s *Subscription) take() []Change {
 	if s.lagged {
 		s.lagged = false

@@ -20,9 +20,10 @@ type lookup struct {
 }
 
 // Lookup asks whether a node of that name lives that this node has not heard of yet:
-// one that has just started. done is called once, when the node has become a member,
-// when NATS says that nobody holds the name, or after a second. It runs under a lock
-// of Members: it must not wait nor ask Members.
+// one that has just started, whose first heartbeat is still to come. done is called
+// once, when the node has become a member, when NATS says that nobody holds the name,
+// or after a second. It runs under a lock of Members: it must not wait nor ask
+// Members.
 func (m *Members) Lookup(name string, done func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

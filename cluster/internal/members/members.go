@@ -49,6 +49,10 @@ type Config struct {
 }
 
 // Members are the nodes this node knows. Any goroutine.
+//
+// mu guards the machine and what is kept in step with it. What is read at each call
+// of another node (lives, serveUntil) can be read without it: a call must not wait
+// while events are being sent.
 type Members struct {
 	link   *link.Link
 	cfg    Config
@@ -175,6 +179,8 @@ func (m *Members) Wait(ctx context.Context, what string, enough func(int) bool, 
 	}
 }
 
-// Serving reports whether this node may serve others now. It is fenced while its
-// heartbeats do not come back, and for good when a newer node has its name.
+// Serving reports whether this node may serve others now: the time until which it may
+// is published by every step. It is fenced while its heartbeats do not come back, and
+// for good when a newer node has its name. It is asked for each frame, hence the one
+// atomic read.
 func (m *Members) Serving() bool { return int64(m.now()) < m.serveUntil.Load() }

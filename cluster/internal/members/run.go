@@ -11,6 +11,12 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// When the machine is told the time, and who is asked whether it lives. Three clocks:
+// a tick four times per heartbeat; an early one when the machine has asked for it
+// (wakes); and, only where no server tells who goes, one each 20 ms that asks some of
+// the nodes that calls or watches wait for. So a death is noticed within milliseconds
+// where somebody waits for the node, and by the heartbeat where nobody does.
+
 const (
 	againAfter   = 4 * time.Millisecond  // between the first and the second "nobody is there"
 	ticksPerBeat = 4                     // looks at the tables per heartbeat
@@ -71,7 +77,8 @@ func (m *Members) tick() {
 }
 
 // askInTurn asks some of the nodes that somebody here depends on, where no server
-// tells who goes. turn says where the last round ended.
+// tells who goes. turn says where the last round ended, so that many nodes are asked
+// in turn and the cost of one round is bounded.
 func (m *Members) askInTurn(turn int) int {
 	peers := m.needed(time.Now())
 	for i := range min(len(peers), askAtOnce) {
@@ -101,7 +108,9 @@ func (m *Members) inquire(peer link.Peer) {
 	m.ask(peer, &wire.Frame{Kind: wire.Ask, From: me.Name, FromNumber: me.Number})
 }
 
-// ask sends a question that NATS itself answers when nobody is there.
+// ask sends a question with a reply subject: when nobody listens, NATS itself answers
+// there, at once. The token of that subject says which question it was and about
+// which life of which node, since the answer carries nothing else.
 func (m *Members) ask(to link.Peer, f *wire.Frame) {
 	question := strconv.FormatUint(m.events.Mark(to), 36)
 	token := askToken + question + "-" + strconv.FormatUint(to.Number, 36) + "-" + to.Name

@@ -58,6 +58,7 @@ func (h *hooks) sizeLocked(s *Stream) {
 
 func (h *hooks) endLocked(s *Stream) { h.postLocked(s) }
 
+// postLocked lets tell run in a turn of the loop, once for all changes before it.
 func (h *hooks) postLocked(s *Stream) {
 	if h.loop == nil || h.posted {
 		return
@@ -66,7 +67,9 @@ func (h *hooks) postLocked(s *Stream) {
 	_ = h.loop.Ref().CallSoonThreadsafe(s.tell) // a closed loop hears nothing more
 }
 
-// tell calls the protocol. Loop goroutine of the protocol.
+// tell calls the protocol on its loop. It compares the state with what it told last,
+// so it may come late or once for several changes; what it tells is true when it
+// tells it.
 func (s *Stream) tell() {
 	s.mu.Lock()
 	h := &s.hooks

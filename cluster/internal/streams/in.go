@@ -13,6 +13,18 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
+// The receiving half. Frames come on the one goroutine of the bulk subscription; it
+// never waits, because a slow connection must not hold up the others. So Feed queues
+// the bytes at the transport and calls back on its loop when the transport has taken
+// them; the window bounds what can be in that queue.
+//
+// A stream stays in the table after its end, with the reason in over: the word of the
+// end may get lost, and each later frame of the writer gets the same word again. It
+// leaves when the writer has heard it (End), or with the writer's node.
+//
+// Locks: In.mu is for the tables, inStream.mu for one stream; neither is held when a
+// frame is sent or a transport is called.
+
 // In are the streams of any node to connections of this one. Any goroutine.
 type In struct {
 	link  *link.Link
@@ -30,8 +42,10 @@ type inKey struct {
 	stream uint64
 }
 
-// inStream is the receiving half. Frames of it come on one goroutine, what the
-// transport takes on its loop.
+// inStream is the receiving half of one stream.
+//
+// Invariant: told ≤ taken ≤ seen.Bytes, and seen.Bytes − taken is at most Window and
+// one frame: what the writer may have under way. All three only grow.
 type inStream struct {
 	in   *In
 	key  inKey
@@ -89,7 +103,9 @@ func (i *In) Deny(f *wire.Frame, why error) {
 	i.tell(inKey{link.Sender(f), f.Flow}, 0, why)
 }
 
-// open begins a stream, or says in an error with a code why not.
+// open begins a stream, or says in an error with a code why not. The entry in the
+// table comes before OnEnd, which may call back at once; a stream that is known
+// already (its opening was sent twice) is answered as if it were new.
 func (i *In) open(f *wire.Frame) error {
 	me := i.link.Self()
 	if f.Incarnation != 0 && f.Incarnation != me.Number {
@@ -130,7 +146,8 @@ func (i *In) insert(st *inStream) (known bool, err error) {
 	return false, nil
 }
 
-// forget lets go of a stream; the transport goes on.
+// forget lets go of a stream: it takes it out of the table and stops listening for
+// the end of the transport, which goes on. Calling it again does nothing.
 func (i *In) forget(st *inStream) {
 	i.mu.Lock()
 	if i.byKey[st.key] == st {
@@ -182,7 +199,8 @@ func (st *inStream) arrived(f *wire.Frame) {
 	}
 }
 
-// do gives an order to the transport. That it has ended is told by transportEnded.
+// do gives an order to the transport. The error of a transport that has ended is
+// dropped by the caller, because transportEnded tells the better reason.
 func (st *inStream) do(op wire.Op, data []byte) error {
 	switch op {
 	case wire.Write:
@@ -248,7 +266,9 @@ func (st *inStream) tellUnlock() {
 	}
 }
 
-// Sweep tells what was not told at once.
+// Sweep tells what was not told at once: little was taken, and nobody asked. It runs
+// with the node's ticks, so a writer hears of its last bytes within a moment, without
+// a frame for each write.
 func (i *In) Sweep() {
 	i.mu.Lock()
 	dirty := i.dirty
@@ -267,7 +287,8 @@ func (i *In) Sweep() {
 	}
 }
 
-// transportEnded is told by the transport. Its loop's goroutine.
+// transportEnded is told by the transport, on its loop. A stream that was told no
+// reason gets "closed": the writer needs one to know that it was no loss.
 func (st *inStream) transportEnded(reason error) {
 	if reason == nil {
 		reason = fault.Codef(wire.Closed, "%w: the connection was closed", fault.ErrClosed)
@@ -291,7 +312,9 @@ func (st *inStream) end(why error) {
 	}
 }
 
-// fail is end that ends the connection, too: its bytes would be wrong.
+// fail is end that ends the connection, too. Bytes are missing, or came without
+// permission: what the peer has received so far is a prefix, and anything more would
+// be wrong.
 func (st *inStream) fail(why error) {
 	st.end(why)
 	_ = st.ref.Fail(fmt.Errorf("the stream of node %s: %w", st.key.from.Name, why)) // one that has ended needs none
@@ -319,6 +342,8 @@ func (i *In) NodeDown(peer link.Peer) { i.drop(func(k inKey) bool { return k.fro
 // Close forgets all streams: the node ends.
 func (i *In) Close() { i.drop(func(inKey) bool { return true }) }
 
+// drop forgets the streams that match. They are collected first, since forget takes
+// the lock.
 func (i *In) drop(match func(inKey) bool) {
 	var gone []*inStream
 	i.mu.Lock()
@@ -340,7 +365,8 @@ func (i *In) Count() int {
 	return len(i.byKey)
 }
 
-// Order carries a TransportOp of an earlier build out. Receiving goroutine.
+// Order carries out a TransportOp, which earlier builds send for a single write or
+// close. It is answered like a call and has no window.
 func (i *In) Order(f *wire.Frame) {
 	answer := &wire.Frame{Kind: wire.Result, ID: f.ID, Codec: wire.Raw}
 	if err := i.order(f); err != nil {

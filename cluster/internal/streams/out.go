@@ -14,6 +14,18 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// The sending half: the table of streams, the goroutine that sends, and what ends
+// streams from outside (another node, this node, the server).
+//
+// Run takes turns: each stream that has something to send is in ready once, gives one
+// frame, and queues up again behind the others. A stream is queued by whoever gives
+// it something (queueLocked), and wake has room for one signal, which is enough,
+// since Run empties the whole list for each.
+//
+// Locks: Out.mu for the table, readyMu for the list of Run, Stream.mu for one stream.
+// Stream.mu may be held when readyMu is taken, not the other way round; a frame is
+// published without any of them.
+
 // Out are the streams of this node to connections anywhere, its own included. Any
 // goroutine.
 type Out struct {
@@ -39,9 +51,13 @@ func NewOut(l *link.Link, c *calls.Outgoing, in *In) *Out {
 	return o
 }
 
-// Open begins a stream to the connection at addr. It waits for the answer of its node,
-// in a task or a goroutine, as a call does and with its errors; ErrUnknownTransport:
-// there is no such connection.
+// Open begins a stream to the connection at addr. It waits for the answer of its
+// node, in a task or a goroutine, as a call does and with its errors;
+// ErrUnknownTransport: there is no such connection.
+//
+// The stream is in the table before the question leaves, because the node may go
+// while it waits: NodeDown notes that life in gone, and Open looks at it when the
+// answer has said which life it was.
 func (o *Out) Open(ctx context.Context, addr actors.Address) (*Stream, error) {
 	me := o.link.Self()
 	s := &Stream{out: o, addr: addr, done: make(chan struct{})}
@@ -129,6 +145,7 @@ func (s *Stream) queueLocked() {
 	o.kick()
 }
 
+// kick wakes Run, once for any number of calls.
 func (o *Out) kick() {
 	select {
 	case o.wake <- struct{}{}:
@@ -228,7 +245,9 @@ func (o *Out) abort(s *Stream) {
 	o.link.Answer(s.peer, f) // what is lost by a disconnect is said again behind it
 }
 
-// Taken handles the word of the connection's node. Receiving goroutine.
+// Taken handles the word of the connection's node: what was taken and, with a code,
+// that nothing more will be. Receiving goroutine. A word of another node than the
+// stream's is dropped: it could end somebody else's stream.
 func (o *Out) Taken(f *wire.Frame) {
 	o.mu.Lock()
 	s := o.byID[f.Flow]
@@ -244,7 +263,8 @@ func (o *Out) Taken(f *wire.Frame) {
 	}
 }
 
-// over ends a stream and lets the other half forget it.
+// over ends a stream and lets the other half forget it. The End does not wait behind
+// what was written, which nobody wants any more.
 func (o *Out) over(s *Stream, why error) {
 	o.remove(s)
 	if !s.end(why) {
@@ -278,8 +298,9 @@ func (o *Out) NodeDown(peer link.Peer, why string) {
 	}
 }
 
-// Reconnected sends what could not be sent, and asks what was taken: when something is
-// missing, the stream is over.
+// Reconnected sends what could not be sent, and asks what was taken: the answer to a
+// Query says whether anything was lost on the old connection, and then the stream is
+// over. An Abort that may have been lost is said again.
 func (o *Out) Reconnected() {
 	for _, s := range o.where(func(s *Stream) bool { return s.peer != link.Peer{} }) {
 		s.mu.Lock()
@@ -313,6 +334,7 @@ func (o *Out) Close() {
 	}
 }
 
+// where collects streams first, since what ends them takes their locks.
 func (o *Out) where(match func(*Stream) bool) (out []*Stream) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

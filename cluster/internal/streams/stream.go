@@ -15,6 +15,17 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
+// How a write passes. acceptLocked counts the bytes in accepted and cuts them into
+// items of one frame each; Out.Run sends the items; the connection's node tells what
+// was taken (took), which makes room in the window. A write that does not fit becomes
+// a waiting; pumpLocked moves it into the window part by part, in order, and
+// completes it when its last byte is in. Orders (EOF, Close, Pause …) take their
+// place in the same queue, so they happen behind what was written before them.
+//
+// Invariant: items and waiting together are everything that was given and not sent,
+// in order, and items is used first. Whoever finds waiting not empty goes behind it,
+// or two writers would overtake each other.
+
 // Stream is the writing half: a connection of any node of the cluster, shaped like
 // transportactors.Transport. What one goroutine does with it happens there in that
 // order. Any goroutine.
@@ -43,19 +54,23 @@ type Stream struct {
 	hooks    hooks
 }
 
-// item is one frame, or a part of a longer write.
+// item is one frame: an order, or a write or a part of one that fits into a frame.
 type item struct {
 	op   wire.Op
 	data []byte
 }
 
-// waiting is a write that waits for the window, or an order behind one.
+// waiting is a write that waits for the window, or an order behind one. data is what
+// is not yet in the window. by is nil once nobody waits: the bytes that are left
+// follow all the same, because a part of them is sent and a connection must not get
+// half a message.
 type waiting struct {
 	item
 	by *wait.Waiter[error] // nil: nobody waits
 }
 
-// drain is somebody who waits until that many bytes were taken.
+// drain is somebody who waits until the connection has taken that many bytes, counted
+// from the beginning of the stream.
 type drain struct {
 	at uint64
 	by wait.Waiter[error]
@@ -149,7 +164,8 @@ func (s *Stream) WriteWait(ctx context.Context, p []byte) error {
 	return refused
 }
 
-// withdraw takes back a write of which nothing has left; else the rest follows.
+// withdraw takes back a write of which nothing is in the window yet: then it has not
+// happened. Otherwise its rest stays in the queue and follows.
 func (s *Stream) withdraw(w *waiting, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,7 +187,9 @@ func (s *Stream) writableLocked() error {
 	return nil
 }
 
-// acceptLocked takes p into the window. copied: p stays the caller's.
+// acceptLocked takes p into the window. copied: p stays the caller's, so it is
+// copied, and small writes share an item that has room for those that follow. Without
+// copied, p was cloned before and is used in place.
 func (s *Stream) acceptLocked(p []byte, copied bool) {
 	s.accepted += uint64(len(p))
 	if n := len(s.items); copied && n > 0 && s.items[n-1].op == wire.Write {
@@ -209,7 +227,8 @@ func (s *Stream) orderLocked(op wire.Op) {
 	s.queueLocked()
 }
 
-// pumpLocked moves what waits into the window as far as there is room.
+// pumpLocked moves what waits into the window as far as there is room. It runs
+// whenever room appears or the head of the queue goes away.
 func (s *Stream) pumpLocked() {
 	for len(s.waiting) > 0 {
 		w := s.waiting[0]
@@ -254,6 +273,8 @@ func (s *Stream) PauseReading() error { return s.reading(wire.Pause) }
 // ResumeReading lets the connection read again.
 func (s *Stream) ResumeReading() error { return s.reading(wire.Resume) }
 
+// reading orders the connection to read or not to read. It travels in order with the
+// bytes.
 func (s *Stream) reading(op wire.Op) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,6 +290,8 @@ func (s *Stream) Close() { s.leave(wire.Close) }
 // Detach ends the stream behind what was written, and leaves the connection as it is.
 func (s *Stream) Detach() { s.leave(wire.End) }
 
+// leave is the common part of Close and Detach: nothing more is taken, and op follows
+// what was written.
 func (s *Stream) leave(op wire.Op) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -341,7 +364,10 @@ func (s *Stream) Drain(ctx context.Context) error {
 
 func (s *Stream) target() string { return s.addr.Node + "/" + s.addr.Path }
 
-// took notes what the connection has taken.
+// took notes what the connection has taken. The figure counts from the beginning of
+// the stream, so an old one changes nothing and a lost one is made good by the next.
+// More than was sent cannot be true: the other node has a fault, and the figure is
+// dropped.
 func (s *Stream) took(a wire.Amount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,7 +385,9 @@ func (s *Stream) took(a wire.Amount) {
 	s.hooks.sizeLocked(s)
 }
 
-// end is the end of the stream. why is not nil; the first one counts.
+// end is the end of the stream. why is not nil; the first one counts, and only the
+// caller of that one goes on to tell others. Everybody who waits is told here, under
+// the lock, so that nobody can begin to wait behind it.
 func (s *Stream) end(why error) (first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
