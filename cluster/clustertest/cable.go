@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// A TCP proxy that a test can harm. A real connection to a real server is needed,
+// because what is tested is how nodes and NATS behave when bytes stop: no error, no
+// end, just silence (cut), which closing a connection cannot imitate (unplug).
+
 // cable is a wire between a node and its NATS server: a listener that passes bytes on.
 // Each connection has two goroutines, one for each direction. A piece that was read
 // waits until its time has come and the cable is whole, then it is written: bytes keep
@@ -39,6 +43,7 @@ func layCable(to string) (*cable, error) {
 
 func (c *cable) address() string { return c.listener.Addr().String() }
 
+// accept takes connections of the node and makes one to the server for each.
 func (c *cable) accept() {
 	for {
 		near, err := c.listener.Accept()
@@ -72,6 +77,7 @@ func (c *cable) keep(end net.Conn) bool {
 	return true
 }
 
+// drop closes ends and forgets them.
 func (c *cable) drop(ends ...net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -147,6 +153,7 @@ func (c *cable) wait(at time.Time) bool {
 	}
 }
 
+// cut lets pieces wait (off) or go on. Connections stay open either way.
 func (c *cable) cut(off bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,6 +168,7 @@ func (c *cable) cut(off bool) {
 	}
 }
 
+// unplug closes all ends, and those that are made until it is taken back.
 func (c *cable) unplug(off bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -173,6 +181,7 @@ func (c *cable) unplug(off bool) {
 	}
 }
 
+// delay holds for pieces whose wait has not begun.
 func (c *cable) delay(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -25,6 +25,9 @@ const Patience = 20 * time.Second
 
 // Cluster is nodes that talk through one NATS server. Its methods belong to the
 // goroutine of the test; they fail the test when something does not work.
+//
+// The server belongs to a node of a cluster of its own, so that no node of the test
+// is special: each of them can be crashed, and the others can still talk.
 type Cluster struct {
 	t      T
 	broker *cluster.Node // of a cluster of its own: only its server is used
@@ -32,7 +35,8 @@ type Cluster struct {
 	nodes  map[string]*place
 }
 
-// place is where a node is started, again and again.
+// place is where a node is started, again and again: its configuration and its cable
+// outlive the node.
 type place struct {
 	cfg   cluster.Config
 	node  *cluster.Node // nil: it was crashed
@@ -122,7 +126,8 @@ func (c *Cluster) Heal(name string) {
 // Delay makes what a node sends and receives so much later. Zero takes it back.
 func (c *Cluster) Delay(name string, d time.Duration) { c.t.Helper(); c.place(name).cable.delay(d) }
 
-// Crash ends a node without a goodbye: its connections end first.
+// Crash ends a node without a goodbye: its connections end first, and it is closed
+// only when it knows that, so that its goodbye reaches nobody.
 func (c *Cluster) Crash(name string) {
 	c.t.Helper()
 	p := c.place(name)

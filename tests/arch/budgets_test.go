@@ -27,7 +27,7 @@ const (
 // explained are the comment lines per line of code that a folder has at least:
 // its mechanisms (frames, credits, watching, membership) need paragraphs. The
 // bounds of this file only ever become stricter.
-var explained = map[string]float64{"cluster/...": 0.19, "cmd/node/...": 0.25}
+var explained = map[string]float64{"cluster/...": 0.25, "cmd/node/...": 0.25}
 
 // longestFunction bounds the lines of a function, its braces not counted.
 const longestFunction = 62

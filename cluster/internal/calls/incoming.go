@@ -10,6 +10,16 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// Calls of others. Each call passes: arrival (has it come before?), admission (is
+// there room?), the queue of its loop, a task, an answer. The table knows every call
+// between admission and answer; whoever takes one out of it answers it, and nobody
+// else. So a call is answered exactly once, although its end can come from five
+// sides: the function, its deadline, the caller, the caller's node, the loop.
+//
+// Invariant: calls, byLoop and answering agree. idle is closed when the node takes no
+// more calls, none is in the table, and no answer is being sent: then closing the
+// connection loses nothing.
+
 // sender is one life of a node.
 type sender struct {
 	from   string
@@ -80,6 +90,9 @@ func (t *Incoming) Counters() IncomingCounters {
 }
 
 // add admits a call. known: the same call is here already and must not run twice.
+// What arrives twice is looked at first, because a repetition must not be answered
+// "busy" while its first copy runs. One call is admitted whatever its size: otherwise
+// a large argument could never be sent to an idle loop.
 func (t *Incoming) add(c *inbound) (known bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,6 +121,9 @@ func (t *Incoming) add(c *inbound) (known bool, err error) {
 	return false, nil
 }
 
+// arrivalLocked asks the memory of the sender's ids. When too many nodes are
+// remembered, all are forgotten: memory stays bounded, and a frame that came before
+// that moment and is repeated behind it could run twice.
 func (t *Incoming) arrivalLocked(key callKey) arrival {
 	from := sender{key.from, key.number}
 	s := t.bySender[from]
@@ -121,6 +137,8 @@ func (t *Incoming) arrivalLocked(key callKey) arrival {
 	return s.note(key.id)
 }
 
+// take removes a call from the table; false when somebody else has. Its answer counts
+// as being sent until answered is called.
 func (t *Incoming) take(key callKey) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -147,6 +165,7 @@ func (t *Incoming) answered() {
 	t.checkIdleLocked()
 }
 
+// checkIdleLocked closes idle once.
 func (t *Incoming) checkIdleLocked() {
 	if t.refused && len(t.calls) == 0 && t.answering == 0 {
 		select {
@@ -168,6 +187,7 @@ func (t *Incoming) Refuse() {
 // Idle is closed once no call is left after Refuse.
 func (t *Incoming) Idle() <-chan struct{} { return t.idle }
 
+// where collects calls first: what is done to them takes the lock.
 func (t *Incoming) where(match func(*inbound) bool) (out []*inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -189,8 +209,9 @@ func (t *Incoming) Cancel(f *wire.Frame) {
 	}
 }
 
-// CancelAll ends the tasks of calls that their caller has given up: those with
-// ids up to the frame's.
+// CancelAll ends the tasks of calls that their caller has given up: those with ids up
+// to the frame's, which is the newest that the caller had drawn. Calls that it makes
+// afterwards have higher ids and go on.
 func (t *Incoming) CancelAll(f *wire.Frame) {
 	for _, c := range t.where(func(c *inbound) bool {
 		return c.key.from == f.From && c.key.number == f.FromNumber && c.key.id <= f.ID
@@ -216,8 +237,8 @@ func (t *Incoming) CancelEvery(why string) {
 	}
 }
 
-// LoopEnding cancels and answers the calls of a loop that ends: their tasks may
-// never get that far.
+// LoopEnding answers the calls of a loop that ends and cancels their tasks, which may
+// never get so far as to answer themselves.
 func (t *Incoming) LoopEnding(h *host.Loop) {
 	for _, c := range t.where(func(c *inbound) bool { return c.home == h }) {
 		defer c.cancel("the loop is being closed") // after the answer: a cancellation would be one, too

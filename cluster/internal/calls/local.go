@@ -13,6 +13,11 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// A call whose loop is in this process. It sends nothing and encodes nothing, but
+// ends like any other: by its result, its deadline, its ctx, or the end of the loop,
+// and with the errors that a caller elsewhere would see. Whoever moves a loop to
+// another node need not change who calls it.
+
 // Context is what a called function's task starts from: loop, node and the
 // caller's deadline. It has no Done of its own: who enforces the deadline
 // cancels the task, and a task's ctx ends with it.
@@ -94,14 +99,16 @@ func (c *local[Out]) begin(callee context.Context, fn func(context.Context) (Out
 	})
 }
 
+// cancel ends the task, if it has begun. Loop goroutine.
 func (c *local[Out]) cancel() {
 	if c.task != nil {
 		c.task.Cancel("the caller does not wait any more")
 	}
 }
 
-// watchClosed ends the wait when the loop is closed: what was posted to it is
-// dropped then, without a word.
+// watchClosed ends the wait when the loop is closed: what was posted to it is dropped
+// then, and nothing else would end the call of a ctx without a deadline before its
+// limit.
 func (c *local[Out]) watchClosed(w wait.Waiter[result[Out]]) (stop func()) {
 	return c.loop.OnClose(func() {
 		w.Deliver(result[Out]{err: c.remote(fault.ErrClosed, fault.ErrClosed, "the loop was closed while waiting")})
@@ -127,6 +134,7 @@ func (c *local[Out]) remote(kind, cause error, text string) error {
 	return fault.Wrap(c.target, c.name, kind, cause, text)
 }
 
+// waitError is why the caller stopped waiting.
 func (c *local[Out]) waitError(why error) error {
 	if errors.Is(why, context.DeadlineExceeded) {
 		return c.remote(fault.ErrExpired, why, "no result in time")

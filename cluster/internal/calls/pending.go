@@ -12,6 +12,11 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
 
+// The calls of this node that wait for an answer. Five sides can end one: the answer,
+// NATS (nobody listens), the caller's ctx, membership (the node is gone), the
+// connection. Each of them takes the call out of the table first; whoever gets it
+// delivers the end, and the others find nothing.
+
 // answer is how a call ended.
 type answer struct {
 	Reply
@@ -39,6 +44,7 @@ type pending struct {
 
 func (p *pending) done(a answer) { p.waiter.Deliver(a) }
 
+// failure is an error about this call, with its target and function.
 func (p *pending) failure(kind error, text string) error {
 	return fault.New(p.target, p.function, kind, text)
 }
@@ -71,6 +77,9 @@ func (t *table) init(l *link.Link) {
 	}
 }
 
+// add gives the call its id and a token. The token is the number of the slot that the
+// id falls into; when a waiting call has that slot, the token is made of the id,
+// which the server has never seen and which costs it a look-up.
 func (t *table) add(p *pending) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -101,7 +110,8 @@ func (t *table) take(id uint64) *pending {
 	return t.takeLocked(id)
 }
 
-// takeFrom is take of a request that went to that node.
+// takeFrom is take of a request that went to that node: ids are counted up and so can
+// be guessed, and a node must not be able to answer for another one.
 func (t *table) takeFrom(id uint64, node string) *pending {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,6 +133,9 @@ func (t *table) takeLocked(id uint64) *pending {
 	return p
 }
 
+// takeToken finds the call that NATS's "nobody is there" is about, by the token of
+// its reply subject. A slot is used again 512 ids later at the earliest, and this
+// answer comes from the node's own server, at once.
 func (t *table) takeToken(token string) *pending {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -146,6 +159,8 @@ func (t *table) count() int {
 	return len(t.byID)
 }
 
+// nodes are those that calls wait for longer than answerSoon. Membership asks them,
+// each once.
 func (t *table) nodes(now time.Time) []link.Peer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -160,7 +175,9 @@ func (t *table) nodes(now time.Time) []link.Peer {
 	return out
 }
 
-// takeWhere also returns the newest id that was given out until then.
+// takeWhere takes the calls that match. It also returns the newest id that was given
+// out until then, under the same lock: a CancelAll with it covers exactly the calls
+// before this moment.
 func (t *table) takeWhere(match func(*pending) bool) (out []*pending, newest uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

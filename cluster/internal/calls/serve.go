@@ -13,6 +13,11 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// One call of another node on its way through this one. Serve runs on the receiving
+// goroutine and only sorts; Begin, the task and finish run on the loop. The fields
+// from task on belong to the loop's goroutine, so a cancellation is posted there like
+// everything else.
+
 // inbound is a call of another node that runs here, or waits to. Whoever
 // takes it out of the table, and only that one, answers it.
 type inbound struct {
@@ -76,7 +81,10 @@ func (c *inbound) Drop(why error) {
 	c.refuse(fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, why))
 }
 
-// start starts the task, false when the call does not run.
+// start starts the task; false when the call does not run: it was cancelled, or its
+// time is over. A deadline that passes while the task runs cancels it, and finish
+// then says "expired" and not "cancelled", because that is what the caller has to
+// know.
 func (c *inbound) start() bool {
 	if c.withdrawn {
 		c.refuse(fault.Codef(wire.Cancelled, "%w before it began", fault.ErrCancelled))
@@ -117,7 +125,9 @@ func (c *inbound) cancel(why string) {
 	})
 }
 
-// finish answers with what the task ended in. Loop goroutine.
+// finish answers with what the task ended in. The queue hears of the end first, so
+// that the next call can begin whether or not this one is still to be answered. Loop
+// goroutine.
 func (c *inbound) finish(t *loopnode.Future[registry.Outcome]) {
 	if c.alarm != nil {
 		c.alarm()
@@ -153,11 +163,14 @@ func (c *inbound) refuse(err error) {
 	}
 }
 
+// answerError answers a call that did not run and counts it.
 func (c *inbound) answerError(err error) {
 	c.table.refusals.Add(1)
 	c.reply(fault.Frame(c.key.id, err))
 }
 
+// reply sends an answer to the life of the node that has asked; when that is gone,
+// nobody hears it.
 func (c *inbound) reply(f *wire.Frame) {
 	f.ID = c.key.id
 	c.table.link.Answer(link.Peer{Name: c.key.from, Number: c.key.number}, f)

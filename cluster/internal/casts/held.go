@@ -8,6 +8,12 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// What calls without an answer hold here: memory, and the end of a stop. Each is
+// counted once, as active or as a timer, and moves between the two when its time
+// comes (fired). A loop that ends takes all of its counts with it at once, because
+// its tasks may never report their ends; a later report of one of them finds no load
+// and changes nothing.
+
 // held counts the calls of other nodes that have not ended here, by loop, so that
 // those of a loop that ends can be forgotten at once. Invariant: the sums are those
 // of byLoop.
@@ -39,6 +45,7 @@ func (t *held) loadLocked(h *host.Loop) *load {
 	return l
 }
 
+// admitLocked gives the load of a loop that may take a call, or says why not.
 func (t *held) admitLocked(h *host.Loop) (*load, error) {
 	if t.refused {
 		return nil, fault.Codef(wire.Closed, "%w: the node is leaving", fault.ErrClosed)
@@ -79,6 +86,7 @@ func (t *held) enterTimer(h *host.Loop, cost uint64, limits Limits) error {
 	return nil
 }
 
+// addTimerLocked moves all four sums together. n is 1 or −1.
 func (t *held) addTimerLocked(l *load, n int, cost uint64) {
 	l.timers += n
 	t.timers += n
@@ -133,6 +141,8 @@ func (t *held) loopEnding(h *host.Loop) (timers int) {
 	return l.timers
 }
 
+// refuse takes no more calls; idle is closed when the last active one ends. Timers
+// are not waited for: their time may be a year away.
 func (t *held) refuse() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,6 +150,7 @@ func (t *held) refuse() {
 	t.checkIdleLocked()
 }
 
+// checkIdleLocked closes idle once, when nothing is active and nothing more comes.
 func (t *held) checkIdleLocked() {
 	if !t.refused || t.active > 0 {
 		return

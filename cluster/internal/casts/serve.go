@@ -35,7 +35,9 @@ type inbound struct {
 	ran   bool // the function has begun
 }
 
-// Serve takes a call without an answer. Receiving goroutine.
+// Serve takes a call without an answer. Receiving goroutine. From Arrived on, each
+// way out gives the credit back: through Refuse here, or through Begin and Drop,
+// which the queue calls.
 func (c *Casts) Serve(f *wire.Frame) {
 	c.received.Add(1)
 	me := c.link.Self()
@@ -116,7 +118,8 @@ func (b *inbound) run(ctx context.Context) (struct{}, error) {
 	return struct{}{}, err
 }
 
-// ended follows the end of the task. Loop goroutine.
+// ended follows the end of the task. A function that has begun and failed is counted
+// here and told to nobody: its caller asked for no answer. Loop goroutine.
 func (b *inbound) ended(err error) {
 	b.home.Queue.Ended()
 	b.casts.held.leave(b.home)
@@ -129,7 +132,8 @@ func (b *inbound) ended(err error) {
 	}
 }
 
-// Drop refuses it: its loop has ended before it began.
+// Drop refuses it: its loop has ended before it began. Was its credit given back
+// already, it is counted as not run; otherwise the refusal gives the credit back.
 func (b *inbound) Drop(why error) {
 	err := fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, why)
 	if b.taken {

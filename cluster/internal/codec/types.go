@@ -10,6 +10,12 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
+// Which types travel as JSON. The usual form is CBOR, by fields. A type that writes
+// itself as JSON only (MarshalJSON, and no MarshalText, MarshalBinary or MarshalCBOR)
+// has an idea of its form that its fields do not show; written by its fields it would
+// arrive empty or wrong. So a value with such a type anywhere in it travels as JSON
+// as a whole.
+
 // jsonOnly remembers for each type whether it has to travel as JSON.
 var jsonOnly sync.Map // reflect.Type → bool
 

@@ -8,6 +8,11 @@ import (
 	"strings"
 )
 
+// Addresses in the configuration: reading them, refusing wrong ones with what to
+// write instead, and deciding what only this machine can reach. Invariant: an address
+// from URL or Join may hold a user's password, so none is logged or put into an error
+// but through withoutPasswords or Redacted.
+
 // servers are the addresses that the node connects to as a client.
 func (c *Config) servers() []string {
 	list := c.Join
@@ -47,6 +52,8 @@ func (c *Config) checkAddresses() error {
 	return nil
 }
 
+// checkURL refuses an address that nats.go would misread: without a host, or with a
+// scheme that is not NATS's.
 func checkURL(field, s string) error {
 	u, err := readURL(s)
 	switch {
@@ -72,7 +79,7 @@ func readURL(s string) (*url.URL, error) {
 	return u, err
 }
 
-// withoutPasswords is addresses for people.
+// withoutPasswords is a list of addresses for people.
 func withoutPasswords(list []string) string {
 	var out []string
 	for _, s := range list {
@@ -120,7 +127,8 @@ func isLoopback(host string) bool {
 	return host == "localhost"
 }
 
-// isLocal reports whether host is an address of this machine.
+// isLocal reports whether host is an address of this machine. A name is looked up;
+// one that cannot be is not local.
 func isLocal(host string) bool {
 	ips := []net.IP{net.ParseIP(host)}
 	if ips[0] == nil {

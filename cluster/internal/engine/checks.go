@@ -11,6 +11,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// What is checked once a server answers: that it is new enough, and that several
+// addresses are of one cluster. The second is worth a test at each start, because
+// nothing else would show it: with two separate servers each half of the nodes works
+// perfectly and never sees the other.
+
 // Servers before this one have known holes, or lack what a node uses.
 const oldestServer = "2.12.6"
 
@@ -26,7 +31,8 @@ func (e *Engine) checkServer() error {
 	return nil
 }
 
-// older compares versions of the form 2.12.6; what comes behind a - does not count.
+// older compares versions of the form 2.12.6 number by number; what comes behind a -
+// does not count.
 func older(have, want string) bool {
 	read := func(s string) (out [3]int) {
 		s, _, _ = strings.Cut(s, "-")
@@ -85,7 +91,9 @@ func (e *Engine) checkTogether(ctx context.Context) error {
 // tell each other of a subscription within milliseconds.
 const probeWait = 2 * time.Second
 
-// connectEach connects to every address by itself; nil for those that fail.
+// connectEach connects to every address by itself; nil for those that fail. No
+// reconnects and no discovered servers: each connection is to answer for exactly its
+// address.
 func (e *Engine) connectEach(ctx context.Context, list []string) []*nats.Conn {
 	out := make([]*nats.Conn, len(list))
 	var all sync.WaitGroup
@@ -107,7 +115,9 @@ func (e *Engine) connectEach(ctx context.Context, list []string) []*nats.Conn {
 	return out
 }
 
-// meetsAcross publishes at one server until it arrives at the other.
+// meetsAcross publishes at one server until it arrives at the other. Repeated,
+// because servers tell each other of a new subscription a moment after it is
+// confirmed.
 func (e *Engine) meetsAcross(ctx context.Context, to, from *nats.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, probeWait)
 	defer cancel()

@@ -59,6 +59,9 @@ type Events struct {
 	Skew   func(node string, behind time.Duration)       // the clock of a server differs, see skewLimit
 }
 
+// Times of a connection. Why one second: a server that hangs keeps its connection
+// open, and only unanswered pings tell. Why a first wait of 50 ms to reconnect: the
+// usual cause is a server that restarts or another voter that is free.
 const (
 	serverPing      = time.Second // a server or client that says nothing for three of them is cut off
 	serverPings     = 2
@@ -69,6 +72,9 @@ const (
 	maxServers      = 16 // addresses in Join or URL
 )
 
+// withDefaults sets what may wait at a subscription. The figures are large because a
+// subscription that overflows loses messages: the credits above keep it far below
+// them.
 func (c Config) withDefaults() Config {
 	if c.PendingMessages == 0 {
 		c.PendingMessages = defaultMessages
@@ -82,7 +88,9 @@ func (c Config) withDefaults() Config {
 // embeds reports whether the server is inside this process and this node's own.
 func (c *Config) embeds() bool { return c.URL == "" && len(c.Join) == 0 && c.Beside == nil }
 
-// check refuses what could only fail later, and says what to write instead.
+// check refuses what could only fail later, and says what to write instead. A
+// combination that has no meaning is an error, too, and never ignored: whoever set
+// both fields expected both to count.
 func (c *Config) check() error {
 	sources := 0
 	for _, set := range []bool{c.URL != "", len(c.Join) > 0, c.Beside != nil} {

@@ -15,6 +15,15 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
+// How a connection is made, and what becomes of what it says. nats.go reconnects by
+// itself and for ever (MaxReconnects −1), so after the start there is no error
+// "cannot connect", only a state.
+//
+// Why the silence of NATS needs care. A publish that the server does not permit
+// returns nil: the refusal comes later, on the error handler, with the subject in its
+// text. A subscription that falls behind loses messages, and only the error handler
+// says so. Both are turned into events here, by which the rooms above end what waits.
+
 const closeWait = 500 * time.Millisecond // a dead server must not hold up a close
 
 // open makes a link and connects it.
@@ -31,7 +40,9 @@ func (e *Engine) open(ctx context.Context, kind Kind) (*Link, error) {
 	return l, nil
 }
 
-// dial opens a connection for a link. Its messages wait for connection.ready.
+// dial opens a connection for a link. Its messages wait for connection.ready, so that
+// a link that is replaced handles those of the old connection first. When the error
+// came from ctx, ctx's cause is in it.
 func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
 	c := &connection{ready: make(chan struct{}), closed: make(chan struct{})}
 	sockets := &dialer{ctx: ctx}
@@ -68,7 +79,8 @@ func (e *Engine) inProcess(kind Kind) nats.InProcessConnProvider {
 }
 
 // identityOptions are what every connection of the node has: its name, the limits,
-// and who it is.
+// and who it is. With keys, the functions read the identity at each connect, so a
+// reconnect uses the keys of that moment.
 func (e *Engine) identityOptions(kind Kind) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(e.connectionName(kind)),
@@ -109,8 +121,11 @@ func (e *Engine) identityOptions(kind Kind) []nats.Option {
 	return opts
 }
 
+// local: through memory, where TLS would encrypt for nobody.
 func (e *Engine) local(kind Kind) bool { return e.inProcess(kind) != nil }
 
+// withMinimum raises the version of a user's TLS settings; their own minimum stays
+// when it is higher.
 func withMinimum(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
@@ -147,13 +162,14 @@ func connectError(urls string, err error) error {
 	return fmt.Errorf("%w: connecting to %s: %w; is it running, and may this node use it?", ErrDisconnected, urls, err)
 }
 
-// refused reports whether the server does not accept the node's keys.
+// refused reports whether the server does not accept the node's keys. Each has its
+// own cause (wrong, expired, revoked), and all have one remedy: other keys.
 func refused(err error) bool {
 	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked)
 }
 
-// handlers tell every event of a connection. Those of a connection that has been
-// replaced are of no interest.
+// handlers tell every event of a connection. What a connection says that has been
+// replaced is dropped: it is expected to end.
 func (e *Engine) handlers(l *Link, c *connection) []nats.Option {
 	mine := func() bool { now := l.current(); return now == nil || now == c }
 	return []nats.Option{
@@ -179,10 +195,14 @@ func (e *Engine) handlers(l *Link, c *connection) []nats.Option {
 	}
 }
 
+// deniedSubject finds the subject in the text of a permission error, the only place
+// where it stands.
 var deniedSubject = regexp.MustCompile(`"(\S+)"`)
 
 // connectionError handles what NATS says outside of any call. A refused publish is
-// known from here only: Publish returned nil long before.
+// known from here only: Publish returned nil long before. The refusal of Notices is
+// no fault: an external NATS may keep them to itself, and deaths are then found by
+// asking.
 func (e *Engine) connectionError(kind Kind, sub *nats.Subscription, err error) {
 	subject := ""
 	if sub != nil {

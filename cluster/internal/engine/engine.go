@@ -16,6 +16,10 @@ import (
 
 // Engine is a node's place at NATS: its server, if it has one, and its three
 // connections. Open makes one; close it. All methods are safe from any goroutine.
+//
+// What it knows changes in three places: id is replaced as a whole when the key
+// folder changes; lastVotes and home are guarded by mu; each Link guards its own
+// connection.
 type Engine struct {
 	Subjects *subject.Space // the node's own; does not change
 	Grants   keys.Grants    // the node's rights on others; without keys nobody checks them
@@ -65,7 +69,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// start takes the steps of Open that Close takes back.
+// start takes the steps of Open that Close takes back. What a server says is checked
+// as soon as it is there; nothing above this package hears of the engine before all
+// checks are passed.
 func (e *Engine) start(ctx context.Context) (err error) {
 	if e.cfg.embeds() {
 		if e.server, err = startServer(ctx, e); err != nil {
@@ -168,7 +174,9 @@ func (e *Engine) lost(kind Kind, err error) {
 	}
 }
 
-// back is called when there is another one.
+// back is called when there is another connection, to the same server or another one.
+// Of the control connection, the new server is checked, and it has to say again
+// whether it tells who goes.
 func (e *Engine) back(kind Kind, nc *nats.Conn) {
 	e.log.Info("connected to NATS again", "connection", kind, "url", nc.ConnectedUrlRedacted())
 	if kind == Control {
@@ -188,7 +196,8 @@ const (
 )
 
 // run looks at what changes without being told: the routes of the server, the key
-// folder, the time.
+// folder, the time. One goroutine for all of it; what does not apply to this engine
+// has a ticker that never ticks.
 func (e *Engine) run() {
 	routes, files, report, warn := e.ticker(e.server != nil && e.cfg.clustered(), lookRoutes), e.ticker(e.cfg.Keys != "", lookKeys),
 		e.ticker(e.server != nil, reportEach), e.ticker(true, warnAgain)

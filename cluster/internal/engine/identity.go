@@ -8,6 +8,12 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
+// The node's keys while it runs. The folder is looked at twice a second (keyStamp);
+// what is in it then is taken over if it is of the same node, cluster and rights.
+// Rights are a part of every subject that the node has subscribed, so a change of
+// them takes a restart; everything else moves over without an interruption
+// (Link.replace).
+
 // expiresSoon is when the end of the keys is warned about.
 const expiresSoon = 14 * 24 * time.Hour
 
@@ -17,7 +23,9 @@ const replaceWait = 10 * time.Second
 // identity is who the node is, by its keys; not without keys.
 func (e *Engine) identity() *keys.Identity { return e.id.Load() }
 
-// loadKeys reads the key folder and checks that it fits the configuration.
+// loadKeys reads the key folder at the start and refuses what would be refused later
+// by a server, with less to read: keys of another cluster, expired ones, a voter
+// without a voter's certificate.
 func (e *Engine) loadKeys() error {
 	if e.cfg.Keys == "" {
 		return nil
@@ -50,6 +58,8 @@ func (e *Engine) keyStamp() string {
 
 // keysChanged reads the key folder again: it takes over a newer statement about the
 // account (revoked keys), tells others of it, and moves the connections to new keys.
+// On any doubt the old keys stay in use and the log says why: a wrong file must not
+// end a node that runs.
 func (e *Engine) keysChanged() {
 	old := e.identity()
 	id, err := keys.Load(e.cfg.Keys, e.cfg.Node)

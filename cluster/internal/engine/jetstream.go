@@ -10,6 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// JetStream: what has to survive a node. It answers only when a majority of the
+// voters is connected and has a leader, which takes a moment after a start and may
+// take for ever in a partition; so Engine.JetStream waits, with a limit, and says
+// what it waited for.
+
 const (
 	quorumWait  = 5 * time.Second
 	quorumLook  = 50 * time.Millisecond
@@ -17,8 +22,10 @@ const (
 )
 
 // JetStream is for what has to survive a node. A single embedded server starts it
-// now. It waits until a majority of the voters is there, at most five seconds.
-// Errors: ErrNoJetStream with what to change, ErrNoQuorum, and ctx's.
+// now. It waits until a majority of the voters is there, at most quorumWait, asking
+// for a second each time: a question that was sent before there was a leader may
+// never be answered. Errors: ErrNoJetStream with what to change, ErrNoQuorum, and
+// ctx's.
 func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
 	if e.server != nil {
 		if err := e.startJetStream(); err != nil {
@@ -54,6 +61,8 @@ func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
 	}
 }
 
+// startJetStream switches JetStream on in a server that is not one of several. A
+// voter cannot do that later: its peers would already have agreed on who takes part.
 func (e *Engine) startJetStream() error {
 	s := e.server.nats
 	if s.JetStreamEnabled() {

@@ -37,7 +37,9 @@ const (
 	maxSpeaker = 64 // nodes whose clock is compared
 )
 
-// clocks compares the clocks of servers with this one. Guarded by mu.
+// clocks counts, for each server, reports in a row whose time differed too much from
+// this machine's. Guarded by mu. Bounded by maxSpeaker, since a peer can invent
+// names.
 type clocks struct {
 	mu   sync.Mutex
 	away map[string]away
@@ -50,7 +52,9 @@ type away struct {
 }
 
 // meet subscribes to the reports, asks for them, and gives another voter the chance
-// to object.
+// to object. Only a voter waits, and only for meetWait: an objection that comes later
+// is logged by both and ends neither, because a cluster that runs must not be stopped
+// by a newcomer.
 func (e *Engine) meet(ctx context.Context) error {
 	objection := make(chan error, 1)
 	seen := &clocks{away: map[string]away{}}
@@ -76,7 +80,9 @@ func (e *Engine) meet(ctx context.Context) error {
 	}
 }
 
-// sendReport tells what this engine knows.
+// sendReport tells what this engine knows; ask makes those that have a server answer
+// with theirs. A node without a server reports nothing but the age of the list of
+// revoked keys that it knows.
 func (e *Engine) sendReport(ask bool) {
 	r := report{Node: e.cfg.Node, Ask: ask}
 	if e.server != nil {
@@ -94,6 +100,8 @@ func (e *Engine) sendReport(ask bool) {
 	e.publishReport(r)
 }
 
+// publishReport sends a report to all engines. One that is lost is made good by the
+// next, a second later.
 func (e *Engine) publishReport(r report) {
 	data, err := json.Marshal(r)
 	if err == nil {
@@ -104,7 +112,9 @@ func (e *Engine) publishReport(r report) {
 	}
 }
 
-// reported handles a report of another engine.
+// reported handles a report of another engine. It is text of another node: what it
+// says about itself counts only when the subject names the same node, and a statement
+// in it only by its signature.
 func (e *Engine) reported(m *nats.Msg, seen *clocks, objection chan<- error) {
 	from, _, ok := e.Subjects.Sender(m.Subject)
 	var r report
@@ -148,9 +158,10 @@ func (e *Engine) compareClock(node string, ahead time.Duration, now time.Time, s
 	}
 }
 
-// compareRoutes finds a voter with another list of voters. A voter that starts
-// gives up; one that runs complains. For a client the report says how many voters
-// the server it uses is connected to.
+// compareRoutes finds a voter with another list of voters. Two lists could make two
+// halves that both think they are the majority. A voter that starts gives up; one
+// that runs complains in its log. For a client the report says how many voters the
+// server it uses is connected to.
 func (e *Engine) compareRoutes(r *report, objection chan<- error) {
 	switch {
 	case r.Routes == "":
@@ -191,8 +202,10 @@ func (e *Engine) compareAccount(r *report) {
 	}
 }
 
-// takeAccount makes a statement about the account count here, if it is signed by the
-// operator and newer than the known one: the server cuts off whose keys it revokes.
+// takeAccount makes a statement about the account count here, if the operator signed
+// it and it is newer than the known one: it is written down first, for the next
+// start, then the server cuts off whose keys it revokes, then others are told. Each
+// engine tells it once, so the news ends when everybody has it.
 func (e *Engine) takeAccount(text string) {
 	claims, err := e.adoptAccount(text)
 	if err != nil {
@@ -214,7 +227,9 @@ func (e *Engine) takeAccount(text string) {
 	e.publishReport(report{Node: e.cfg.Node, Account: text})
 }
 
-// adoptAccount puts a newer statement into the identity; nil when it is not newer.
+// adoptAccount puts a newer statement into the identity; nil when it is not newer. An
+// Identity does not change, so a copy takes its place: a handshake that is under way
+// sees the old one whole.
 func (e *Engine) adoptAccount(text string) (*jwt.AccountClaims, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -14,8 +14,18 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
-// embedded is a NATS server inside this process. Owned by the engine that started
-// it.
+// The embedded server: nats-server as a library, in this process. It was written to
+// be a program of its own, so much of this file switches off what a program does and
+// a library must not: handle signals, write to stdout, listen on every address, share
+// a store folder.
+//
+// Two kinds of server differ in who may connect. Without keys every client is in one
+// account and trusted; the server shares its notices of clients that come and go with
+// that account. With keys the server takes clients that show a statement of the
+// cluster, and the accounts' own statements share the notices.
+
+// embedded is a NATS server inside this process. Owned by the engine that started it;
+// nodes with Beside use it, so they are closed before it.
 type embedded struct {
 	nats     *server.Server
 	accounts *server.MemAccResolver // nil without keys
@@ -23,13 +33,18 @@ type embedded struct {
 	unlock   func() error // lets the store folder go; nil without one
 }
 
+// Why readyLook: the server says that it is ready by a wait with a time limit, which
+// is repeated in short steps so that a start that fails, or a ctx that ends, is
+// noticed at once.
 const (
 	embeddedReady = 10 * time.Second
 	readyLook     = 100 * time.Millisecond
 	handshakeTime = 5 // seconds a client or a route may take for TLS and for proving who it is
 )
 
-// startServer starts a server that listens on nothing, or as cfg says.
+// startServer starts a server that listens on nothing, or as cfg says. The store
+// folder is taken before the server starts: two servers in one folder would destroy
+// it.
 func startServer(ctx context.Context, e *Engine) (*embedded, error) {
 	s := &embedded{log: &serverLog{log: e.log.Named("nats")}}
 	opts, err := serverOptions(&e.cfg)
@@ -121,7 +136,10 @@ func routeOptions(cfg *Config, o *server.Options) (err error) {
 	return err
 }
 
-// closeToStrangers makes the server take nodes of this cluster only.
+// closeToStrangers makes the server take nodes of this cluster only: a client needs a
+// certificate of the cluster's authority, and a statement that the cluster's account
+// signed. Both accounts' statements are in memory (the resolver), where update
+// replaces one when keys are revoked.
 func (s *embedded) closeToStrangers(o *server.Options, current func() *keys.Identity) error {
 	id := current()
 	op, err := jwt.DecodeOperatorClaims(id.Operator)
@@ -161,7 +179,9 @@ func (s *embedded) shareNotices() error {
 	return nil
 }
 
-// ready waits until the server listens.
+// ready waits until the server listens. A server whose port is taken does not report
+// that as an error: it logs it as fatal and never becomes ready, so the log is looked
+// at in each step.
 func (s *embedded) ready(ctx context.Context) error {
 	limit := embeddedReady
 	if at, ok := ctx.Deadline(); ok {
@@ -213,7 +233,8 @@ func (s *embedded) localURL() string {
 	return "nats://" + net.JoinHostPort(host, port)
 }
 
-// stop ends the server and waits until all of it is gone.
+// stop ends the server and waits until all of it is gone, its goroutines and its
+// files; only then may another server have the store folder.
 func (s *embedded) stop() {
 	if s.nats != nil {
 		s.nats.Shutdown()

@@ -11,6 +11,10 @@ import (
 	"github.com/loopmesh/loopmesh/internal/filelock"
 )
 
+// The store folder: one node at a time, and always the same one. A lock file keeps a
+// second process out, which the kernel frees however the first one ends; a file
+// beside it says which node of which cluster the data is of.
+
 const (
 	storeLock  = "loopmesh.lock"
 	storeOwner = "loopmesh.json"
@@ -45,6 +49,8 @@ func takeStore(cfg *Config) (unlock func() error, err error) {
 	return f.Close, nil // closing releases the lock
 }
 
+// checkOwner writes down whose a new folder is, and refuses one of somebody else. The
+// lock is held, so nobody else writes it.
 func checkOwner(dir string, want owner) error {
 	path := filepath.Join(dir, storeOwner)
 	raw, err := os.ReadFile(path)

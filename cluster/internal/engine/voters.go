@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// Voters are the servers of one NATS cluster: 1, 3 or 5, with the same list
+// everywhere. Which entry of the list is this node, how many of the others its server
+// is connected to, and so whether it is on the larger side of a partition, is decided
+// here. Membership asks for the last (Isolated): a node on the smaller side must not
+// judge others.
+
 // Votes says how many voters the cluster has and which of them are connected to the
 // server this node uses, that server included. Voters is 0 where nobody knows: with
 // an external NATS.
@@ -23,6 +29,8 @@ func (v Votes) Majority() bool { return v.Voters == 0 || 2*len(v.Connected) > v.
 // clustered reports whether the embedded server has routes.
 func (c *Config) clustered() bool { return c.Voter && len(c.Routes) > 1 }
 
+// checkVoters refuses numbers of voters that gain nothing: with an even number one
+// more server may not be lost than with one less.
 func (c *Config) checkVoters() error {
 	if !c.Voter {
 		return nil
@@ -80,6 +88,7 @@ func (c *Config) ownRoute() (string, error) {
 }
 
 // onlyRoute is the entry of Routes whose host fits; false when none or several do.
+// Several are as bad as none: on one machine all hosts may be local.
 func (c *Config) onlyRoute(fits func(host string) bool) (found string, ok bool) {
 	for _, r := range c.Routes {
 		host, _, _ := hostPort(r)
@@ -115,7 +124,8 @@ func (c *Config) routeURLs() ([]*url.URL, error) {
 	return out, nil
 }
 
-// votes asks the embedded server which voters it is connected to.
+// votes asks the embedded server which voters it is connected to. The pool has
+// several routes to one voter, so names are counted once.
 func (e *Engine) votes() Votes {
 	routes, err := e.server.nats.Routez(nil)
 	if err != nil {
@@ -136,7 +146,8 @@ func (e *Engine) Votes() Votes {
 	return e.lastVotes
 }
 
-// setVotes keeps and tells a change.
+// setVotes keeps and tells a change. Under mu only the values change place; events
+// are told outside of it.
 func (e *Engine) setVotes(v Votes) {
 	e.mu.Lock()
 	same := v.Voters == e.lastVotes.Voters && slices.Equal(v.Connected, e.lastVotes.Connected)

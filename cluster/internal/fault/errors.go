@@ -49,9 +49,12 @@ func Config(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...)
 }
 
-// RemoteError is an error that came from another node, or that tells why the
-// other node could not be asked. errors.Is finds the sentinel of its kind, and
-// the registered error (RegisterError) the function returned.
+// RemoteError is an error that came from another node, or that tells why the other
+// node could not be asked. errors.Is finds the sentinel of its kind, and the
+// registered error (RegisterError) the function returned.
+//
+// code says the kind, in the numbers of the wire; it is the same whether this node
+// raised the error or another one did.
 type RemoteError struct {
 	Target   string // node/loop, or node
 	Function string // "" when no function was involved

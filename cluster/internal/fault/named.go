@@ -13,6 +13,12 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
+// Errors that keep their identity. A frame carries an error as a code, a text and,
+// where there is one, a name. The name stands for a value that both programs know: a
+// registered error of theirs, or one of the builtins. The reader wraps the value of
+// that name, so errors.Is finds it there. A name that the reader does not know leaves
+// the text.
+
 // named are the errors of users that keep their identity across nodes. One table
 // for the process: package variables register in it before any node exists.
 var named = namedErrors{byName: map[string]error{}}
@@ -72,6 +78,7 @@ func builtin(name string) error {
 	return nil
 }
 
+// find gives the value of a name; nil when this program does not know it.
 func (l *namedErrors) find(name string) error {
 	if name == "" {
 		return nil
@@ -84,6 +91,9 @@ func (l *namedErrors) find(name string) error {
 	return builtin(name)
 }
 
+// nameOf gives the name under which err travels. Users' errors come before builtins:
+// they say more about the same failure. The order of registration decides among
+// several that match.
 func (l *namedErrors) nameOf(err error) string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -19,6 +19,16 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// A loop becomes addressable in two ways: Run takes one that was made for this node
+// and runs it; Add takes one that somebody else runs. Either way it is in the table
+// until it closes, and its number tells it from an earlier or later loop of the same
+// name, so that an address that was made for one is refused by the other
+// (ErrStaleAddress).
+//
+// The end of a loop has one order: it is marked as ending; those who have calls on it
+// are told, so that they answer them (Events.Ending); its queue drops what has not
+// begun. After that nothing is begun on it.
+
 // Loop is a loop that is addressable under this node. Its fields do not change.
 type Loop struct {
 	Loop   *loopnode.Loop
@@ -112,8 +122,9 @@ func (t *Table) At(addr actors.Address) (*Loop, error) {
 	return nil, fmt.Errorf("%s: %w", addr, fault.ErrUnknownLoop)
 }
 
-// Admit finds loop and function of a frame of another node, or says in an error
-// with a code why it cannot run.
+// Admit finds loop and function of a frame of another node, or says in an error with
+// a code why it cannot run. The first thing that does not fit is named: the
+// incarnation, the loop, the function, the size.
 func (t *Table) Admit(f *wire.Frame, maxPayload int) (*Loop, *registry.Entry, error) {
 	if f.Incarnation != 0 && f.Incarnation != t.number {
 		return nil, nil, fault.Codef(wire.DeadIncarnation, "the address means incarnation %d, the node lives as %d", f.Incarnation, t.number)
@@ -144,6 +155,8 @@ func (t *Table) Add(loop *loopnode.Loop) (loopnode.Ref, error) {
 	return h.Ref, nil
 }
 
+// make numbers a loop. Numbers are not reused, also not those of loops that could not
+// enter.
 func (t *Table) make(loop *loopnode.Loop) *Loop {
 	t.mu.Lock()
 	t.next++
@@ -165,6 +178,10 @@ func CheckName(name string) error {
 	return nil
 }
 
+// enter puts a loop into the table. OnClose is registered after the insertion,
+// because a loop that is closed already calls back at once, and must find its entry
+// to remove. A loop of the node's own actor system also becomes an actor, so that it
+// can be watched and stopped by address.
 func (t *Table) enter(h *Loop) error {
 	name := h.Loop.Name()
 	if err := CheckName(name); err != nil {
@@ -186,6 +203,7 @@ func (t *Table) enter(h *Loop) error {
 	return nil
 }
 
+// insert takes the name, unless another loop has it.
 func (t *Table) insert(name string, h *Loop) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -199,7 +217,8 @@ func (t *Table) insert(name string, h *Loop) error {
 	return nil
 }
 
-// end lets a loop take no more calls.
+// end lets a loop take no more calls, in the order that the head of this file gives.
+// It may be called twice: by the goroutine of an own loop, and by Close.
 func (t *Table) end(h *Loop) {
 	h.ending.Store(true)
 	t.events.Ending(h)

@@ -6,6 +6,10 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// The life of an own loop on its goroutine: run until stopped, refuse what comes,
+// cancel its tasks and give them time to end, close. The time is limited, because a
+// task may refuse to end; what is left then is dropped by the close.
+
 const (
 	endLimit   = time.Second           // how long cancelled tasks may take to end
 	endTurn    = 10 * time.Millisecond // one wait for them
@@ -26,6 +30,8 @@ func (t *Table) Run(loop *loopnode.Loop) (loopnode.Ref, error) {
 	return h.Ref, nil
 }
 
+// run is the body of the goroutine of an own loop. gone is closed last: Close waits
+// for it.
 func (t *Table) run(h *Loop) {
 	defer close(h.gone)
 	died := h.Loop.RunForever()

@@ -9,6 +9,23 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// The outbox: frames that nobody answers (calls without an answer, messages of
+// actors, questions about flows) travel together. One publish costs more than one
+// frame, so frames to one node that are posted at about the same time share a
+// message.
+//
+// Nothing waits to become full. post appends the frame and queues the box; a
+// goroutine of the node sends what is there as soon as it runs. When little is
+// posted, that is one frame at a time; when much is, many have gathered meanwhile. A
+// box that is full is sent at once by whoever fills it, who thereby waits for the
+// server like anybody who publishes.
+//
+// Order: frames of one goroutine to one node arrive as they were given, also when
+// some are posted and some are sent directly: before a direct send to a node its box
+// is flushed (flushFor).
+//
+// Invariant: frames counts what is in buf and not yet with NATS.
+
 // batchLimit is how much is gathered for one peer before it is sent by whoever
 // fills it.
 const batchLimit = 32 << 10
@@ -117,6 +134,7 @@ func (l *Link) SendPosted(stop <-chan struct{}) {
 	}
 }
 
+// queue lets SendPosted look at b.
 func (t *outboxTable) queue(b *outbox) {
 	t.readyMu.Lock()
 	t.ready = append(t.ready, b)
@@ -127,6 +145,8 @@ func (t *outboxTable) queue(b *outbox) {
 	}
 }
 
+// post appends a frame. A frame that is too long is taken out again, so that its
+// neighbours are not lost with it.
 func (b *outbox) post(l *Link, f *wire.Frame) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -187,6 +207,7 @@ func (b *outbox) flush(l *Link) {
 	b.waiting.Store(false)
 }
 
+// publish hands a message to NATS and counts its frames.
 func (b *outbox) publish(l *Link, message []byte, frames int) error {
 	if err := l.conn.Publish(b.subject, "", message); err != nil {
 		l.stats.sendErrors.Add(uint64(frames))

@@ -11,6 +11,14 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// From a NATS message to a frame. Everything on one subscription passes one
+// goroutine, in order, and reuses one Frame: what a handler keeps of it, it has to
+// copy, except the payload, which is the message's own memory.
+//
+// Who sent it stands in the subject, not in the frame: with keys the server has
+// checked it. A frame whose own words do not fit its subject is counted as misplaced
+// and dropped (SenderFits).
+
 // Subscribe opens the subscriptions of the node: its own subjects and that of all
 // members.
 func (l *Link) Subscribe() error {
@@ -109,7 +117,9 @@ func (l *Link) senders() func(*nats.Msg) (Arrival, bool) {
 	}
 }
 
-// unpack handles the frames of a batch one after another. Receiving goroutine.
+// unpack handles the frames of a batch one after another. Only kinds that nobody
+// answers may be in one; another kind there is the work of a faulty or hostile node.
+// Receiving goroutine.
 func (l *Link) unpack(f *wire.Frame, names *wire.Names, in Arrival) {
 	rest := f.Payload
 	if len(rest) == 0 {

@@ -141,7 +141,8 @@ func (m *Machine) reached(now, since time.Duration) bool {
 	return false
 }
 
-// forgive starts all silences anew.
+// forgive starts all silences anew. It is called whenever this node may have missed
+// what others sent.
 func (m *Machine) forgive(now time.Duration) {
 	for _, have := range m.members {
 		have.forgive(now)
@@ -157,7 +158,9 @@ func (m *Machine) ServeUntil() time.Duration {
 	return m.link.proof + m.cfg.FenceAfter
 }
 
-// expire fences the node when the last proof is too old.
+// expire fences the node when the last proof is too old. It only reports what is so
+// already: Serving compares the time itself, so a node that was stopped refuses what
+// was queued for it before its machine has had an input.
 func (m *Machine) expire(now time.Duration) {
 	if !m.established() || m.claim.expired {
 		return
@@ -170,6 +173,8 @@ func (m *Machine) expire(now time.Duration) {
 	}
 }
 
+// fence stops this node from serving until it has claimed its name again: others may
+// have given it up meanwhile and started another one.
 func (m *Machine) fence(why string) {
 	m.claim.expired, m.claim.pending = true, false
 	m.report(Fenced, m.self, why)

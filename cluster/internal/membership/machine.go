@@ -6,6 +6,11 @@ import (
 	"time"
 )
 
+// The machine itself: its inputs, in the order in which each is handled. Every input
+// begins with advance, which finds out whether this process stood still before
+// anything is judged by what was not heard. Every output is collected in out, and
+// Take hands it over; no method calls anybody.
+
 // phase is how far this node is with its own name.
 type phase uint8
 
@@ -20,9 +25,12 @@ const (
 	left                   // said goodbye: nothing more happens
 )
 
-// Machine is the membership of one node. The caller serialises all calls; none
-// waits. Times are of one monotonic clock, counted from the start of the process
-// or from any other moment; they never go back.
+// Machine is the membership of one node. The caller serialises all calls; none waits.
+// Times are of one monotonic clock, counted from the start of the process or from any
+// other moment; they never go back.
+//
+// Invariant: wakeAt is 0 or the earliest time at which something is due that the
+// usual ticks would see too late.
 type Machine struct {
 	cfg    Config
 	self   ID
@@ -50,7 +58,8 @@ func New(cfg Config, self ID) *Machine {
 	}
 }
 
-// Take returns what has to be done since the last Take.
+// Take returns what has to be done since the last Take, in order. Whoever drops an
+// Output breaks the protocol: the machine counts its messages as sent.
 func (m *Machine) Take() Output {
 	out := m.out
 	out.Wake = m.wakeAt
@@ -67,6 +76,7 @@ func (m *Machine) report(kind EventKind, id ID, why string) {
 	m.out.Events = append(m.out.Events, Event{kind, id, why})
 }
 
+// wake asks for a tick at that time, unless an earlier one is asked for.
 func (m *Machine) wake(at time.Duration) {
 	if m.wakeAt == 0 || at < m.wakeAt {
 		m.wakeAt = at

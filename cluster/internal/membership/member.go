@@ -7,10 +7,18 @@ import (
 	"time"
 )
 
+// The other nodes: how one becomes a member, how a sign of life counts, and what it
+// takes to give one up. The rules and their reasons are in the package's text; this
+// file carries them out.
+
 // never is the time of what has not happened.
 const never = time.Duration(-1)
 
 // member is another node that has answered. Owned by Machine.
+//
+// Invariant: asked, absent and absences speak of the time since quiet only. Each sign
+// of life, and each stall of this node, starts them anew (forgive), so evidence never
+// adds up over a time in which this node heard nothing.
 type member struct {
 	id     ID
 	joined time.Duration
@@ -39,7 +47,8 @@ func (o *member) forgive(now time.Duration) {
 }
 
 // sight takes a sign of life of an announced node with another name. answer is the
-// question it answers, 0 when it answers none.
+// question it answers, 0 when it answers none. An incarnation that is older than the
+// known one is told so, and one that has left stays gone.
 func (m *Machine) sight(now time.Duration, id ID, answer uint64) {
 	if m.formers.has(id, now-m.cfg.Heartbeat) {
 		if newest := m.formers.newest(id.Name); newest > id.Incarnation {
@@ -62,7 +71,9 @@ func (m *Machine) sight(now time.Duration, id ID, answer uint64) {
 	}
 }
 
-// consider admits a node that has answered a question, and asks others.
+// consider admits a node that has answered a question, and asks one that has not. The
+// question goes to the subject of that incarnation, so its number is known to whoever
+// listens there.
 func (m *Machine) consider(now time.Duration, id ID, answer uint64) {
 	c := m.candidates.byName[id.Name]
 	if c == nil || c.id.Incarnation < id.Incarnation {
@@ -84,6 +95,8 @@ func (m *Machine) consider(now time.Duration, id ID, answer uint64) {
 	}
 }
 
+// question asks a candidate; the number stays the same when it is asked again, so a
+// late answer still counts.
 func (m *Machine) question(now time.Duration, c *candidate) {
 	c.seen, c.asked = now, now
 	m.send(Message{Kind: Ask, To: c.id, Seq: c.question})
@@ -146,6 +159,7 @@ func (m *Machine) doubt(have *member, why string) {
 
 // judge gives up members against which there is evidence of silence, and asks those
 // in doubt. While the link is stalled it does neither: an answer could not be heard.
+// In order of names, so that the same input always makes the same output.
 func (m *Machine) judge(now time.Duration) {
 	if !m.hears(now) {
 		return
@@ -184,7 +198,9 @@ func (m *Machine) askInTurn(now time.Duration, doubtful []*member) {
 	m.turn += n
 }
 
-// silent reports evidence of silence.
+// silent reports evidence of silence: long enough, asked meanwhile, and a heartbeat
+// of this node that was sent after that time has come back, so the answer would have
+// come, too.
 func (m *Machine) silent(now time.Duration, have *member) bool {
 	if now-have.quiet < m.cfg.DeadAfter || have.asked == never {
 		return false
@@ -192,7 +208,9 @@ func (m *Machine) silent(now time.Duration, have *member) bool {
 	return m.reached(now, have.quiet+m.cfg.DeadAfter) && m.proven(now)
 }
 
-// Absent says that the server found nobody on the subject of that incarnation.
+// Absent says that the server found nobody on the subject of that incarnation. Once
+// is a reason to ask again: a node that reconnects is absent for a moment. Twice,
+// with patience between, is evidence.
 func (m *Machine) Absent(now time.Duration, id ID) {
 	m.advance(now)
 	if c := m.candidates.byName[id.Name]; c != nil && c.id == id {

@@ -2,6 +2,10 @@ package membership
 
 import "time"
 
+// Two bounded memories. Both could be filled by a peer that invents names, so both
+// have a limit, and the oldest entry makes room; what is forgotten costs a
+// repetition, never a wrong decision about a member.
+
 // candidate is a node that was heard of and has not answered yet.
 type candidate struct {
 	id       ID
@@ -17,6 +21,8 @@ type candidates struct {
 	order  []*candidate // oldest first; those that were replaced or removed are skipped
 }
 
+// add enters a candidate, in place of one with its name. order keeps entries that
+// were replaced until they are many: removing each at once would cost a search.
 func (t *candidates) add(c *candidate, limit int) {
 	delete(t.byName, c.id.Name)
 	for len(t.byName) >= limit {
@@ -35,7 +41,8 @@ func (t *candidates) add(c *candidate, limit int) {
 
 func (t *candidates) remove(name string) { delete(t.byName, name) }
 
-// forget drops those that were last seen before that time.
+// forget drops those that were last seen before that time: they were named by
+// somebody and never answered.
 func (t *candidates) forget(before time.Duration) {
 	if len(t.byName) == 0 {
 		t.order = nil
@@ -49,6 +56,7 @@ func (t *candidates) forget(before time.Duration) {
 	t.compact()
 }
 
+// compact drops entries of order that are not in byName any more.
 func (t *candidates) compact() {
 	kept := make([]*candidate, 0, len(t.byName))
 	for _, c := range t.order {

@@ -40,6 +40,8 @@ func (q *Queue) Add(fn func()) {
 	q.work.Go(q.run)
 }
 
+// run calls what is queued until there is nothing. A function that panics ends alone;
+// the next one is called.
 func (q *Queue) run() {
 	for {
 		q.mu.Lock()

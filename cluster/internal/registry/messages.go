@@ -11,6 +11,10 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
+// Types of messages by name and by type. They are registered by package variables,
+// before any node exists, and never removed; so a program that starts is complete or
+// panics at once, and a lookup needs no care about what is registered later.
+
 // Message is a registered type of message between actors.
 type Message struct {
 	Name   string
@@ -38,6 +42,8 @@ func AddMessage[T any](name string) struct{} {
 	return struct{}{}
 }
 
+// add panics on what a programmer has to correct: two types with one name would be
+// decoded into each other.
 func (t *messageTable) add(m *Message, of reflect.Type) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -19,6 +19,16 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// How a message of an actor travels. Out: Route writes the registered name, the
+// payload and the sender's address into a Tell and sends it under the credit of the
+// receiver's flow; it never waits, because actors send from their loops. In: Told
+// gives the message to the actor's mailbox; the credit comes back when the actor
+// takes it from there.
+//
+// What does not reach its actor is told where somebody waits: the system rejects an
+// Ask with the reason; other messages are counted and logged, and the sending node
+// hears through the flow that one was refused.
+
 // Addresser completes a frame that nobody answers, or says why it would be in
 // vain. number is the life of the node that it is for.
 type Addresser interface {
@@ -109,7 +119,9 @@ func (t *Tells) Told(f *wire.Frame) {
 	t.fail(f, err)
 }
 
-// arrived notes a message that takes credit; flow is nil when it is to be dropped.
+// arrived notes a message that takes credit. flow is nil with nil when there is
+// nothing to give back: a free message, or one to be dropped because it came twice or
+// without credit.
 func (t *Tells) arrived(f *wire.Frame) (flow *flows.Inflow, err error) {
 	switch {
 	case free(f):
@@ -120,6 +132,7 @@ func (t *Tells) arrived(f *wire.Frame) (flow *flows.Inflow, err error) {
 	return t.inflows.Arrived(f), nil
 }
 
+// fail counts and logs a message that reached nobody.
 func (t *Tells) fail(f *wire.Frame, err error) {
 	t.failures.Add(1)
 	if ok, more := t.quiet.Allow(); ok {
@@ -127,6 +140,8 @@ func (t *Tells) fail(f *wire.Frame, err error) {
 	}
 }
 
+// deliver decodes the message and gives it to the actor system. Errors behind the
+// sender's address go to the sender, too (Reject), since an Ask waits for them.
 func (t *Tells) deliver(f *wire.Frame, taken func()) error {
 	sender, err := senderOf(f)
 	if err != nil {
@@ -197,7 +212,9 @@ const (
 	tellWithdraw = "$withdraw"
 )
 
-// write puts a message into a frame.
+// write puts a message into a frame. Three messages belong to the actor systems
+// themselves and need no registration; their names begin with $, which no registered
+// name may.
 func write(f *wire.Frame, msg any) (err error) {
 	switch m := msg.(type) {
 	case actors.StopRequest:

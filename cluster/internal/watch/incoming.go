@@ -8,6 +8,16 @@ import (
 	"time"
 )
 
+// The holding half: watches of other nodes on what is here. A watch waits (it is in
+// byPath) or has ended (its Terminated is repeated until it is answered). Besides, it
+// is parked while its node counts as dead: nothing is sent then, and the node may
+// come back and ask again. It leaves the table when the other node says Unwatch,
+// leaves for good, or was parked for too long.
+//
+// Invariant: a watch is in byPath exactly while its path has not ended, and the owner
+// has been ordered to look for the end of a path exactly while byPath has an entry
+// for it.
+
 // key names a watch of another node.
 type key struct {
 	from Node
@@ -105,6 +115,8 @@ func (t *Incoming) refuse(k key, limit int) {
 	t.out = append(t.out, Message{Kind: Terminated, To: k.from, ID: k.id, Reason: fmt.Errorf("%w: %d are the limit", ErrLimit, limit)})
 }
 
+// add keeps a watch, and orders the owner to look for the end of its path if it is
+// the first one.
 func (t *Incoming) add(k key, path string) {
 	t.arrivals++
 	w := &incoming{key: k, order: t.arrivals, path: path}
@@ -120,6 +132,7 @@ func (t *Incoming) add(k key, path string) {
 	t.byPath[path][k] = w
 }
 
+// remove takes a watch out, and takes the order back with the last one of its path.
 func (t *Incoming) remove(w *incoming) {
 	w.over = true
 	delete(t.byKey, w.key)
@@ -202,6 +215,7 @@ func (t *Incoming) EndAll(now time.Duration, reason error) {
 	}
 }
 
+// tell sends Terminated and queues its repetition.
 func (t *Incoming) tell(now time.Duration, w *incoming) {
 	w.sent = now
 	if !w.queued {

@@ -6,6 +6,11 @@ import (
 	"time"
 )
 
+// The asking half: watches of this node on what is elsewhere. A watch is repeated
+// until it is answered by Watching; after that nothing is sent until its end, because
+// the other node repeats Terminated until it is answered. Taking a watch out of byID
+// is what ends it, so it ends once.
+
 // ErrLimit: there are as many watches as may be kept.
 var ErrLimit = errors.New("too many watches")
 
@@ -68,6 +73,7 @@ func (o *Outgoing) Watch(now time.Duration, id uint64, to Node, path string) err
 	return nil
 }
 
+// send says Watch, and queues its repetition.
 func (o *Outgoing) send(now time.Duration, w *outgoing) {
 	w.sent = now
 	if !w.queued {
@@ -135,7 +141,9 @@ func (o *Outgoing) NodeDown(node Node, reason error) {
 	}
 }
 
-// Again repeats all watches: others may have given this node up.
+// Again repeats all watches: others may have given this node up, and have parked
+// them. They are made due and not sent at once, so that Tick spreads many of them
+// over several ticks.
 func (o *Outgoing) Again(now time.Duration) {
 	for _, w := range sorted(o.byID) {
 		w.answered = false

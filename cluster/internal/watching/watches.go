@@ -14,6 +14,11 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// Watches of this node: on loops of this process, which need no message, and on
+// others. Whoever watches gets exactly one end, also when there is nothing to watch:
+// a reason comes in place of an error, so that the caller has one way to hear of it;
+// only a closed node is an error.
+
 // Terminated says that a watched loop has ended.
 type Terminated struct {
 	Who loopnode.Ref
@@ -40,7 +45,8 @@ func (t *Watches) Add(ref loopnode.Ref, loop *loopnode.Loop, missing error, fn f
 	return t.Remote(addr, func(reason error) { tell(t.ofLoop(ref, reason)) }), nil
 }
 
-// addLocal watches a loop of this process.
+// addLocal watches a loop of this process. Whoever sets over ends the watch: the
+// loop's close or the caller's stop, not both.
 func (t *Watches) addLocal(loop *loopnode.Loop, tell func(error)) (stop func()) {
 	var over atomic.Bool
 	end := func() bool {
@@ -77,7 +83,9 @@ func (t *Watches) ofLoop(ref loopnode.Ref, reason error) error {
 }
 
 // Remote watches what has an address on another node (actors.WatchRoute). ended is
-// called once, on any goroutine, unless cancel was called before.
+// called once, on any goroutine, unless cancel was called before. An address without
+// an incarnation means the present one from here on: the watch ends with that life,
+// not with the name.
 func (t *Watches) Remote(to actors.Address, ended func(reason error)) (cancel func()) {
 	number, known := t.members.Number(to.Node)
 	switch {

@@ -21,6 +21,11 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// Between the two tables of package watch, which are pure, and the world: as package
+// members does for membership, step gives an input and carries out what comes of it.
+// In addition it finds what a path means on this node (hooks.go), and calls the
+// functions of users, through notify, so that a slow one holds up nobody.
+
 // Members is what watches need to know of the nodes of the cluster.
 type Members interface {
 	// Number is the incarnation a member lives as; false when it is no member.
@@ -90,7 +95,9 @@ func (t *Watches) step(input func(now time.Duration)) {
 	t.mu.Unlock()
 }
 
-// settle sends what the tables want to say and notes what is to be done. mu is held.
+// settle sends what the tables want to say and notes what is to be done outside of
+// the lock: ends to tell, hooks to set. A watch that was taken back has no owner any
+// more, so its end is told to nobody. mu is held.
 func (t *Watches) settle() {
 	out, ended := t.out.Take()
 	for _, e := range ended {
@@ -118,6 +125,9 @@ var kinds = map[watch.Kind]wire.Kind{
 // watchToken begins the token of a Watch; the peer follows.
 const watchToken = "w-"
 
+// send puts a message into a frame. A Watch goes out with a token, so that NATS tells
+// when nobody listens as that life: such a watch ends at once and not after its
+// repetitions. What could not be sent is repeated by the tables.
 func (t *Watches) send(m watch.Message) {
 	me, to := t.link.Self(), link.Peer{Name: m.To.Name, Number: m.To.Incarnation}
 	f := &wire.Frame{Kind: kinds[m.Kind], ID: m.ID, From: me.Name, FromNumber: me.Number, Path: m.Path}
