@@ -211,10 +211,23 @@ func (l *Link) replace(ctx context.Context) error {
 	l.gate.Unlock()
 	l.dropped += old.dropped()
 	l.count++
+	overlap := time.NewTimer(replaceOverlap)
+	defer overlap.Stop()
+	select {
+	case <-overlap.C:
+	case <-ctx.Done():
+	}
 	old.drain(replaceWait)
 	close(next.ready)
 	return nil
 }
+
+// replaceOverlap is how long both connections stay subscribed. Why: the server looks up
+// who gets a message before it hands it out. One that was looked up before the second
+// connection subscribed, and is handed out after the first one unsubscribed, would
+// reach neither; between the two a thread of the server may have to wait for a
+// processor.
+const replaceOverlap = 250 * time.Millisecond
 
 // drain ends the subscriptions, lets what has arrived be handled for as long as
 // limit, and closes.
