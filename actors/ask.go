@@ -119,13 +119,6 @@ type replyAddress struct {
 // replyPrefix is how the paths of Asks and of function watches begin.
 const replyPrefix = "$reply/"
 
-func (t *replyAddress) register(self target) Address {
-	s := t.sys
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return t.registerLocked(self)
-}
-
 func (t *replyAddress) registerLocked(self target) Address {
 	name := t.nameLocked()
 	t.sys.registered[name] = self

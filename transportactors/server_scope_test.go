@@ -63,7 +63,8 @@ func TestServerScope(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			for _, err := range []error{s.Scope(nil, func(context.Context) error { return nil }), s.Scope(ctx, nil)} {
+			var none context.Context
+			for _, err := range []error{s.Scope(none, func(context.Context) error { return nil }), s.Scope(ctx, nil)} {
 				if !errors.Is(err, loopnode.ErrInvalidArgument) {
 					t.Error(err)
 				}

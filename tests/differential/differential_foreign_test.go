@@ -81,7 +81,7 @@ func TestRandomPrograms(t *testing.T) {
 	lines, bad := 0, 0
 	for seed := *first; seed < *first+*seeds; seed++ {
 		p := Generate(seed, *less)
-		ours, theirs, same := compare(t, py, p)
+		_, theirs, same := compare(t, py, p)
 		if *shown {
 			t.Logf("%s", strings.Join(theirs, "\n"))
 		}
@@ -91,7 +91,7 @@ func TestRandomPrograms(t *testing.T) {
 		}
 		if bad++; bad <= 3 {
 			small := Minimise(p, func(p *Program) bool { _, _, same := compare(t, py, p); return !same })
-			ours, theirs, _ = compare(t, py, small)
+			ours, theirs, _ := compare(t, py, small)
 			text, _ := json.MarshalIndent(small, "", " ")
 			t.Errorf("seed %d differs:\n%s\nloopmesh:\n%s\nCPython:\n%s", seed, text, strings.Join(ours, "\n"), strings.Join(theirs, "\n"))
 		}

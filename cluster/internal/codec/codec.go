@@ -124,11 +124,10 @@ func Decode[T any](codec wire.Codec, b []byte) (v T, err error) {
 
 func decodeProto[T any](b []byte, read func([]byte, proto.Message) error) (v T, err error) {
 	t := reflect.TypeFor[T]()
-	m, ok := any(v).(proto.Message)
-	if !ok || t.Kind() != reflect.Pointer {
+	if _, ok := any(v).(proto.Message); !ok || t.Kind() != reflect.Pointer {
 		return v, fault.Codef(wire.BadPayload, "%w: a protobuf message came where %v is expected", fault.ErrBadPayload, t)
 	}
-	m = reflect.New(t.Elem()).Interface().(proto.Message)
+	m := reflect.New(t.Elem()).Interface().(proto.Message)
 	if err := read(b, m); err != nil {
 		return v, fault.Codef(wire.BadPayload, "%w: it does not fit the message %v: %w", fault.ErrBadPayload, t, err)
 	}

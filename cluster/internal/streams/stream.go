@@ -44,9 +44,8 @@ type Stream struct {
 	taken    uint64 // bytes
 	waiting  []*waiting
 	drains   []drain
-	asked    uint64 // accepted bytes of the newest Query
-	eof      bool   // WriteEOF was called
-	closing  error  // why nothing more is taken: Close, Abort or the end
+	eof      bool  // WriteEOF was called
+	closing  error // why nothing more is taken: Close, Abort or the end
 	aborted  bool
 	own      bool  // it is the writer who closed
 	ended    error // set once it is over
