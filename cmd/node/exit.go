@@ -98,7 +98,10 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	case errors.As(err, &no):
 		return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFalse
 	case errors.As(err, &asked):
-		return asked, codeOfKind[asked.Kind]
+		if code, known := codeOfKind[asked.Kind]; known {
+			return asked, code
+		}
+		return asked, exitFailed // a kind of a newer node: never 0
 	case errors.Is(err, keys.ErrInvalid) && !errors.Is(err, cluster.ErrConfig):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitUsage
 	case errors.Is(err, cluster.ErrConfig), errors.Is(err, cluster.ErrSeparate), errors.Is(err, cluster.ErrTooOld), errors.Is(err, cluster.ErrNoJetStream):

@@ -95,7 +95,7 @@ func status(ctx context.Context, c *admin.Client) (*admin.List[nodeStatus], erro
 	return list, nil
 }
 
-// keepNode leaves of the list the node that the user exactArgs, with what is missing of
+// keepNode leaves of the list the node that the user named, with what is missing of
 // it: another node's silence must not decide the exit code of "status n2".
 func keepNode(list *admin.List[nodeStatus], args []string) (*admin.List[nodeStatus], error) {
 	if len(args) == 0 {

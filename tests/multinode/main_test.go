@@ -15,14 +15,21 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
+// roles are what this program is instead of a test when a variable is set: files of
+// one system add theirs.
+var roles = map[string]func(value string) error{}
+
+func addRole(variable string, role func(value string) error) struct{} {
+	roles[variable] = role
+	return struct{}{}
+}
+
 func TestMain(m *testing.M) {
-	if target := os.Getenv(floodTo); target != "" {
-		fmt.Fprintln(os.Stderr, flood(target))
-		os.Exit(1)
-	}
-	if os.Getenv(beMember) != "" {
-		fmt.Fprintln(os.Stderr, member())
-		os.Exit(1)
+	for variable, role := range roles {
+		if value := os.Getenv(variable); value != "" {
+			fmt.Fprintln(os.Stderr, role(value))
+			os.Exit(1)
+		}
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(workshop)

@@ -29,6 +29,8 @@ var (
 // prints the names of the nodes that it gives up.
 const beMember = "LOOPMESH_TEST_MEMBER"
 
+var _ = addRole(beMember, func(string) error { return member() })
+
 func member() error {
 	ctx := context.Background()
 	cfg := cluster.Config{Name: os.Getenv(beMember), Logger: hclog.NewNullLogger()}

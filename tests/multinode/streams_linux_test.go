@@ -26,6 +26,8 @@ import (
 // end to the connection at that address.
 const floodTo = "LOOPMESH_TEST_FLOOD_TO"
 
+var _ = addRole(floodTo, flood)
+
 func flood(target string) error {
 	ctx := context.Background()
 	n, err := cluster.Start(ctx, cluster.Config{Name: "flood", Join: []string{os.Getenv(floodTo + "_AT")}, Logger: hclog.NewNullLogger()})
