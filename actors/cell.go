@@ -40,6 +40,7 @@ type cell struct {
 	path    string
 	factory func() Actor
 	seq     uint64 // spawn order
+	unnamed bool   // under sys.mu: the name is free again, it may be another actor's
 	limit   int    // most user messages that may wait; 0: no limit
 
 	ctx     Context

@@ -206,8 +206,10 @@ func (c *cell) settleTaken(reason error) {
 	}
 }
 
-// terminate ends the cell: nothing is accepted any more, what waits becomes dead
-// letters, open Asks get the reason, the name is free, watchers are told once.
+// terminate ends the cell: nothing is accepted any more, the name is free, what
+// waits becomes dead letters, open Asks get the reason, watchers are told once.
+// The name is free before anybody is told: whoever heard of the end, asks again
+// and means this actor must hear ErrUnknown, not the old reason.
 // Only the last part calls user code; it comes when everything else is done.
 func (c *cell) terminate(reason error) {
 	c.mu.Lock()
@@ -222,6 +224,7 @@ func (c *cell) terminate(reason error) {
 	c.mu.Unlock()
 
 	c.phase = stopped
+	c.sys.releaseName(c)
 	local := c.local
 	c.local, c.parked = ring[envelope]{}, ring[func()]{}
 	c.showLocal()
@@ -234,6 +237,6 @@ func (c *cell) terminate(reason error) {
 	if c.parent != nil {
 		c.parent.removeChild(c)
 	}
-	c.sys.releaseName(c)
+	c.sys.removeCell(c)
 	c.tellWatchers(reason, &system)
 }

@@ -62,7 +62,7 @@ func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor,
 	}
 	s.follow(c.host)
 	if err := s.start(c); err != nil {
-		s.releaseName(c)
+		s.removeCell(c)
 		return Ref{}, fmt.Errorf("%w: %s on %s: %w", ErrLoopDied, c.path, on.Name(), err)
 	}
 	return c.ref(), nil
@@ -136,7 +136,7 @@ func (s *System) start(c *cell) error {
 // here. A child needs no asking, its parent ends it.
 func (s *System) publishName(c *cell) {
 	s.mu.Lock()
-	if _, ok := c.host.cells[c]; ok {
+	if !c.unnamed {
 		s.cells[c.path] = c
 	}
 	closing := s.closing && c.parent == nil
@@ -146,23 +146,38 @@ func (s *System) publishName(c *cell) {
 	}
 }
 
-// releaseName frees the name of an actor that ended.
+// releaseName frees the name of an actor that is ending. Shutdown and the loop
+// still wait for its cell: removeCell.
 func (s *System) releaseName(c *cell) {
-	if unhook := s.dropCell(c); unhook != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.releaseNameLocked(c)
+}
+
+func (s *System) releaseNameLocked(c *cell) {
+	if !c.unnamed {
+		c.unnamed = true
+		delete(s.cells, c.path)
+	}
+}
+
+// removeCell forgets an actor that ended. With the last actor of a loop goes the
+// hook that the loop holds for us.
+func (s *System) removeCell(c *cell) {
+	if unhook := s.detachCell(c); unhook != nil {
 		unhook()
 	}
 }
 
-// dropCell is releaseName but for the hook of a loop whose last actor this was,
-// which must not be called under mu.
-func (s *System) dropCell(c *cell) (unhook func()) {
+// detachCell is removeCell but for the hook, which must not be called under mu.
+func (s *System) detachCell(c *cell) (unhook func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := c.host.cells[c]; !ok {
 		return nil
 	}
 	delete(c.host.cells, c)
-	delete(s.cells, c.path)
+	s.releaseNameLocked(c)
 	if len(c.host.cells) == 0 && s.hosts[c.host.loop] == c.host {
 		delete(s.hosts, c.host.loop)
 		unhook = c.host.unhook
