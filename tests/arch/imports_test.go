@@ -24,7 +24,6 @@ var floors = []floor{
 	{"2 loopnode", []string{"loopnode/..."}, []string{"loopnode/...", "actors/...", "internal/..."}},
 	{"3 transportactors", []string{"transportactors/..."}, []string{"transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
 	{"4 cluster", []string{"cluster/..."}, []string{"cluster/...", "transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
-	{"between 4 and 5, the admin API", []string{"cmd/node/admin"}, []string{"cluster/...", "transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
 	{"5 programs", []string{"cmd/..."}, []string{"cmd/...", "cluster/...", "transportactors/...", "loopnode/...", "actors/...", "internal/..."}},
 	{"5 examples and tests", freeOfFloors, []string{"..."}},
 	{"the module's own page", []string{"."}, nil},
@@ -40,7 +39,7 @@ type door struct {
 var doors = []door{
 	{"github.com/asynkron/protoactor-go", []string{"actors"}, "actors is the only door to protoactor-go"},
 	{"github.com/nats-io", []string{"cluster/..."}, "NATS belongs to the cluster; a program with loops only links none of it"},
-	{"github.com/spf13", []string{"cmd/node/..."}, "flags and output are the command's business"},
+	{"github.com/spf13", []string{"cluster/nodecmd"}, "flags and output are the command line's business"},
 }
 
 // unlinked says what a folder may not reach, through however many imports.

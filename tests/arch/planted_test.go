@@ -147,15 +147,16 @@ func TestPlantedViolationsAreFound(t *testing.T) {
 // look like violations and are none.
 func TestCleanFilesPass(t *testing.T) {
 	m := plant(t, map[string]string{
-		"internal/core/c.go": "// Package core is pure.\npackage core\nimport \"time\"\nvar _ time.Duration\n",
-		"actors/a.go":        "// Package actors is a door.\npackage actors\nimport _ \"github.com/asynkron/protoactor-go/actor\"\nimport _ \"#/internal/core\"\n",
-		"actors/a_test.go":   "package actors\nimport _ \"testing\"\nimport _ \"#/loopnode\"\nimport _ \"#/loopnode/looptest\"\nfunc f() { recover(); go f() }\n",
-		"cluster/natsd/n.go": "// Package natsd runs a server.\npackage natsd\nimport _ \"github.com/nats-io/nats-server/v2/server\"\nfunc f() {\n\t// goroutine: owner: the server; ends when it stops.\n\tgo f()\n}\n",
-		"cmd/node/m.go":      "// The loopmesh program.\npackage main\nimport _ \"github.com/spf13/cobra\"\nimport _ \"#/cluster\"\n",
-		"examples/e/m.go":    "// An example.\npackage main\nimport _ \"github.com/nats-io/nats.go\"\nimport _ \"#/cluster\"\n",
-		"testdata/broken.go": "this is not Go",
-		"bench/peers/go.mod": "module peers",
-		"bench/peers/p.go":   "package peers\nimport _ \"unsafe\"\n",
+		"internal/core/c.go":   "// Package core is pure.\npackage core\nimport \"time\"\nvar _ time.Duration\n",
+		"actors/a.go":          "// Package actors is a door.\npackage actors\nimport _ \"github.com/asynkron/protoactor-go/actor\"\nimport _ \"#/internal/core\"\n",
+		"actors/a_test.go":     "package actors\nimport _ \"testing\"\nimport _ \"#/loopnode\"\nimport _ \"#/loopnode/looptest\"\nfunc f() { recover(); go f() }\n",
+		"cluster/natsd/n.go":   "// Package natsd runs a server.\npackage natsd\nimport _ \"github.com/nats-io/nats-server/v2/server\"\nfunc f() {\n\t// goroutine: owner: the server; ends when it stops.\n\tgo f()\n}\n",
+		"cmd/node/m.go":        "// The loopmesh program.\npackage main\nimport _ \"#/cluster\"\n",
+		"cluster/nodecmd/m.go": "// Package nodecmd is a command line.\npackage nodecmd\nimport _ \"github.com/spf13/cobra\"\n",
+		"examples/e/m.go":      "// An example.\npackage main\nimport _ \"github.com/nats-io/nats.go\"\nimport _ \"#/cluster\"\n",
+		"testdata/broken.go":   "this is not Go",
+		"bench/peers/go.mod":   "module peers",
+		"bench/peers/p.go":     "package peers\nimport _ \"unsafe\"\n",
 	})
 	for _, r := range rules {
 		compare(t, r.check(m), nil)

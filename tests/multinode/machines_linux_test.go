@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // page is docs/three-machines.md with addresses of this machine: each machine of the

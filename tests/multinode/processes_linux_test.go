@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // nodesOf is what ls shows.

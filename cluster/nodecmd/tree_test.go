@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"io"
@@ -18,7 +18,7 @@ func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
 }
 
 func TestEveryCommand(t *testing.T) {
-	walk(newRoot(io.Discard, io.Discard), func(cmd *cobra.Command) {
+	walk(newRoot(newProgram(demoOptions), io.Discard, io.Discard), func(cmd *cobra.Command) {
 		path := strings.Fields(cmd.CommandPath())[1:]
 		name := cmd.CommandPath()
 		if cmd.RunE == nil || cmd.Run != nil {
@@ -65,10 +65,10 @@ func TestEveryCommand(t *testing.T) {
 
 func TestHintsNameTheProgramAsItWasStarted(t *testing.T) {
 	for arg0, want := range map[string]string{
-		"loopmesh": "loopmesh", "/usr/local/bin/loopmesh": "loopmesh",
-		filepath.Join("tmp", "go-build123", "b001", "exe", "node"): "go run ./cmd/node",
+		"loopmesh": "loopmesh", "/usr/local/bin/node": "loopmesh",
+		filepath.Join("tmp", "go-build123", "b001", "exe", "node"): "go run ./cluster/nodecmd.test",
 	} {
-		if got := calledAs(arg0); got != want {
+		if got := calledAs(arg0, "loopmesh"); got != want {
 			t.Errorf("%s: %q, want %q", arg0, got, want)
 		}
 	}
@@ -150,14 +150,14 @@ func TestVariables(t *testing.T) {
 	t.Run("each stands in the page and belongs to a flag", func(t *testing.T) {
 		page := loopmesh("environment").out
 		flags := map[string]bool{}
-		walk(newRoot(io.Discard, io.Discard), func(cmd *cobra.Command) {
-			for _, name := range variables {
+		walk(newRoot(newProgram(demoOptions), io.Discard, io.Discard), func(cmd *cobra.Command) {
+			for _, name := range newProgram(demoOptions).variables() {
 				if cmd.Flags().Lookup(name) != nil {
 					flags[name] = true
 				}
 			}
 		})
-		for _, name := range variables {
+		for _, name := range newProgram(demoOptions).variables() {
 			if !flags[name] || !strings.Contains(page, variable(name)) {
 				t.Errorf("%s: a flag %v", variable(name), flags[name])
 			}

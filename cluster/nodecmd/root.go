@@ -1,17 +1,19 @@
-package main
+package nodecmd
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // The tree of commands and the rules that hold for all of them: what cobra does with
@@ -27,7 +29,7 @@ they do.
   start nodes     loopmesh start --name n1 --listen 127.0.0.1:4222
                   loopmesh start --name n2 --join 127.0.0.1:4222
   look            loopmesh ls, status, loop ls, conn ls, func ls
-  do something    loopmesh func call demo.add '[1,2]' --on n2/io-0
+  do something    loopmesh %s
 
 ls, status, loop, conn and func ask a node of yours on this machine, through its admin
 socket; any node shows the whole cluster. Data goes to stdout, everything else to
@@ -39,12 +41,12 @@ stderr.`
 // an error and not a help page with exit code 0; errors are printed once, by
 // printError; and no usage text follows an error, since it would scroll the error out
 // of sight.
-func newRoot(out, errs io.Writer) *cobra.Command {
-	root := group("loopmesh", "run nodes whose event loops schedule on each other, and see what they do",
-		newStart(), newDev(), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newKeys(), newVersion(), newCompletion(),
-		topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", environment),
+func newRoot(p *program, out, errs io.Writer) *cobra.Command {
+	root := group(defaultName, "run nodes whose event loops schedule on each other, and see what they do",
+		newStart(p), newDev(p), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newKeys(), newVersion(), newCompletion(),
+		topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", p.environment()),
 	)
-	root.Long = rootLong
+	root.Long = fmt.Sprintf(rootLong, p.example)
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true // it takes any word for a shell; ours does not
 	root.SetHelpCommand(newHelp(root))
@@ -52,8 +54,9 @@ func newRoot(out, errs io.Writer) *cobra.Command {
 	root.SetErr(errs)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{explainFlagError(err)} })
 	root.Version, _ = admin.Version()
-	root.SetVersionTemplate("loopmesh {{.Version}}\n")
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return applyEnvironment(cmd, errs) }
+	root.SetVersionTemplate(p.name + " {{.Version}}\n")
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return p.applyEnvironment(cmd, errs) }
+	callBy(root, p.name)
 	return root
 }
 
@@ -159,7 +162,7 @@ func newVersion() *cobra.Command {
 			if err := o.check(); err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "loopmesh %s %s\n", version, goVersion)
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s %s\n", cmd.Root().Name(), version, goVersion)
 			return err
 		},
 	}
@@ -190,12 +193,39 @@ func newCompletion() *cobra.Command {
 	}
 }
 
+// callBy puts the program's own name into every text of the tree: the texts are written
+// for "loopmesh", and what they show is there to be typed.
+func callBy(cmd *cobra.Command, name string) {
+	if name == defaultName {
+		return
+	}
+	if cmd.Use == defaultName {
+		cmd.Use = name
+	}
+	for _, text := range []*string{&cmd.Short, &cmd.Long, &cmd.Example} {
+		*text = named(*text, name)
+	}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { f.Usage = named(f.Usage, name) })
+	for _, c := range cmd.Commands() {
+		callBy(c, name)
+	}
+}
+
+// named replaces the name of this module's own program where a text shows a command
+// line.
+func named(text, name string) string {
+	return strings.ReplaceAll(text, defaultName+" ", name+" ")
+}
+
 // calledAs is what a user types to call this program, given how it was started: hints
 // are there to be copied into a shell. "go run" builds the program in a folder of its
-// own that is gone afterwards, so its path would be of no use.
-func calledAs(arg0 string) string {
+// own that is gone afterwards, so its path would be of no use; the folder of its source
+// in its module is what was typed.
+func calledAs(arg0, name string) string {
 	if dir := filepath.Dir(arg0); filepath.Base(dir) == "exe" && strings.Contains(dir, "go-build") {
-		return "go run ./cmd/node"
+		if info, ok := debug.ReadBuildInfo(); ok {
+			return "go run ./" + strings.TrimPrefix(strings.TrimPrefix(info.Path, info.Main.Path), "/")
+		}
 	}
-	return "loopmesh"
+	return name
 }

@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 	"github.com/loopmesh/loopmesh/cluster/keys"
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
 // A script sees a command only by its exit code, so the codes are an interface: a number
@@ -130,6 +130,7 @@ func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 		return exitOK
 	}
 	e, code := classify(cmd, err)
+	e.Hint = named(e.Hint, cmd.Root().Name())
 	if f := cmd.Flags().Lookup("output"); f != nil && f.Value.String() == formatJSON {
 		_ = json.NewEncoder(errs).Encode(struct {
 			Kind  string       `json:"kind"`
@@ -138,7 +139,7 @@ func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 		}{"Error", e, code})
 		return code
 	}
-	fmt.Fprintf(errs, "loopmesh: %s\n", e.Message)
+	fmt.Fprintf(errs, "%s: %s\n", cmd.Root().Name(), e.Message)
 	if e.Hint != "" {
 		fmt.Fprintf(errs, "  %s\n", e.Hint)
 	}

@@ -1,6 +1,6 @@
 //go:build foreign
 
-package main
+package nodecmd
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // TestCurl asks the admin API without this program.

@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/loopmesh/loopmesh/cluster/admin"
 	"github.com/loopmesh/loopmesh/cluster/keys"
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
 // The commands about keys. They change files alone and ask no node: the machine that
@@ -143,7 +143,7 @@ func newKeysRotate() *cobra.Command {
 				return err
 			}
 			printCopy(cmd.OutOrStdout(), args[0], args[1])
-			fmt.Fprintf(cmd.OutOrStdout(), "  then: %s keys revoke %s %s --old\n", calledAs(os.Args[0]), args[0], args[1])
+			fmt.Fprintf(cmd.OutOrStdout(), "  then: %s keys revoke %s %s --old\n", calledAs(os.Args[0], cmd.Root().Name()), args[0], args[1])
 			return nil
 		},
 	}

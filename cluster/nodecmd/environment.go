@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"fmt"
@@ -22,11 +22,11 @@ const variablePrefix = "LOOPMESH_"
 
 // unknownVariables returns the names in env that have the prefix and belong to no
 // flag, sorted. The values are not looked at: they may be secret.
-func unknownVariables(env []string) []string {
+func (p *program) unknownVariables(env []string) []string {
 	var out []string
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")
-		known := slices.ContainsFunc(variables, func(flag string) bool { return variable(flag) == name })
+		known := slices.ContainsFunc(p.variables(), func(flag string) bool { return variable(flag) == name })
 		if strings.HasPrefix(name, variablePrefix) && !known {
 			out = append(out, name)
 		}
@@ -38,31 +38,42 @@ func unknownVariables(env []string) []string {
 // variables are the flags that an environment variable can set: --nats-url is
 // LOOPMESH_NATS_URL. A flag on the command line wins.
 var variables = []string{
-	"all", "allow-partial", "chat", "cluster", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
+	"all", "allow-partial", "cluster", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
 	"nkey", "node", "nodes", "output", "password-file", "port", "route-listen", "routes", "socket", "store", "timeout", "tls-ca", "tls-cert",
 	"tls-key", "user", "voter",
+}
+
+// variables adds the flags of the program's services.
+func (p *program) variables() []string {
+	all := slices.Clone(variables)
+	for _, s := range p.services {
+		all = append(all, s.Name)
+	}
+	slices.Sort(all)
+	return all
 }
 
 func variable(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-var environment = func() string {
+// environment is the page that lists the variables.
+func (p *program) environment() string {
 	text := "These variables set flags of the commands that have them; a flag on the command line wins:\n\n"
-	for _, f := range variables {
+	for _, f := range p.variables() {
 		text += fmt.Sprintf("  %-24s --%s\n", variable(f), f)
 	}
 	return text + "\nThe admin sockets of the nodes are in $XDG_RUNTIME_DIR/loopmesh, or in loopmesh-UID of the temporary folder.\nThe output has no colour, so NO_COLOR changes nothing."
-}()
+}
 
 // applyEnvironment sets the flags of cmd that the command line does not set. It runs
 // before every command. An empty variable counts as not set: shells and service files
 // often cannot unset one.
-func applyEnvironment(cmd *cobra.Command, errs io.Writer) error {
-	for _, name := range unknownVariables(os.Environ()) {
-		fmt.Fprintf(errs, "loopmesh: warning: the variable %s is not known and sets nothing; \"loopmesh environment\" lists those that are\n", name)
+func (p *program) applyEnvironment(cmd *cobra.Command, errs io.Writer) error {
+	for _, name := range p.unknownVariables(os.Environ()) {
+		fmt.Fprintf(errs, "%[1]s: warning: the variable %[2]s is not known and sets nothing; \"%[1]s environment\" lists those that are\n", p.name, name)
 	}
-	for _, name := range variables {
+	for _, name := range p.variables() {
 		f := cmd.Flags().Lookup(name)
 		value, ok := os.LookupEnv(variable(name))
 		if f == nil || f.Changed || !ok || value == "" {

@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // Which node is asked. A node shows its whole cluster, so any node of this machine will do,

@@ -1,21 +1,21 @@
-package main
+package nodecmd
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/cluster"
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
-	"github.com/loopmesh/loopmesh/cmd/node/chat"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
-// What "a node of this program" is: a cluster.Node, loops io-0 and up, maybe a chat
-// service, and the admin socket. start runs one of them, dev several.
+// What "a node of this program" is: a cluster.Node, loops io-0 and up, the services
+// of the program, and the admin socket. start runs one of them, dev several.
 //
 // Two orders matter. Starting: loops, then what runs on them, then the admin socket,
 // and all of it inside Config.Prepare, before another node hears of this one; so
@@ -26,20 +26,21 @@ import (
 // are connected to.
 
 // runningNode is a node with its services. Owned by the command that started it. The
-// loops and the chat need no closing: they end with the node.
+// loops and the services need no closing: they end with the node.
 type runningNode struct {
-	node  *cluster.Node
-	admin *admin.Server
-	room  *chat.Room // nil: no chat
+	node     *cluster.Node
+	admin    *admin.Server
+	services []net.Addr // as in program; nil: not started
 }
 
-// nodeSpec says what a node consists of. Zero values mean: no loops, no chat, and the
+// nodeSpec says what a node consists of. Zero values mean: no loops, no service, and the
 // socket where the other commands look for it.
 type nodeSpec struct {
-	cfg    cluster.Config
-	loops  int    // how many, named io-0 and up
-	chat   string // address of the chat service; "": no chat
-	socket string // path of the admin socket; "": where the other commands look for it
+	cfg      cluster.Config
+	program  *program
+	loops    int      // how many, named io-0 and up
+	services []string // where the services of the program listen; "": nowhere
+	socket   string   // path of the admin socket; "": where the other commands look for it
 }
 
 // startNode starts a node and its services, and waits until they serve. The services
@@ -68,9 +69,19 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 			return err
 		}
 	}
-	if s.chat != "" {
-		if r.room, err = chat.Open(ctx, r.node, s.chat); err != nil {
-			return fmt.Errorf("chat of node %s: %w", r.node.Name(), err)
+	for _, prepare := range s.program.prepare {
+		if err := prepare(ctx, r.node); err != nil {
+			return fmt.Errorf("node %s: %w", r.node.Name(), err)
+		}
+	}
+	r.services = make([]net.Addr, len(s.services))
+	for i, at := range s.services {
+		if at == "" {
+			continue
+		}
+		service := s.program.services[i]
+		if r.services[i], err = service.Start(ctx, r.node, at); err != nil {
+			return fmt.Errorf("%s of node %s: %w", service.Name, r.node.Name(), err)
 		}
 	}
 	if r.admin, err = admin.Open(r.node, s.cfg.Logger.Named("admin")); err != nil {

@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"bufio"
@@ -12,7 +12,19 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/cmd/node/demo"
 )
+
+// run is the program that this module builds.
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	return Run(ctx, args, out, errs, demoOptions...)
+}
+
+var demoOptions = []Option{
+	WithService(Service{Name: "chat", About: "serve a chat for trials", Try: "nc HOST PORT", Start: demo.Chat}),
+	WithExample(demo.Example),
+}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

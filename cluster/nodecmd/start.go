@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"errors"
@@ -28,25 +28,26 @@ const (
 // startOptions are the flags of start. They are its whole configuration: nothing is
 // read from a file.
 type startOptions struct {
-	name, cluster, natsURL, listen, chat, socket, logLevel string
-	join                                                   []string
-	loops                                                  int
-	server                                                 serverOptions
-	login                                                  loginOptions
+	name, cluster, natsURL, listen, socket, logLevel string
+	join                                             []string
+	services                                         []string // their addresses, as in program
+	loops                                            int
+	server                                           serverOptions
+	login                                            loginOptions
 }
 
 // newStart takes the whole configuration from its flags, or from the variables of
 // their names (environment.go).
-func newStart() *cobra.Command {
-	var o startOptions
+func newStart(p *program) *cobra.Command {
+	o := startOptions{services: make([]string, len(p.services))}
 	cmd := &cobra.Command{
 		Use: "start", Short: "run one node until it is interrupted", Args: noArgs,
 		Long: startLong,
-		Example: "  loopmesh start --name n1 --listen 127.0.0.1:4222 --chat 127.0.0.1:7001\n" +
-			"  loopmesh start --name n2 --join 127.0.0.1:4222 --chat 127.0.0.1:7002\n\n" +
+		Example: "  loopmesh start --name n1 --listen 127.0.0.1:4222\n" +
+			"  loopmesh start --name n2 --join 127.0.0.1:4222\n\n" +
 			"  loopmesh start --keys ./n1 --voter --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --listen 10.0.0.1:4222 --store ./n1-data\n" +
 			"  loopmesh start --keys ./n4 --join 10.0.0.1:4222,10.0.0.2:4222,10.0.0.3:4222",
-		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd, p, o) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "name of the node, unique in the cluster (default: the machine's, or the one in --keys)")
@@ -57,7 +58,9 @@ func newStart() *cobra.Command {
 	o.login.flags(cmd)
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "host:port at which other nodes join this one; port 0 takes a free one, \"none\" lets nobody join")
 	f.IntVar(&o.loops, "loops", min(runtime.GOMAXPROCS(0), defaultLoops), "number of loops; they are named io-0, io-1 and so on")
-	f.StringVar(&o.chat, "chat", "", "host:port of a chat service for trials: 'nc HOST PORT' (default: no chat)")
+	for i, s := range p.services {
+		f.StringVar(&o.services[i], s.Name, "", "host:port at which to "+s.About+" (default: nowhere)")
+	}
 	f.StringVarP(&o.socket, "socket", "s", "", "path of the admin socket (default: where the other commands look for it)")
 	f.StringVar(&o.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error or off")
 	return cmd
@@ -113,22 +116,20 @@ func hostName() string {
 	}, host)
 }
 
-// start runs the node until somebody asks it to end or it ends by itself: another node may
-// have taken its name. Only then does it have a Reason, and the exit code is of that.
 // start runs the node until ctx ends (Ctrl-C, SIGTERM) or the node ends by itself,
 // because a newer node has taken its name. Only in the second case does Reason give
 // an error, and the exit code is that error's.
-func start(cmd *cobra.Command, o startOptions) error {
+func start(cmd *cobra.Command, p *program, o startOptions) error {
 	cfg, err := o.config(cmd)
 	if err != nil {
 		return err
 	}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	r, err := startNode(ctx, nodeSpec{cfg, o.loops, o.chat, o.socket})
+	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, o.socket})
 	if err != nil {
 		return err
 	}
-	printStarted(out, r, o.server.folder != "")
+	printStarted(out, p, r, o.server.folder != "")
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
@@ -141,17 +142,19 @@ func start(cmd *cobra.Command, o startOptions) error {
 // words to be copied. closed: the cluster takes nodes with keys only, so that a
 // joining node needs --keys and not --name. A node that does not listen for others
 // prints no such line.
-func printStarted(out io.Writer, r *runningNode, closed bool) {
+func printStarted(out io.Writer, p *program, r *runningNode, closed bool) {
 	fmt.Fprintf(out, "%s is up, incarnation %016x, loops %s\n", r.node.Name(), r.node.Incarnation(), strings.Join(r.node.Loops(), " "))
-	if r.room != nil {
-		fmt.Fprintf(out, "  chat    %s\n", r.room.Address())
+	for i, s := range p.services {
+		if at := r.services[i]; at != nil {
+			fmt.Fprintf(out, "  %-7s %s\n", s.Name, at)
+		}
 	}
 	if _, at, ok := strings.Cut(r.node.URL(), "://"); ok {
 		who := "--name NAME"
 		if closed {
 			who = "--keys FOLDER"
 		}
-		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0]), who, at)
+		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0], p.name), who, at)
 	}
 	fmt.Fprintf(out, "  socket  %s\n", r.admin.Path())
 	fmt.Fprintln(out, "Ctrl-C shuts it down.")

@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // The forms of output. JSON has every field; a table has what fits into a line and

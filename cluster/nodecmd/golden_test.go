@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -99,6 +99,6 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is\n%s\nwant\n%s\nIf that is meant: go test ./cmd/node -update", name, got, want)
+		t.Errorf("%s is\n%s\nwant\n%s\nIf that is meant: go test ./cluster/nodecmd -update", name, got, want)
 	}
 }

@@ -1,18 +1,34 @@
-package main
+// Package demo is what the program of this module registers on its nodes: functions to
+// try calls with, and a chat. A program of one's own registers its own (package
+// nodecmd) and has none of these.
+package demo
 
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cmd/node/chat"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// The functions that a node of this program registers. They are here to try calls
-// with; a program of one's own registers others. Nothing but registered functions can
-// be called, and what they take is decoded into the types that they declare, so no
-// command can make a node run something by accident.
+// Nothing but registered functions can be called, and what they take is decoded into
+// the types that they declare, so no command can make a node run something by accident.
+
+// Example is a call of a function of this package.
+const Example = "func call demo.add '[1,2]' --on n1/io-0"
+
+// Chat serves the chat on a loop of its own at address, for a nodecmd.Service. It waits
+// until clients can connect.
+func Chat(ctx context.Context, node *cluster.Node, address string) (net.Addr, error) {
+	room, err := chat.Open(ctx, node, address)
+	if err != nil {
+		return nil, err
+	}
+	return net.ResolveTCPAddr("tcp", room.Address())
+}
 
 // Functions to try calls with, on every node that this program runs. demo.add shows
 // arguments and a result; demo.sleep shows time-outs and cancellation, since it waits

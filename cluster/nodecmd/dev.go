@@ -1,10 +1,12 @@
-package main
+package nodecmd
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
@@ -18,6 +20,7 @@ const maxDevNodes = 32
 
 // devOptions are the flags of dev.
 type devOptions struct {
+	program     *program
 	nodes, port int
 	verbose     bool
 }
@@ -26,17 +29,17 @@ type devOptions struct {
 // machine or a configuration. Its nodes are like any others, with an admin socket
 // each, so that the other commands work on them; only the NATS server between them is
 // special, as it listens nowhere (Config.Beside).
-func newDev() *cobra.Command {
-	var o devOptions
+func newDev(p *program) *cobra.Command {
+	o := devOptions{program: p}
 	cmd := &cobra.Command{
 		Use: "dev", Short: "run a whole cluster in one process, to try things with", Args: noArgs,
-		Long: "Starts --nodes nodes in this process, each with a chat service on 127.0.0.1, prints what to try, and runs until Ctrl-C.\n" +
+		Long: "Starts --nodes nodes in this process, each with its services on 127.0.0.1, prints what to try, and runs until Ctrl-C.\n" +
 			"The nodes share one NATS server that listens nowhere: no other process can join them. The other commands work on them.",
-		Example: "  loopmesh dev\n  nc 127.0.0.1 7001    # in a second terminal\n  nc 127.0.0.1 7003    # in a third one: a line typed here appears there",
+		Example: "  loopmesh dev\n  loopmesh dev --nodes 5 -v",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return dev(cmd, o) },
 	}
 	cmd.Flags().IntVar(&o.nodes, "nodes", 3, "number of nodes, named n1, n2 and so on")
-	cmd.Flags().IntVar(&o.port, "port", 7001, "chat port of the first node; each further node takes the next one; 0 takes free ones")
+	cmd.Flags().IntVar(&o.port, "port", 7001, "port of the first service of the first node; each further node takes the next one; 0 takes free ones")
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "log to stderr from debug on, not only warnings and errors")
 	return cmd
 }
@@ -49,7 +52,7 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 	switch {
 	case o.nodes < 1 || o.nodes > maxDevNodes:
 		return usageError{fmt.Errorf("--nodes is %d; give a number from 1 to %d", o.nodes, maxDevNodes)}
-	case o.port < 0 || o.port+o.nodes > 1<<16:
+	case o.port < 0 || o.port+o.nodes*max(1, len(o.program.services)) > 1<<16:
 		return usageError{fmt.Errorf("--port is %d; give a port so that %d nodes end below 65536", o.port, o.nodes)}
 	}
 	level := hclog.Warn
@@ -70,26 +73,40 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 			return err
 		}
 		all = append(all, r)
-		fmt.Fprintf(out, "%-4s incarnation %016x  chat on %s\n", r.node.Name(), r.node.Incarnation(), r.room.Address())
+		fmt.Fprintf(out, "%-4s incarnation %016x", r.node.Name(), r.node.Incarnation())
+		for i, s := range o.program.services {
+			fmt.Fprintf(out, "  %s on %s", s.Name, r.services[i])
+		}
+		fmt.Fprintln(out)
 	}
 	if err := all[0].node.WaitMembers(ctx, o.nodes); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%d nodes are up. Try, in two terminals, and type a line in one of them:\n", o.nodes)
-	for _, i := range []int{0, len(all) - 1} {
-		host, port, _ := net.SplitHostPort(all[i].room.Address())
-		fmt.Fprintf(out, "  nc %s %s\n", host, port)
-	}
-	self := calledAs(os.Args[0])
-	fmt.Fprintf(out, "and in a third one:\n  %[1]s ls\n  %[1]s conn ls\n  %[1]s func call demo.add '[1,2]' --on %[2]s/io-0\n", self, all[len(all)-1].node.Name())
+	o.printTry(out, all)
 	fmt.Fprintln(out, "Ctrl-C ends them.")
 	<-ctx.Done()
 	fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
 	return nil
 }
 
+// printTry prints what a new user can type next, in words to be copied: how to use the
+// services of the first node and of the last one, and how to look at the cluster.
+func (o *devOptions) printTry(out io.Writer, all []*runningNode) {
+	fmt.Fprintf(out, "\n%d nodes are up. Try, in other terminals:\n", len(all))
+	for i, s := range o.program.services {
+		for _, r := range []*runningNode{all[0], all[len(all)-1]} {
+			host, port, err := net.SplitHostPort(r.services[i].String())
+			if err == nil && s.Try != "" {
+				fmt.Fprintf(out, "  %s\n", strings.NewReplacer("HOST", host, "PORT", port).Replace(s.Try))
+			}
+		}
+	}
+	self := calledAs(os.Args[0], o.program.name)
+	fmt.Fprintf(out, "  %[1]s ls\n  %[1]s conn ls\n  %[1]s %[2]s\n", self, o.program.example)
+}
+
 // spec describes node i. The first one has the NATS server; the others use it through
-// memory, and are stopped before it. Each chat gets a port of its own, or the kernel
+// memory, and are stopped before it. Each service gets a port of its own, or the kernel
 // chooses all of them.
 func (o *devOptions) spec(i int, before []*runningNode, log hclog.Logger) nodeSpec {
 	name := fmt.Sprintf("n%d", i+1)
@@ -97,9 +114,13 @@ func (o *devOptions) spec(i int, before []*runningNode, log hclog.Logger) nodeSp
 	if i > 0 {
 		cfg.Beside = before[0].node
 	}
-	port := 0
-	if o.port > 0 {
-		port = o.port + i
+	spec := nodeSpec{cfg: cfg, program: o.program, loops: 1}
+	for k := range o.program.services {
+		port := 0
+		if o.port > 0 {
+			port = o.port + k*o.nodes + i
+		}
+		spec.services = append(spec.services, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 	}
-	return nodeSpec{cfg: cfg, loops: 1, chat: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	return spec
 }

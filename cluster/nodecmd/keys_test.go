@@ -1,4 +1,4 @@
-package main
+package nodecmd
 
 import (
 	"encoding/json"
@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loopmesh/loopmesh/cluster/admin"
 	"github.com/loopmesh/loopmesh/cluster/keys"
-	"github.com/loopmesh/loopmesh/cmd/node/admin"
 )
 
 func TestKeysAreMadeChangedAndTakenBack(t *testing.T) {

@@ -1,0 +1,130 @@
+// Package nodecmd gives a program the whole command line of a node: start and dev run
+// nodes of this program, with its functions, actors and services; every other command
+// looks into nodes that run and changes them.
+//
+//	var price = cluster.Func("shop.price", func(ctx context.Context, item string) (int, error) { … })
+//
+//	func main() {
+//		nodecmd.Main(
+//			nodecmd.WithName("shop"),
+//			nodecmd.WithPrepare(openShop), // its actors and what else it needs
+//			nodecmd.WithService(nodecmd.Service{Name: "orders", About: "take orders", Start: serveOrders}),
+//		)
+//	}
+//
+// Which one do I use? Main, when a node is all that the program is. cluster.Start and
+// package admin, when a node is a part of a program with a command line of its own:
+// then the commands of any program built on this package find its nodes, too.
+//
+// Functions need no option: they belong to every node of the process that registers
+// them (cluster.Func).
+//
+// stdout carries data only, stderr everything else. Every command returns one of the
+// exit codes that "help exit-codes" lists, and every error says what failed, why, and
+// what to do.
+package nodecmd
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/loopmesh/loopmesh/cluster"
+)
+
+// Option says something about the program. Options are used once, by Main or Run.
+type Option func(*program)
+
+// program is what the options say. Owned by the run it was made for; nothing changes
+// it once the tree of commands is built.
+type program struct {
+	name, example string
+	services      []Service
+	prepare       []func(context.Context, *cluster.Node) error
+}
+
+// defaultName is the name of the command line that this module builds itself.
+const defaultName = "loopmesh"
+
+func newProgram(opts []Option) *program {
+	p := &program{name: defaultName, example: "func ls"}
+	for _, o := range opts {
+		o(p)
+	}
+	return p
+}
+
+// WithName says what the program is called, in its help, its errors and its hints;
+// default "loopmesh".
+func WithName(name string) Option { return func(p *program) { p.name = name } }
+
+// WithExample is a command line, without the program's name, that shows what one can
+// do with a node of this program; the first page of help and dev print it. Default
+// "func ls".
+func WithExample(line string) Option { return func(p *program) { p.example = line } }
+
+// WithPrepare calls fn for each node that the program starts, when its loops are there
+// and before another node hears of it: no call and no command meets a node without what
+// fn makes. An error ends the start. It may wait; ctx ends when the start is given up.
+// Several are called in their order.
+func WithPrepare(fn func(ctx context.Context, node *cluster.Node) error) Option {
+	return func(p *program) { p.prepare = append(p.prepare, fn) }
+}
+
+// WithService adds a service to every node of the program: a flag of start says where
+// it listens, and dev starts it on a port of its own.
+func WithService(s Service) Option {
+	return func(p *program) { p.services = append(p.services, s) }
+}
+
+// Service is something that a node serves at an address. asyncio: the coroutine that
+// calls create_server.
+type Service struct {
+	// Name is the flag of start that takes its address (host:port), and what start and
+	// dev call it. Lower-case letters, digits and -.
+	Name string
+	// About says in a few words, for the help of the flag, what it is.
+	About string
+	// Try is what a person can type to use it, with HOST and PORT in the places of its
+	// address, for example "nc HOST PORT"; "": dev shows its address only.
+	Try string
+	// Start starts it and returns when it serves, with the address at which it does (the
+	// port of address may be 0). It ends with the node. It is called on a goroutine of
+	// the start, not on a loop.
+	Start func(ctx context.Context, node *cluster.Node, address string) (net.Addr, error)
+}
+
+// Main is the main function of a program: it runs the command line of the process and
+// ends the process with its exit code; it does not return. Ctrl-C, SIGTERM and SIGHUP
+// end what the command does in order, a second one ends the process at once.
+func Main(opts ...Option) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// The first signal ends ctx, so that the command shuts down in order; the
+	// second one ends the process at once, whatever the command waits for. A
+	// closed terminal (SIGHUP) counts like Ctrl-C.
+	//
+	// goroutine: owner: Main; ends with the process
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	os.Exit(Run(ctx, os.Args[1:], os.Stdout, os.Stderr, opts...))
+}
+
+// Run is Main without the process: it runs the command line args, writes to out and
+// errs only, and returns the exit code. It waits until the command has ended; when ctx
+// ends, the command shuts down in order. Runs do not see each other: all state is in
+// the tree of commands that each of them builds.
+func Run(ctx context.Context, args []string, out, errs io.Writer, opts ...Option) int {
+	root := newRoot(newProgram(opts), out, errs)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return printError(errs, cmd, err)
+}
