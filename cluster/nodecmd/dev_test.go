@@ -55,13 +55,25 @@ func TestDev(t *testing.T) {
 			t.Fatal(got)
 		}
 	})
-	t.Run("a line without an end is refused, and the others go on", func(t *testing.T) {
-		c := dial(t, addresses[1])
-		if _, err := c.Write(bytes.Repeat([]byte("x"), 5000)); err != nil {
-			t.Fatal(err)
+	t.Run("a line above the limit is refused, with and without an end, and the others go on", func(t *testing.T) {
+		for _, end := range []string{"", "\n", "\r\n"} {
+			c := dial(t, addresses[1])
+			if _, err := c.Write([]byte(strings.Repeat("x", 4097) + end)); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.hear(t); !strings.Contains(got, "at most 4096 bytes") {
+				t.Fatal(got)
+			}
+			if c.in.Scan() {
+				t.Fatalf("and then %q", c.in.Text())
+			}
 		}
-		if got := c.hear(t); !strings.Contains(got, "4096 bytes") {
-			t.Fatal(got)
+		c := dial(t, addresses[1])
+		c.say(t, strings.Repeat("y", 4096))
+		for _, p := range []person{a, c} {
+			if got := p.hear(t); !strings.HasSuffix(got, ": "+strings.Repeat("y", 4096)) {
+				t.Fatal(got)
+			}
 		}
 		a.say(t, "still here")
 		if got := a.hear(t); !strings.HasSuffix(got, "still here") {

@@ -76,15 +76,12 @@ func (c *conn) split(data []byte, _ bool) (advance int, head []byte, err error) 
 		c.skip -= n
 		return n, nil, nil
 	}
-	switch end := bytes.Index(data, blankLine); {
-	case end < 0:
+	end := bytes.Index(data, blankLine)
+	if end < 0 {
 		return 0, nil, nil // the buffer refuses a head above its limit
-	case end > maxHead:
-		return 0, nil, framing.ErrTooLong
-	default:
-		end += len(blankLine)
-		return end, data[:end:end], nil
 	}
+	end += len(blankLine)
+	return end, data[:end:end], nil
 }
 
 func (c *conn) flush() {

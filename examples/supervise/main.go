@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
@@ -95,18 +94,20 @@ type lines struct {
 	name string
 }
 
+// copy prints until the command has closed its output. A line of more than maxLine
+// bytes is printed in parts: a command that never ends its line costs no more memory.
 func (l *lines) copy(from io.Reader) error {
-	in := bufio.NewReaderSize(from, 64<<10)
+	in := bufio.NewReaderSize(from, maxLine)
 	for {
-		text, err := in.ReadString('\n')
-		if text != "" {
-			fmt.Fprintln(l.out, l.name+strings.TrimSuffix(text, "\n"))
-		}
+		text, _, err := in.ReadLine()
 		if err != nil {
-			return nil // the command has closed its output
+			return nil
 		}
+		fmt.Fprintf(l.out, "%s%s\n", l.name, text)
 	}
 }
+
+const maxLine = 64 << 10
 
 func (l *lines) event(e subprocess.Event) {
 	switch e.Kind {

@@ -111,3 +111,14 @@ func TestTheEndOfTheProgramEndsTheChildren(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestLongLinesComeInParts(t *testing.T) {
+	var out bytes.Buffer
+	l := &lines{out: &out, name: "1: "}
+	if err := l.copy(strings.NewReader("short\n" + strings.Repeat("x", maxLine+1) + "\nlast")); err != nil {
+		t.Fatal(err)
+	}
+	if want := "1: short\n1: " + strings.Repeat("x", maxLine) + "\n1: x\n1: last\n"; out.String() != want {
+		t.Fatalf("%d bytes, want %d", out.Len(), len(want))
+	}
+}

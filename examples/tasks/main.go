@@ -1,4 +1,6 @@
-// Command tasks shows tasks, timers and another goroutine on one loop.
+// Command tasks shows tasks, a timer and a cancellation on one loop.
+//
+//	go run ./examples/tasks
 package main
 
 import (

@@ -1,10 +1,10 @@
 // Package framing cuts the bytes of a stream into packets, for protocols that are
 // called with whatever one read brings: half a packet, or three and a half.
 //
-// A Buffer keeps what is not a whole packet yet. It works with every
-// bufio.SplitFunc, such as bufio.ScanLines, and with Prefix for packets that
-// begin with their length. What it keeps is bounded, because the peer decides how
-// much comes before a packet ends.
+// A Buffer keeps what is not a whole packet yet. Lines splits lines, Prefix splits
+// packets that begin with their length, and every other bufio.SplitFunc works, too.
+// What a Buffer keeps and the length of a packet are bounded, because the peer
+// decides how much comes before a packet ends.
 //
 // It needs nothing from a loop or a transport. Owned by whoever calls it: one
 // goroutine at a time.
@@ -18,7 +18,8 @@ import (
 	"iter"
 )
 
-// ErrTooLong: more than the limit of a Buffer came without the end of a packet.
+// ErrTooLong: a packet is longer than the limit of its Buffer, whether its end has
+// come or not.
 var ErrTooLong = errors.New("packet too long")
 
 // ErrSplit: a split function does not keep the contract of bufio.SplitFunc.
@@ -36,7 +37,7 @@ type Buffer struct {
 }
 
 // New makes a Buffer that keeps at most limit bytes of a packet whose end has not
-// come. split decides where packets end, as in bufio.Scanner: an advance of 0
+// come, and gives no packet of more than limit bytes. split decides where packets end, as in bufio.Scanner: an advance of 0
 // without a token waits for more input, an advance without a token drops bytes. A
 // split function that has state of its own may take a long packet in parts that
 // way, so that no byte is looked at twice.
@@ -98,8 +99,12 @@ func (b *Buffer) give(data []byte, atEnd bool, yield func([]byte, error) bool) e
 			return fmt.Errorf("%w: it consumes %d of %d bytes", ErrSplit, advance, len(input))
 		case advance == 0 && packet != nil && err == nil && len(input) > 0:
 			return fmt.Errorf("%w: it gives a packet and consumes nothing", ErrSplit)
+		case advance == 0 && packet == nil && err == nil && len(input) > b.limit:
+			return fmt.Errorf("%w: no end in %d bytes, the limit is %d", ErrTooLong, len(input), b.limit)
 		case advance == 0 && packet == nil && err == nil:
-			return b.checkLimit(input)
+			return nil
+		case len(packet) > b.limit:
+			return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, len(packet), b.limit)
 		}
 		input = input[advance:]
 		if packet != nil && !yield(packet, nil) {
@@ -114,13 +119,6 @@ func (b *Buffer) give(data []byte, atEnd bool, yield func([]byte, error) bool) e
 		if len(input) == 0 {
 			return nil
 		}
-	}
-	return nil
-}
-
-func (b *Buffer) checkLimit(input []byte) error {
-	if len(input) > b.limit {
-		return fmt.Errorf("%w: no end in %d bytes, the limit is %d", ErrTooLong, len(input), b.limit)
 	}
 	return nil
 }

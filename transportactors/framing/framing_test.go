@@ -76,6 +76,12 @@ func TestPackets(t *testing.T) {
 			t.Fatalf("afterwards %q, %v", got, err)
 		}
 	})
+	t.Run("a packet above the limit is refused also when it comes whole", func(t *testing.T) {
+		got, err := collected(New(bufio.ScanLines, 4).Packets([]byte("1234\n12345\n6\n")))
+		if !slices.Equal(got, []string{"1234"}) || !errors.Is(err, ErrTooLong) {
+			t.Fatalf("%q, %v", got, err)
+		}
+	})
 	t.Run("whole packets may be longer than the limit together", func(t *testing.T) {
 		b := New(bufio.ScanLines, 4)
 		got, err := collected(b.Packets(bytes.Repeat([]byte("123\n"), 1000)))
@@ -153,13 +159,50 @@ func TestPrefix(t *testing.T) {
 	})
 }
 
+func TestLines(t *testing.T) {
+	t.Run("what is too long does not depend on how the bytes come", func(t *testing.T) {
+		for text, want := range map[string][]string{
+			"1234\n":                 {"1234"},
+			"1234\r\n\r\n\n1\r2\r\n": {"1234", "", "", "1\r2"},
+			"12\n12345\n1\n":         {"12", "error"},
+			"12\n12345\r\n":          {"12", "error"},
+			"12345":                  {"error"},
+			"1234\r\r":               {"error"},
+			"1\n1234":                {"1", "1234"},
+			"1234\r":                 {"1234"},
+			"\r\r\n":                 {"\r"},
+		} {
+			for step := 1; step <= len(text); step++ {
+				b := New(Lines(4), 6)
+				var got []string
+				var err error
+				for piece := range slices.Chunk([]byte(text), step) {
+					more, failed := collected(b.Packets(piece))
+					got, err = append(got, more...), failed
+				}
+				rest, failed := collected(b.End())
+				got = append(got, rest...)
+				if err != nil && !errors.Is(failed, ErrTooLong) {
+					t.Fatalf("%q in steps of %d: %v, and at the end %v", text, step, err, failed)
+				}
+				if failed != nil {
+					got = append(got, "error")
+				}
+				if !slices.Equal(got, want) || b.Buffered() != 0 {
+					t.Fatalf("%q in steps of %d: %q, %v", text, step, got, failed)
+				}
+			}
+		}
+	})
+}
+
 // FuzzPackets compares pieces with the whole: the packets do not depend on how the
 // bytes came.
 func FuzzPackets(f *testing.F) {
 	f.Add([]byte("a\nbc\n\nd"), uint8(1))
 	f.Add([]byte{2, 'h', 'i', 0, 1, 'x', 9, 'y'}, uint8(3))
 	f.Fuzz(func(t *testing.T, input []byte, step uint8) {
-		for _, split := range []bufio.SplitFunc{bufio.ScanLines, Prefix(1, 100)} {
+		for _, split := range []bufio.SplitFunc{bufio.ScanLines, Prefix(1, 100), Lines(5)} {
 			whole, parts := New(split, len(input)), New(split, len(input))
 			want, werr := collected(whole.Packets(input))
 			var got []string
@@ -177,8 +220,8 @@ func FuzzPackets(f *testing.F) {
 }
 
 func ExampleBuffer() {
-	lines := New(bufio.ScanLines, 1<<10) // no line may be longer than 1 KiB
-	received := func(data []byte) {      // as a protocol's DataReceived
+	lines := New(Lines(1<<10), 1<<10+2) // no line may be longer than 1 KiB
+	received := func(data []byte) {     // as a protocol's DataReceived
 		for line, err := range lines.Packets(data) {
 			if err != nil {
 				fmt.Println("closing:", err)

@@ -3,7 +3,6 @@
 package chat
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/framing"
 )
 
 // How a line travels: DataReceived on the loop of one client → broadcast posts
@@ -22,7 +22,8 @@ import (
 // Nobody waits for anybody. A client that reads too slowly misses lines, and is told
 // how many; a node that does not take lines (no credit, no connection) is named to
 // the clients here. So no peer and no node can make a room's memory grow: a client
-// costs at most one unfinished line and its transport's write buffer.
+// costs at most one unfinished line and its transport's write buffer. A line of more
+// than 4096 bytes is not said: the client is told so, and its connection is closed.
 
 // LoopName is the loop that holds the clients of a node.
 const LoopName = "chat"
@@ -74,7 +75,7 @@ func Open(ctx context.Context, node *cluster.Node, address string) (*Room, error
 	l, _ := ref.Local()
 	return loopnode.CreateTask(l.Context(ctx), "open room", func(ctx context.Context) (*Room, error) {
 		r := &Room{node: node, clients: map[*client]struct{}{}}
-		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return &client{room: r} }, "tcp", address)
+		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return newClient(r) }, "tcp", address)
 		if err != nil {
 			return nil, err
 		}
@@ -124,9 +125,14 @@ type client struct {
 	room   *Room
 	t      transportactors.Transport
 	name   string
-	rest   []byte // the line that is not complete yet, at most maxLine
-	slow   bool   // reads less than is said; it misses lines, nobody waits for it
+	lines  *framing.Buffer // keeps the line that is not complete yet
+	slow   bool            // reads less than is said; it misses lines, nobody waits for it
 	missed int
+}
+
+func newClient(r *Room) *client {
+	const end = len("\r\n")
+	return &client{room: r, lines: framing.New(framing.Lines(maxLine), maxLine+end)}
 }
 
 // ConnectionMade enters the client and greets it. A name is the node's and the
@@ -138,25 +144,19 @@ func (c *client) ConnectionMade(t transportactors.Transport) {
 	c.notify("you are " + c.name + "; what you type reaches the clients of all nodes")
 }
 
-// DataReceived takes the complete lines out of what has come and keeps the rest.
-// Invariant: rest holds at most maxLine bytes when it returns, or the connection is
-// being closed: a peer that never sends a newline cannot fill the memory.
+// DataReceived says the lines that are complete. A line that is too long is the end:
+// what comes behind it is not looked at.
 func (c *client) DataReceived(b []byte) {
-	c.rest = append(c.rest, b...)
-	for {
-		text, rest, ok := bytes.Cut(c.rest, []byte("\n"))
-		if !ok {
-			break
-		}
-		c.rest = rest
-		if text = bytes.TrimRight(text, "\r"); len(text) > 0 && len(text) <= maxLine {
+	for text, err := range c.lines.Packets(b) {
+		switch {
+		case c.t.IsClosing():
+			return
+		case err != nil:
+			c.notify(fmt.Sprintf("your line is too long, nobody got it: a line has at most %d bytes; good bye", maxLine))
+			c.t.Close()
+		case len(text) > 0:
 			c.room.broadcast(line{From: c.name, Text: string(text)})
 		}
-	}
-	if len(c.rest) > maxLine {
-		c.rest = nil
-		c.notify(fmt.Sprintf("a line may have %d bytes; good bye", maxLine))
-		c.t.Close()
 	}
 }
 
