@@ -192,6 +192,18 @@ func TestWhatIsNoRequestEndsTheConnection(t *testing.T) {
 		"GET /hello HTTP/1.99x\r\nHost: x\r\n\r\n":                                             "HTTP/1.1 400 ",
 		"GET /hello HTTP/1.\r\nHost: x\r\n\r\n":                                                "HTTP/1.1 400 ",
 		"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd": "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length: \v5\r\n\r\nhello":                   "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length:\u00a05\r\n\r\nhello":                "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nContent-Length\x00: 5\r\n\r\nhello":                 "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding\v: chunked\r\n\r\n":               "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nTransfer\xff-Encoding: chunked\r\n\r\n":             "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nA: b\nContent-Length: 5\r\n\r\nhello":               "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nA: b\rContent-Length: 5\r\n\r\nhello":               "HTTP/1.1 400 ",
+		"GET /hello\r HTTP/1.1\r\nHost: x\r\n\r\n":                                             "HTTP/1.1 400 ",
+		" /hello HTTP/1.1\r\nHost: x\r\n\r\n":                                                  "HTTP/1.1 400 ",
+		"G(T /hello HTTP/1.1\r\nHost: x\r\n\r\n":                                               "HTTP/1.1 400 ",
+		"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: TE, close\r\n\r\n":                      "HTTP/1.1 200 ",
+		"GET /hello HTTP/1.0\r\nConnection: close, keep-alive\r\n\r\n":                         "HTTP/1.1 200 ",
 		"GET /" + strings.Repeat("x", maxHead) + " HTTP/1.1\r\n\r\n":                           "HTTP/1.1 431 ",
 	} {
 		c := exampletest.Dial(t, strings.TrimPrefix(url, "http://"))
