@@ -56,7 +56,7 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	self := link.Self{Cluster: cfg.Cluster, Name: n.name, Number: n.number}
 	// Why random ids: an answer to an earlier incarnation must not fit a call of this one.
 	r.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: r.arrived, Broadcast: r.broadcastArrived, Unreachable: r.unreachable})
-	r.members = members.New(r.link, members.Config{Heartbeat: cfg.Heartbeat, DeadAfter: cfg.DeadAfter}, members.Events{
+	r.members = members.New(r.link, members.Config{Heartbeat: cfg.Heartbeat, DeadAfter: cfg.DeadAfter, Secret: randomNumber() >> 16}, members.Events{
 		Joined: r.nodeJoined, Gone: r.nodeGone, Needed: r.needed, Sweep: r.sweep,
 		Serving:  func() { r.watches.Again() },
 		Lost:     n.lostName,

@@ -63,6 +63,7 @@ const (
 const (
 	Announced uint8 = 1 // the sender is a member
 	Held      uint8 = 2 // Claim: the sender had the name before
+	Outdated  uint8 = 4 // Pong: the sender knows a newer incarnation of who asked
 )
 
 // Op is the variant of a Cast, a TransportOp or a Stream. Decode refuses a number that

@@ -42,7 +42,6 @@ func (m *Members) step(input func(machine *membership.Machine, now time.Duration
 	m.mu.Unlock()
 }
 
-// settle carries out what the machine wants. mu is held.
 // settle carries out what the machine wants since its last step: it publishes until
 // when this node may serve (read without the lock by Serving), sends messages, keeps
 // events for step to tell, and wakes Run when the next tick has to come earlier. mu
@@ -153,6 +152,9 @@ func (m *Members) send(msg membership.Message) {
 	if msg.Held {
 		f.Standing |= wire.Held
 	}
+	if msg.Outdated {
+		f.Standing |= wire.Outdated
+	}
 	to := link.Peer{Name: msg.To.Name, Number: msg.To.Incarnation}
 	switch msg.Kind {
 	case membership.Probe:
@@ -196,7 +198,7 @@ func (m *Members) holdName() {
 func (m *Members) Heard(f *wire.Frame) {
 	msg := membership.Message{
 		From: membership.ID{Name: f.From, Incarnation: f.FromNumber}, Seq: f.ID,
-		Announced: f.Standing&wire.Announced != 0, Held: f.Standing&wire.Held != 0,
+		Announced: f.Standing&wire.Announced != 0, Held: f.Standing&wire.Held != 0, Outdated: f.Standing&wire.Outdated != 0,
 	}
 	me := m.link.Self()
 	for kind, of := range kinds {

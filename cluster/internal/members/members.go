@@ -46,6 +46,7 @@ type Events struct {
 // Config says how often and how long.
 type Config struct {
 	Heartbeat, DeadAfter time.Duration
+	Secret               uint64 // drawn at random: questions have numbers that nobody guesses
 }
 
 // Members are the nodes this node knows. Any goroutine.
@@ -92,10 +93,12 @@ type Counters struct{ Down, NoResponders, Conflicts uint64 }
 // New makes the room. It does nothing before Start.
 func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
 	me := l.Self()
+	machine := membership.Defaults(cfg.Heartbeat, cfg.DeadAfter)
+	machine.Secret = cfg.Secret
 	return &Members{
 		link: l, cfg: cfg, events: events, log: log, begun: time.Now(),
 		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{},
-		machine: membership.New(membership.Defaults(cfg.Heartbeat, cfg.DeadAfter), membership.ID{Name: me.Name, Incarnation: me.Number}),
+		machine: membership.New(machine, membership.ID{Name: me.Name, Incarnation: me.Number}),
 	}
 }
 

@@ -21,7 +21,9 @@ type claim struct {
 	pending bool          // claimed again, waits for objections
 	expired bool          // fenced: does not serve
 
-	witnesses map[string]uint64 // members that have known a newer incarnation of this name
+	witnesses  map[string]*witness // by name; members only
+	confronts  time.Duration       // since when confronted counts
+	confronted int                 // newer incarnations that were asked since
 }
 
 // probesMost is how often a starting node asks who holds its name. Why more than
@@ -106,16 +108,22 @@ func (m *Machine) refuse(to ID, other uint64) {
 //
 //	the rival    | this node claims        | this node is established
 //	claims       | lower one stays         | refused
-//	established  | this node is refused    | newer one stays
-func (m *Machine) rival(msg Message) {
+//	established  | this node is refused    | newer one stays, when it answers
+func (m *Machine) rival(now time.Duration, msg Message) {
 	newer := msg.From.Incarnation > m.self.Incarnation
 	starts := msg.Kind == Claim && !msg.Held
 	switch {
 	case msg.Kind == Goodbye:
+	case m.established() && msg.Kind == Answer:
+		if newer && msg.Seq == m.rivalQuestion(msg.From.Incarnation) {
+			m.lose(msg.From.Incarnation)
+		}
+	case m.established() && msg.Kind == Ask:
+		m.send(Message{Kind: Answer, To: msg.From, Seq: msg.Seq})
 	case m.established() && (starts || !newer):
 		m.refuse(msg.From, m.self.Incarnation)
 	case m.established():
-		m.lose(msg.From.Incarnation)
+		m.confront(now, msg.From.Incarnation)
 	case starts && newer:
 		m.refuse(msg.From, m.self.Incarnation)
 	case starts:
@@ -125,9 +133,35 @@ func (m *Machine) rival(msg Message) {
 	}
 }
 
+// confront asks a node that speaks as a newer incarnation of this name. What has been
+// heard may be of anybody; the answer is of somebody who listens on the subject of
+// that incarnation. How often it asks is bounded: who invents incarnations must not
+// make this node send without end.
+func (m *Machine) confront(now time.Duration, newer uint64) {
+	c := &m.claim
+	if now-c.confronts >= m.cfg.Heartbeat/4 {
+		c.confronts, c.confronted = now, 0
+	}
+	if c.confronted == askAtOnce || !m.link.up {
+		return
+	}
+	c.confronted++
+	m.send(Message{Kind: Ask, To: ID{m.self.Name, newer}, Seq: m.rivalQuestion(newer)})
+}
+
+// rivalQuestion is the number of the question to a newer incarnation of this name. It
+// follows from the incarnation, so nothing has to be remembered of those that were
+// invented, and from the secret, so that only who was asked can answer.
+func (m *Machine) rivalQuestion(newer uint64) uint64 {
+	x := m.cfg.Secret ^ newer*0x9e3779b97f4a7c15 // the mixer of SplitMix64
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x>>16 | 1 // not 0, which is no question
+}
+
 // refusal takes an objection to a claim, or the news that a newer incarnation has,
 // or had, the name.
-func (m *Machine) refusal(msg Message) {
+func (m *Machine) refusal(now time.Duration, msg Message) {
 	if msg.To != m.self || msg.Other == m.self.Incarnation {
 		return
 	}
@@ -141,29 +175,67 @@ func (m *Machine) refusal(msg Message) {
 		}
 		m.refusedBy(holder, why)
 	case !m.established() || msg.Other < m.self.Incarnation:
-	case !witness || m.testified(msg.From.Name, msg.Other):
-		m.lose(msg.Other)
+	case witness:
+		m.examine(now, msg.From.Name, msg.Other)
+	default:
+		m.confront(now, msg.Other)
 	}
 }
 
-// testified notes that a member has known a newer incarnation of this node's name,
-// and reports whether more than half of the members say so. Why not one: a member
-// can speak in its own name only, and one that lies must not end another node. The
-// newer node itself is believed at once.
-func (m *Machine) testified(witness string, newer uint64) bool {
-	if m.members[witness] == nil {
-		return false
+// witness is a member that is said to know a newer incarnation of this node's name.
+type witness struct {
+	id       ID
+	question uint64
+	asked    time.Duration
+	newer    uint64 // as it was said last, for people
+	says     bool   // it has answered that it knows a newer one
+}
+
+// examine asks a member whether it really knows a newer incarnation of this node's
+// name: anybody may have said so for it.
+func (m *Machine) examine(now time.Duration, name string, newer uint64) {
+	have := m.members[name]
+	if have == nil || !m.link.up {
+		return
 	}
-	m.claim.witnesses[witness] = newer
+	w := m.claim.witnesses[name]
+	switch {
+	case w == nil || w.id != have.id:
+		w = &witness{id: have.id}
+		m.claim.witnesses[name] = w
+	case now-w.asked < m.cfg.Heartbeat/4:
+		return
+	}
+	m.questions++
+	w.asked, w.question, w.newer = now, m.questions, newer
+	m.send(Message{Kind: Ask, To: have.id, Seq: w.question})
+}
+
+// testimony takes the answer of a witness. This node has lost when more than half of
+// the members say so. Why not one: a member can speak in its own name only, and one
+// that lies must not end another node. Why they are heard at all: the newer one may
+// have ended meanwhile, and to those who knew it this node can never be a member again.
+func (m *Machine) testimony(msg Message) {
+	w := m.claim.witnesses[msg.From.Name]
+	if w == nil || w.id != msg.From || w.question != msg.Seq {
+		return
+	}
+	if !msg.Outdated {
+		delete(m.claim.witnesses, msg.From.Name)
+		return
+	}
+	w.says = true
 	count := 0
-	for name, n := range m.claim.witnesses {
-		if m.members[name] == nil {
+	for name, other := range m.claim.witnesses {
+		if have := m.members[name]; have == nil || have.id != other.id {
 			delete(m.claim.witnesses, name)
-		} else if n == newer {
+		} else if other.says {
 			count++
 		}
 	}
-	return 2*count > len(m.members)
+	if m.established() && 2*count > len(m.members) {
+		m.lose(w.newer)
+	}
 }
 
 // lose fences this node for good.
@@ -172,13 +244,21 @@ func (m *Machine) lose(newer uint64) {
 	m.report(Lost, ID{m.self.Name, newer}, fmt.Sprintf("a newer node has the name %s", m.self.Name))
 }
 
-// witness objects to a claim of a name of which a newer incarnation is known.
-func (m *Machine) witness(msg Message) {
-	known := m.formers.newest(msg.From.Name)
-	if have := m.members[msg.From.Name]; have != nil {
-		known = max(known, have.id.Incarnation)
-	}
-	if known > msg.From.Incarnation {
+// object objects to a claim of a name of which a newer incarnation is known.
+func (m *Machine) object(now time.Duration, msg Message) {
+	if known := m.newest(now, msg.From.Name); known > msg.From.Incarnation {
 		m.refuse(msg.From, known)
 	}
+}
+
+// newest is the newest incarnation of a name that is a member, or was one not long ago;
+// 0: none. Why not for ever: an older life that was cut off while a newer one came and
+// went ends when more than half of the members have known the newer one. If fewer have,
+// it lives, and those few must not keep it out for good.
+func (m *Machine) newest(now time.Duration, name string) uint64 {
+	known := m.formers.newest(name, now-m.cfg.Remember)
+	if have := m.members[name]; have != nil {
+		known = max(known, have.id.Incarnation)
+	}
+	return known
 }

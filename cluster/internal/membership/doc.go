@@ -54,6 +54,15 @@
 // so does every member that knows a newer incarnation. A node that was cut off
 // claims its name again after every reconnect.
 //
+// A message that says that a newer incarnation lives is a reason to ask, never a
+// verdict: without keys anybody can publish it. This node asks that incarnation on its
+// own subject, and has lost when it answers. When members say that they have known
+// one, it asks each of them, and has lost when more than half of them answer so: the
+// newer one may have ended meanwhile. The numbers of these questions cannot be guessed
+// (Config.Secret). Others, too, take a newer incarnation for the node only when it has
+// answered their question. Meanwhile this node serves on, which does no harm: what
+// reaches it was sent to this incarnation.
+//
 // The loser of a conflict is fenced for good (event Lost): it serves nobody any more
 // and must end. Invariant: frames are sent to one incarnation, never to a name, so
 // two processes of one name never execute the same call, whatever their clocks say.

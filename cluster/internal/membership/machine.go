@@ -52,7 +52,8 @@ type Machine struct {
 // New makes the machine of one life of a node. It does nothing before Connected.
 func New(cfg Config, self ID) *Machine {
 	return &Machine{
-		cfg: cfg, self: self, members: map[string]*member{}, claim: claim{witnesses: map[string]uint64{}},
+		cfg: cfg, self: self, members: map[string]*member{}, claim: claim{witnesses: map[string]*witness{}},
+		questions:  cfg.Secret,
 		candidates: candidates{byName: map[string]*candidate{}},
 		formers:    formers{byName: map[string]former{}},
 	}
@@ -133,11 +134,11 @@ func (m *Machine) Step(now time.Duration, msg Message) {
 			m.echo(now, msg.Seq)
 		}
 	case msg.Kind == Refuse:
-		m.refusal(msg)
+		m.refusal(now, msg)
 	case msg.Kind == Probe: // its From has no standing yet
 		m.probed(msg)
 	case msg.From.Name == m.self.Name:
-		m.rival(msg)
+		m.rival(now, msg)
 	default:
 		m.heard(now, msg)
 	}
@@ -147,7 +148,7 @@ func (m *Machine) Step(now time.Duration, msg Message) {
 func (m *Machine) heard(now time.Duration, msg Message) {
 	switch msg.Kind {
 	case Claim:
-		m.witness(msg)
+		m.object(now, msg)
 		if !msg.Held && m.phase == announced { // a node that starts: when it is through, it knows us
 			m.send(Message{Kind: Answer, To: msg.From})
 		}
@@ -159,7 +160,9 @@ func (m *Machine) heard(now time.Duration, msg Message) {
 		m.goodbye(now, msg.From)
 		return
 	case Ask:
-		m.send(Message{Kind: Answer, To: msg.From, Seq: msg.Seq})
+		m.send(Message{Kind: Answer, To: msg.From, Seq: msg.Seq, Outdated: m.newest(now, msg.From.Name) > msg.From.Incarnation})
+	case Answer:
+		m.testimony(msg)
 	}
 	if msg.Announced {
 		answer := uint64(0)

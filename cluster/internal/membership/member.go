@@ -50,18 +50,13 @@ func (o *member) forgive(now time.Duration) {
 // question it answers, 0 when it answers none. An incarnation that is older than the
 // known one is told so, and one that has left stays gone.
 func (m *Machine) sight(now time.Duration, id ID, answer uint64) {
-	if m.formers.has(id, now-m.cfg.Heartbeat) {
-		if newest := m.formers.newest(id.Name); newest > id.Incarnation {
-			m.refuse(id, newest)
-		}
-		return
-	}
-	have := m.members[id.Name]
+	have, newest := m.members[id.Name], m.newest(now, id.Name)
 	switch {
+	case m.formers.left(id, now-m.cfg.Heartbeat):
+	case newest > id.Incarnation:
+		m.refuse(id, newest)
 	case have == nil || have.id.Incarnation < id.Incarnation:
 		m.consider(now, id, answer)
-	case have.id.Incarnation > id.Incarnation:
-		m.refuse(id, have.id.Incarnation)
 	default:
 		have.lives(now)
 		if have.suspect {

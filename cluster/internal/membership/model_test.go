@@ -18,6 +18,8 @@ import (
 //     within 5 s;
 //   - of two lives of a name the older one serves nobody any more soon after both
 //     can be heard, and never both survive;
+//   - what somebody invents who publishes in the names of others, and is asked in vain,
+//     ends nobody;
 //   - events about a node come in an order that makes sense;
 //   - after the faults, everybody sees the same members.
 func TestRandomClusters(t *testing.T) {
@@ -43,7 +45,7 @@ func TestRandomClusters(t *testing.T) {
 	}
 }
 
-type count struct{ kills, stops, cuts, twins, serverStops, serverRestarts, deaths, lost, refused, fenced int }
+type count struct{ kills, stops, cuts, twins, serverStops, serverRestarts, deaths, lost, refused, fenced, forged int }
 
 func (c *count) add(o count) {
 	c.kills += o.kills
@@ -56,6 +58,7 @@ func (c *count) add(o count) {
 	c.lost += o.lost
 	c.refused += o.refused
 	c.fenced += o.fenced
+	c.forged += o.forged
 }
 
 const (
@@ -90,6 +93,7 @@ type seen struct {
 	member  bool
 	suspect bool
 	inc     uint64
+	ended   time.Duration
 }
 
 // conn is a connection as the server knows it.
@@ -126,6 +130,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.after(5*time.Second, w.fault)
 	w.after(50*time.Millisecond, w.watchdog)
+	w.after(3*time.Second, w.forge)
 	return w
 }
 
@@ -182,7 +187,9 @@ func (w *world) hop() time.Duration { return time.Duration(w.rng.IntN(2000)) * t
 func (w *world) start(name string) *process {
 	w.lastInc += 1 + uint64(w.rng.IntN(3))
 	p := &process{id: ID{name, w.lastInc}, alive: true, seen: map[string]*seen{}, faultEnd: w.now + 5*time.Second}
-	p.m = New(Defaults(time.Second, 3*time.Second), p.id)
+	cfg := Defaults(time.Second, 3*time.Second)
+	cfg.Secret = w.rng.Uint64() >> 16
+	p.m = New(cfg, p.id)
 	w.procs = append(w.procs, p)
 	w.note("start %v", p.id)
 	w.dial(p)
@@ -442,6 +449,7 @@ func (w *world) reported(p *process, e Event) {
 		return
 	case Lost:
 		w.count.lost++
+		w.checkLost(p, e)
 		return
 	case Fenced:
 		w.count.fenced++
@@ -465,7 +473,7 @@ func (w *world) checkOrder(p *process, e Event) {
 	bad := false
 	switch e.Kind {
 	case Joined:
-		bad = s.member || e.ID.Incarnation < s.inc
+		bad = s.member || e.ID.Incarnation < s.inc && w.now-s.ended < 12*time.Second
 		*s = seen{member: true, inc: e.ID.Incarnation}
 	case Suspect:
 		bad = !s.member || s.suspect || e.ID.Incarnation != s.inc
@@ -475,7 +483,7 @@ func (w *world) checkOrder(p *process, e Event) {
 		s.suspect = false
 	case Dead, Left:
 		bad = !s.member || e.ID.Incarnation != s.inc
-		s.member, s.suspect = false, false
+		s.member, s.suspect, s.ended = false, false, w.now
 	}
 	if bad {
 		w.t.Errorf("%v: %v reports %v %v out of order", w.now, p.id, e.Kind, e.ID)
@@ -498,6 +506,47 @@ func (w *world) checkDeath(p *process, e Event) {
 			w.t.Errorf("%v: %v calls %v dead (%s), which did nothing wrong", w.now, p.id, e.ID, e.Why)
 		}
 	}
+}
+
+// checkLost: a node may lose its name to a node only that has really had it.
+func (w *world) checkLost(p *process, e Event) {
+	for _, o := range w.procs {
+		if o.id.Name == p.id.Name && o.id.Incarnation > p.id.Incarnation && o.claimed > 0 {
+			return
+		}
+	}
+	w.t.Errorf("%v: %v lost its name to %v, and no newer node ever had it", w.now, p.id, e.ID)
+}
+
+// forge publishes in the names of others, as anybody can where there are no keys: that
+// a newer incarnation of a node lives, and that every other node has known it.
+func (w *world) forge() {
+	if !w.faults {
+		return
+	}
+	w.after(time.Duration(50+w.rng.IntN(1500))*time.Millisecond, w.forge)
+	victim := w.procs[w.rng.IntN(len(w.procs))].id
+	invented := ID{victim.Name, 1_000_000 + uint64(w.rng.IntN(50))}
+	forged := []Message{
+		{Kind: Beat, From: invented, Seq: 1, Announced: true},
+		{Kind: Claim, From: invented, Held: true, Announced: true},
+		{Kind: Refuse, From: invented, To: victim, Other: invented.Incarnation},
+		{Kind: Answer, From: invented, To: victim, Seq: uint64(w.rng.IntN(100)), Announced: true},
+	}
+	for _, p := range w.procs {
+		// Not in the name of one that is stopped: it would be taken to live.
+		if p.id.Name != victim.Name && p.alive && !p.stopped && !p.netcut {
+			forged = append(forged,
+				Message{Kind: Refuse, From: p.id, To: victim, Other: invented.Incarnation},
+				Message{Kind: Answer, From: p.id, To: victim, Seq: uint64(w.rng.IntN(100)), Outdated: true, Announced: true})
+		}
+	}
+	w.count.forged++
+	w.toServer(func() {
+		for _, msg := range forged {
+			w.route(&conn{p: &process{}}, msg)
+		}
+	})
 }
 
 // fault does something bad, and undoes it later.

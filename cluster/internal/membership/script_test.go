@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	echo [N]                           the oldest N own heartbeats come back; all without N
 //	auto echo BOOL                     own heartbeats come back at once
 //	KIND FROM [SEQ] [other INC] [held] [quiet]   a message; quiet: the sender is not announced
-//	answers FROM                       FROM answers the last question it was asked
+//	answers FROM [outdated]            FROM answers the last question it was asked
 //	absent ID                          nobody listens for that incarnation
 //	notice ID closed|cut               the server says that its connection has ended
 //	inquire NAME
@@ -162,6 +162,9 @@ func (s *script) message(msg Message) {
 	}
 	if msg.Held {
 		text += " held"
+	}
+	if msg.Outdated {
+		text += " outdated"
 	}
 	s.printf("%s", text)
 }
@@ -303,7 +306,7 @@ func (s *script) about(word []string) error {
 		s.m.Notice(s.now, id, word[2] == "closed")
 		return nil
 	case "answers":
-		s.m.Step(s.now, Message{Kind: Answer, From: id, To: s.m.self, Seq: s.asked[word[1]], Announced: true})
+		s.m.Step(s.now, Message{Kind: Answer, From: id, To: s.m.self, Seq: s.asked[word[1]], Announced: true, Outdated: len(word) > 2})
 		return nil
 	}
 	msg := Message{From: id, To: s.m.self, Announced: true}

@@ -83,10 +83,7 @@ type formers struct {
 }
 
 func (t *formers) add(id ID, f former, limit int) {
-	have, known := t.byName[id.Name]
-	if known && have.incarnation > f.incarnation {
-		return
-	}
+	_, known := t.byName[id.Name]
 	if !known {
 		if len(t.byName) >= limit {
 			delete(t.byName, t.order[0])
@@ -97,19 +94,18 @@ func (t *formers) add(id ID, f former, limit int) {
 	t.byName[id.Name] = f
 }
 
-// newest is the newest incarnation of a name that was a member, 0 when none was.
-func (t *formers) newest(name string) uint64 { return t.byName[name].incarnation }
-
-// has reports that an incarnation cannot be a member any more. since: a node that
-// speaks although its goodbye is older than that lives; somebody else said goodbye
-// in its name.
-func (t *formers) has(id ID, since time.Duration) bool {
-	f, known := t.byName[id.Name]
-	switch {
-	case !known || id.Incarnation > f.incarnation:
-		return false
-	case id.Incarnation < f.incarnation:
-		return true
+// newest is the newest incarnation of a name that was a member after that time, 0 when
+// none was.
+func (t *formers) newest(name string, after time.Duration) uint64 {
+	if f := t.byName[name]; f.at >= after {
+		return f.incarnation
 	}
-	return f.goodbye && f.at >= since
+	return 0
+}
+
+// left reports that an incarnation has said goodbye after that time. One that still
+// speaks long after its goodbye lives: somebody else said goodbye in its name.
+func (t *formers) left(id ID, after time.Duration) bool {
+	f, known := t.byName[id.Name]
+	return known && f.incarnation == id.Incarnation && f.goodbye && f.at >= after
 }

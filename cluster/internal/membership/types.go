@@ -47,6 +47,7 @@ type Message struct {
 	Other     uint64 // Refuse: the incarnation that has, or had, the name
 	Announced bool   // From is a member, not only the holder of a name
 	Held      bool   // Claim: From had the name before it was cut off
+	Outdated  bool   // Answer: From knows a newer incarnation of the name of who asked
 }
 
 // EventKind says what has happened to a node.
@@ -105,6 +106,9 @@ type Config struct {
 	Patience    time.Duration // patience with a node that may be reconnecting
 	ProbeWait   time.Duration // how long a holder of the name may take to answer
 	Settle      time.Duration // how long others may take to object to a claim
+	Remember    time.Duration // how long a newer incarnation that has ended keeps an older one out
+
+	Secret uint64 // what a stranger cannot guess: the numbers of questions follow from it
 
 	MaxAhead      uint64 // incarnations that far ahead of this one are not believed
 	MaxMembers    int    // others
@@ -119,7 +123,7 @@ func Defaults(heartbeat, deadAfter time.Duration) Config {
 		QuietAfter: 2 * heartbeat, FenceAfter: deadAfter - heartbeat/4,
 		LateTick: heartbeat/2 + heartbeat/4, LateEcho: heartbeat / 2, LinkTimeout: 2 * time.Second,
 		Again: 4 * time.Millisecond, Patience: time.Second,
-		ProbeWait: time.Second, Settle: 50 * time.Millisecond,
+		ProbeWait: time.Second, Settle: 50 * time.Millisecond, Remember: 4 * deadAfter,
 		MaxAhead:   uint64(24*time.Hour/time.Millisecond) << 20,
 		MaxMembers: 10_000, MaxCandidates: 1024, MaxFormers: 4096,
 	}
