@@ -18,7 +18,8 @@ import (
 // one.
 type Stream struct {
 	ctx context.Context
-	*streamProtocol
+	p   *streamProtocol
+	*streamState
 }
 
 // OpenConnection is CreateConnection for a Stream of the calling task; same
@@ -28,11 +29,11 @@ func OpenConnection(ctx context.Context, network, address string, opts ...Connec
 	if err != nil {
 		return nil, err
 	}
-	_, p, err := CreateConnection(ctx, func() *streamProtocol { return &streamProtocol{limit: o.limit} }, network, address, forStream(opts)...)
+	_, p, err := CreateConnection(ctx, func() *streamProtocol { return newStreamProtocol(o.limit, nil) }, network, address, forStream(opts)...)
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{ctx, p}, nil
+	return p.bind(ctx), nil
 }
 
 // StartServer is CreateServer with a task for each connection, which runs
@@ -48,16 +49,16 @@ func StartServer(ctx context.Context, handle func(ctx context.Context, s *Stream
 		return nil, err
 	}
 	return CreateServer(ctx, func() Protocol {
-		return &streamProtocol{limit: o.limit, handle: func(p *streamProtocol) {
+		return newStreamProtocol(o.limit, func(p *streamProtocol) {
 			// Why: connections outlive the task that starts the server.
 			p.run(p.loop.Context(context.WithoutCancel(ctx)), handle)
-		}}
+		})
 	}, network, address, forStream(opts)...)
 }
 
 // With is the same stream for the task of ctx, which may be another task, or the
 // same one with a ctx that ends earlier.
-func (s *Stream) With(ctx context.Context) *Stream { return &Stream{ctx, s.streamProtocol} }
+func (s *Stream) With(ctx context.Context) *Stream { return s.p.bind(ctx) }
 
 // Transport is the transport under the stream.
 func (s *Stream) Transport() Transport { return s.t }

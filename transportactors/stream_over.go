@@ -29,5 +29,5 @@ const defaultStreamLimit = 64 << 10
 
 // Stream is the stream for the task of ctx, from ConnectionMade on.
 func (p *StreamProtocol) Stream(ctx context.Context) *Stream {
-	return &Stream{ctx, &p.streamProtocol}
+	return p.bind(ctx)
 }

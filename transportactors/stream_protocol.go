@@ -11,13 +11,20 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors/internal/base"
 )
 
-// streamProtocol keeps what a Stream has not read and wakes who waits. Owned by
-// the loop goroutine.
+// streamProtocol is the protocol under a Stream: it fills the stream's state and
+// wakes who waits. Owned by the loop goroutine.
 type streamProtocol struct {
-	loop   *loopnode.Loop
-	t      Transport
 	handle func(*streamProtocol) // server side: starts the task
-	limit  int
+	streamState
+}
+
+// streamState is what a Stream has not read and who waits for it. Why apart from the
+// protocol: the methods of the protocol are for the transport, and a Stream that
+// embedded it would have them as well. Owned by the loop goroutine.
+type streamState struct {
+	loop  *loopnode.Loop
+	t     Transport
+	limit int
 
 	unread  []byte
 	stopped bool // reading is paused because unread is above twice the limit
@@ -31,6 +38,13 @@ type streamProtocol struct {
 	drainers base.Waiters
 	enders   base.Waiters
 }
+
+func newStreamProtocol(limit int, handle func(*streamProtocol)) *streamProtocol {
+	return &streamProtocol{handle: handle, streamState: streamState{limit: limit}}
+}
+
+// bind is the stream for the task of ctx.
+func (p *streamProtocol) bind(ctx context.Context) *Stream { return &Stream{ctx, p, &p.streamState} }
 
 // ConnectionMade starts the task of a server's connection.
 func (p *streamProtocol) ConnectionMade(t Transport) {
@@ -74,7 +88,7 @@ func (p *streamProtocol) ConnectionLost(reason error) {
 	p.enders.Wake()
 }
 
-func (p *streamProtocol) wakeReader() {
+func (p *streamState) wakeReader() {
 	if p.reader != nil && !p.reader.Done() {
 		_ = p.reader.SetResult(struct{}{})
 	}
@@ -82,7 +96,7 @@ func (p *streamProtocol) wakeReader() {
 
 // inputError is what Read returns when nothing is left to read, nil when more
 // may come.
-func (p *streamProtocol) inputError() error {
+func (p *streamState) inputError() error {
 	switch {
 	case p.reason != nil:
 		return p.reason
@@ -93,7 +107,7 @@ func (p *streamProtocol) inputError() error {
 }
 
 // take hands out unread bytes and lets reading go on once few are left.
-func (p *streamProtocol) take(to []byte) int {
+func (p *streamState) take(to []byte) int {
 	n := copy(to, p.unread)
 	p.unread = p.unread[n:]
 	if len(p.unread) == 0 {
@@ -109,7 +123,7 @@ func (p *streamProtocol) take(to []byte) int {
 // run runs handle in a task and ends the connection with it.
 func (p *streamProtocol) run(ctx context.Context, handle func(context.Context, *Stream) error) {
 	task := loopnode.CreateTask(ctx, "", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, handle(ctx, &Stream{ctx, p})
+		return struct{}{}, handle(ctx, p.bind(ctx))
 	})
 	loopaccess.ShowTaskAs(task.Context(), handle)
 	task.AddDoneCallback(func(f *loopnode.Future[struct{}]) {

@@ -100,7 +100,7 @@ func (s *Stream) StartTLS(config *tls.Config, serverSide bool, opts ...StartTLSO
 	if err := s.Drain(); err != nil {
 		return err
 	}
-	t, err := StartTLS(s.ctx, s.t, s.streamProtocol, config, serverSide, opts...)
+	t, err := StartTLS(s.ctx, s.t, s.p, config, serverSide, opts...)
 	if err == nil {
 		s.t = t
 	}
