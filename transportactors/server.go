@@ -241,8 +241,11 @@ func (s *Server) settle() {
 
 // ServeForever lets clients in and waits until the task is cancelled or the
 // server is closed; then it closes the server, waits for its connections, and
-// returns an error that is loopnode.ErrCancelled. ErrClosed on a closed server,
-// loopnode.ErrBusy when it is called twice.
+// returns an error that is loopnode.ErrCancelled. That wait lasts as long as the
+// last client stays, and a second cancellation ends it: whoever wants the clients to
+// go calls CloseClients or AbortClients, or uses Scope in place of ServeForever. ErrClosed
+// on a closed server, loopnode.ErrBusy when it is called twice. asyncio:
+// Server.serve_forever, which waits in the same way since 3.12.
 func (s *Server) ServeForever(ctx context.Context) error {
 	if err := base.RequireContext(ctx, "ServeForever"); err != nil {
 		return err

@@ -1,10 +1,6 @@
 package transportactors
 
-import (
-	"fmt"
-
-	"github.com/loopmesh/loopmesh/loopnode"
-)
+import "github.com/loopmesh/loopmesh/loopnode"
 
 // A task of a stream may find, call after call, that the bytes are there already
 // or that the kernel takes them at once. It never waits then, and would keep the
@@ -48,5 +44,17 @@ func (s *Stream) ownTask() error {
 	if _, own := loopnode.CurrentTask(s.ctx); own {
 		return nil
 	}
-	return fmt.Errorf("%w: the stream is bound to another task: use s.With(ctx), with the ctx of the task that calls", loopnode.ErrWrongGoroutine)
+	return errOtherTask
 }
+
+// errOtherTask is loopnode.ErrWrongGoroutine without its text, which speaks of another
+// goroutine: tasks of one loop share theirs.
+var errOtherTask error = otherTask{}
+
+type otherTask struct{}
+
+func (otherTask) Error() string {
+	return "the stream is bound to another task than the one that calls: use s.With(ctx) with the ctx of that one, or s.Transport().Write to write without waiting; from another goroutine the Ref of the transport"
+}
+
+func (otherTask) Unwrap() error { return loopnode.ErrWrongGoroutine }

@@ -18,7 +18,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
@@ -47,7 +46,7 @@ func run(ctx context.Context, at, hosts string, out io.Writer) error {
 		}
 		defer t.Close()
 		fmt.Fprintln(out, "listening on", t.ExtraInfo("sockname"))
-		return loopnode.Sleep(ctx, 1000*time.Hour)
+		return loopnode.WaitDone(ctx)
 	})
 	if errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrInterrupted) {
 		return nil

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
@@ -68,7 +67,7 @@ func run(ctx context.Context, protocolAt, streamAt string, out io.Writer) error 
 		defer stop(waiting)
 		fmt.Fprintln(out, "protocol on", called.Addrs()[0])
 		fmt.Fprintln(out, "stream on", waiting.Addrs()[0])
-		return loopnode.Sleep(ctx, 1000*time.Hour)
+		return loopnode.WaitDone(ctx)
 	})
 	if errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrInterrupted) {
 		return nil

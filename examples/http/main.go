@@ -73,7 +73,7 @@ func run(ctx context.Context, c config, out io.Writer) error {
 		defer s.AbortClients()
 		defer s.Close()
 		fmt.Fprintf(out, "listening on %s://%s\n", scheme, s.Addrs()[0])
-		return loopnode.Sleep(ctx, 1000*time.Hour) // ServeForever would wait for the clients to leave
+		return loopnode.WaitDone(ctx) // ServeForever would wait for the clients to leave
 	})
 	if errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrInterrupted) {
 		return nil

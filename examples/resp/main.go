@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
@@ -51,7 +50,7 @@ func run(ctx context.Context, at string, out io.Writer) error {
 		defer s.AbortClients()
 		defer s.Close()
 		fmt.Fprintln(out, "listening on", s.Addrs()[0])
-		return loopnode.Sleep(ctx, 1000*time.Hour) // ServeForever would wait for the clients to leave
+		return loopnode.WaitDone(ctx) // ServeForever would wait for the clients to leave
 	})
 	if errors.Is(err, loopnode.ErrCancelled) || errors.Is(err, loopnode.ErrInterrupted) {
 		return nil
