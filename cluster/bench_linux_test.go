@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/loopmesh/loopmesh/actors"
+)
+
+// overBoth runs a benchmark with two nodes in this process, whose connections are pipes
+// of its server, and with two that are clients of a server over loopback.
+func overBoth(b *testing.B, run func(b *testing.B, nodes []*Node)) {
+	calm := func(c *Config) { c.Heartbeat, c.DeadAfter = time.Second, 3*time.Second }
+	b.Run("in-process", func(b *testing.B) { run(b, group(b, 2, calm)) })
+	b.Run("loopback", func(b *testing.B) {
+		_, port := natsServer(b, 0)
+		url := natsURL(port)
+		run(b, group(b, 2, calm, func(c *Config) { c.Beside, c.URL = nil, url }))
+	})
+}
+
+// rawOn subscribes bare NATS on a node; the others may publish from then on.
+func rawOn(b *testing.B, n *Node, subject string, handle nats.MsgHandler) {
+	b.Helper()
+	if err := n.engine.Control().Subscribe(subject, handle); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := n.engine.Control().Ask(testCtx(b)); err != nil {
+		b.Fatal(err)
+	}
+}
+
+var payload = []byte(`{"A":1,"B":2}`)
+
+// BenchmarkCall is a call from a goroutine to a loop of another node beside a bare
+// request, one at a time.
+func BenchmarkCall(b *testing.B) {
+	overBoth(b, func(b *testing.B, nodes []*Node) {
+		newLoop(b, nodes[1], "io-0")
+		far, ctx, call := refTo(b, nodes[0], "n2/io-0"), context.Background(), add.Via(nodes[0])
+		rawOn(b, nodes[1], "raw", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+		b.ReportAllocs()
+		beside(b, 1, func() {
+			if _, err := call.Call(ctx, far, sum{1, 2}); err != nil {
+				b.Fatal(err)
+			}
+		}, func() {
+			if _, err := nodes[0].engine.Control().Request(ctx, "raw", payload); err != nil {
+				b.Fatal(err)
+			}
+		})
+	})
+}
+
+// BenchmarkCallPipelined has 64 callers at once, on both sides.
+func BenchmarkCallPipelined(b *testing.B) {
+	const callers, each = 64, 50
+	overBoth(b, func(b *testing.B, nodes []*Node) {
+		newLoop(b, nodes[1], "io-0")
+		far, ctx, call := refTo(b, nodes[0], "n2/io-0"), context.Background(), add.Via(nodes[0])
+		rawOn(b, nodes[1], "raw", func(m *nats.Msg) { _ = m.Respond(m.Data) })
+		atOnce := func(one func() error) func() {
+			return func() {
+				var all sync.WaitGroup
+				for range callers {
+					all.Go(func() {
+						for range each {
+							if err := one(); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				all.Wait()
+			}
+		}
+		beside(b, callers*each, atOnce(func() error {
+			_, err := call.Call(ctx, far, sum{1, 2})
+			return err
+		}), atOnce(func() error {
+			_, err := nodes[0].engine.Control().Request(ctx, "raw", payload)
+			return err
+		}))
+	})
+}
+
+// doneCounter counts what has been done and says when it is all of a round.
+type doneCounter struct {
+	n    int // by one goroutine
+	each int
+	all  chan struct{}
+}
+
+func newDoneCounter(each int) *doneCounter {
+	return &doneCounter{each: each, all: make(chan struct{}, 1)}
+}
+
+func (c *doneCounter) add(n int) {
+	if c.n += n; c.n == c.each {
+		c.n = 0
+		c.all <- struct{}{}
+	}
+}
+
+var (
+	benched atomic.Pointer[doneCounter]
+	bench   = Func("test.bench", func(context.Context, sum) (struct{}, error) { benched.Load().add(1); return struct{}{}, nil })
+)
+
+// BenchmarkCallSoon sends calls without an answer as fast as credit allows, until the
+// last one has run, beside bare messages of the same payload, until the last one was
+// handled. Nothing holds up the sender of the bare ones; a round is short enough for
+// none to be dropped.
+func BenchmarkCallSoon(b *testing.B) {
+	const round = 20_000
+	overBoth(b, func(b *testing.B, nodes []*Node) {
+		newLoop(b, nodes[1], "io-0")
+		far, call, ctx := refTo(b, nodes[0], "n2/io-0"), bench.Via(nodes[0]), context.Background()
+		ran, handled := newDoneCounter(round), newDoneCounter(round)
+		benched.Store(ran)
+		rawOn(b, nodes[1], "raw", func(*nats.Msg) { handled.add(1) })
+		b.ReportAllocs()
+		beside(b, round, func() {
+			for range round {
+				if err := call.CallSoon(ctx, far, sum{1, 2}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-ran.all
+		}, func() {
+			for range round {
+				if err := nodes[0].engine.Control().Publish("raw", "", payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-handled.all
+		})
+		if s := nodes[0].Stats(); s.Lost+s.Refusals != 0 {
+			b.Errorf("%d were lost, %d refused", s.Lost, s.Refusals)
+		}
+	})
+}
+
+// BenchmarkCallLocal is a call to a loop of the same process.
+func BenchmarkCallLocal(b *testing.B) {
+	loop := newLoop(b, group(b, 1)[0], "io-0")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := add.Call(context.Background(), loop, sum{1, 2}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSend counts messages between actors until the last one was handled.
+func BenchmarkSend(b *testing.B) {
+	nodes := group(b, 2)
+	var seen atomic.Int64
+	far := spawnOn(b, nodes[1], newLoop(b, nodes[1], "io"), "sink", func(ctx *actors.Context) {
+		if _, ok := ctx.Message().([]byte); ok {
+			seen.Add(1)
+		}
+	})
+	b.ReportAllocs()
+	sent := int64(0)
+	for b.Loop() {
+		if err := nodes[0].Actors().Send(far, []byte("tick")); err != nil {
+			b.Fatal(err)
+		}
+		for sent++; sent-seen.Load() > 5000; { // below what an actor takes of others
+			runtime.Gosched()
+		}
+	}
+	until(b, "all are handled", func() bool { return seen.Load() == sent })
+}
+
+// BenchmarkStream writes to a connection of another node, beside bare NATS messages of
+// the same size to a subscriber that counts them, over loopback. The bytes of the stream
+// also cross a TCP connection to a peer that reads; the raw ones do not. A piece of work
+// is a KiB.
+func BenchmarkStream(b *testing.B) {
+	const round, size = 64 << 20, 64 << 10
+	_, port := natsServer(b, 0)
+	url := natsURL(port)
+	nodes := group(b, 2, func(c *Config) {
+		c.Beside, c.URL, c.Heartbeat, c.DeadAfter = nil, url, time.Second, 3*time.Second
+	})
+	h, _ := serveOne(b, nodes[1], newLoop(b, nodes[1], "io-0"))
+	if err := h.client.SetDeadline(time.Time{}); err != nil {
+		b.Fatal(err)
+	}
+	far := open(b, nodes[0], h.address)
+	read, handled := newDoneCounter(round), newDoneCounter(round)
+	if err := nodes[1].engine.Bulk().Subscribe("raw", func(m *nats.Msg) { handled.add(len(m.Data)) }); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := nodes[1].engine.Bulk().Ask(testCtx(b)); err != nil {
+		b.Fatal(err)
+	}
+	go func() {
+		buf := make([]byte, 256<<10)
+		for {
+			n, err := h.client.Read(buf)
+			if err != nil {
+				return
+			}
+			read.add(n)
+		}
+	}()
+	data := make([]byte, size)
+	beside(b, round>>10, func() {
+		for range round / size {
+			if err := far.WriteWait(context.Background(), data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		<-read.all
+	}, func() {
+		for range round / size {
+			if err := nodes[0].engine.Bulk().Publish("raw", "", data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		<-handled.all
+	})
+}
