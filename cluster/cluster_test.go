@@ -452,6 +452,30 @@ func TestAFailedCallSoonGoesToTheExceptionHandler(t *testing.T) {
 	until(t, "it is counted", func() bool { return nodes[1].Stats().CastsFailed == 1 })
 }
 
+// TestTheResultOfACallSoonIsDropped: it is not encoded, so that it need not be
+// encodable, also on a loop of another node.
+func TestTheResultOfACallSoonIsDropped(t *testing.T) {
+	nodes := group(t, 2)
+	reports := make(chan loopnode.ExceptionContext, 10)
+	if _, err := nodes[1].NewLoop("io-0", func(c *loopnode.Config) {
+		c.ExceptionHandler = func(_ *loopnode.Loop, ec loopnode.ExceptionContext) { reports <- ec }
+	}); err != nil {
+		t.Fatal(err)
+	}
+	far := refTo(t, nodes[0], "n2/io-0")
+	if err := castDrops.Via(nodes[0]).CallSoon(testCtx(t), far, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := castFail.Via(nodes[0]).CallSoon(testCtx(t), far, "the next one"); err != nil {
+		t.Fatal(err)
+	}
+	if ec := receive(t, "the report", reports); ec.Exception.Error() != "the next one" {
+		t.Errorf("got %+v", ec)
+	}
+}
+
+var castDrops = Func("test.castdrops", func(context.Context, int) (chan int, error) { return make(chan int), nil })
+
 // TestALoopThatEndsTakesItsCastsAlong: what was posted to a loop that closes is
 // dropped, and must not count as unfinished for ever.
 func TestALoopThatEndsTakesItsCastsAlong(t *testing.T) {

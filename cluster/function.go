@@ -58,7 +58,7 @@ func Declare[In, Out any](name string) *Function[In, Out] {
 		panic(fmt.Sprintf("cluster: Func(%q): needs a name of 1 to %d bytes that does not begin with $", name, wire.MaxName))
 	}
 	f := &Function[In, Out]{name: name, body: &atomic.Pointer[body[In, Out]]{}}
-	e := &registry.Entry{Name: name, In: reflect.TypeFor[In]().String(), Out: reflect.TypeFor[Out]().String(), Serve: f.serve}
+	e := &registry.Entry{Name: name, In: reflect.TypeFor[In]().String(), Out: reflect.TypeFor[Out]().String(), Serve: f.serve, Run: f.runOnly, Func: f.shown}
 	if !registry.AddFunction(e) {
 		panic(fmt.Sprintf("cluster: a function named %q is registered already; choose another name", name))
 	}
@@ -81,6 +81,14 @@ func (f *Function[In, Out]) run(ctx context.Context, in In) (out Out, err error)
 		return out, fault.Codef(wire.UnknownFunction, "%w: %q is declared here and has no body (Handle)", ErrUnknownFunction, f.name)
 	}
 	return (*f.body.Load())(ctx, in)
+}
+
+// shown is what descriptions of a task name: the body, if there is one.
+func (f *Function[In, Out]) shown() any {
+	if b := f.body.Load(); b != nil {
+		return *b
+	}
+	return f.run
 }
 
 // Name is the name it is registered under.
@@ -107,6 +115,15 @@ func (f *Function[In, Out]) serve(ctx context.Context, c wire.Codec, payload []b
 	var o registry.Outcome
 	o.Codec, o.Payload, err = codec.EncodeFor(c, out)
 	return o, err
+}
+
+// runOnly is serve for a call without an answer.
+func (f *Function[In, Out]) runOnly(ctx context.Context, c wire.Codec, payload []byte) error {
+	in, err := codec.Decode[In](c, payload)
+	if err == nil {
+		_, err = f.run(ctx, in)
+	}
+	return err
 }
 
 // Call runs the function on ref's loop and returns its result. At most once:
@@ -200,7 +217,7 @@ func (f *Function[In, Out]) cast(ctx context.Context, ref loopnode.Ref, o order,
 			return struct{}{}, err
 		}
 		return casts.Schedule(loop, o.op, o.when, func() {
-			casts.Run(&calls.Context{Context: contextOn(n, loop)}, loop, f.name, run, nil)
+			casts.Run(&calls.Context{Context: contextOn(n, loop)}, loop, f.name, run)
 		})
 	}
 	frame := wire.Frame{Kind: wire.Cast, Function: f.name, Op: o.op, When: o.when}

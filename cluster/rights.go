@@ -19,9 +19,13 @@ import (
 // are those of everybody (Config.Allow). A refusal is an answer where somebody
 // waits for one, and is counted and logged here in any case.
 func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
-	right := neededRight(f)
-	if right == "" || hasRight(in, right) {
+	kind, name := neededRight(f)
+	if kind == "" || hasRight(in, kind, name) {
 		return true
+	}
+	right := kind
+	if name != "" {
+		right += ":" + name
 	}
 	r.refused.Add(1)
 	if ok, more := r.refusals.Allow(); ok {
@@ -46,30 +50,30 @@ func (r *rooms) refuse(f *wire.Frame, err error) {
 	}
 }
 
-// neededRight is the right that a frame takes, "" for what every member may do:
-// answers, watches, credits, signs of life. A kind of frame that is missing here
-// would be allowed to everybody; add it when you add one that does something.
-func neededRight(f *wire.Frame) string {
+// neededRight is the right that a frame takes, and what it is for; kind is "" for what
+// every member may do: answers, watches, credits, signs of life. A kind of frame that is
+// missing here would be allowed to everybody; add it when you add one that does
+// something. It is asked for each frame, so the two are not joined to one text.
+func neededRight(f *wire.Frame) (kind, name string) {
 	switch f.Kind {
 	case wire.Call:
-		return "call:" + f.Function
+		return "call", f.Function
 	case wire.Cast:
 		if f.Op == wire.Soon {
-			return "call:" + f.Function
+			return "call", f.Function
 		}
-		return "timer:" + f.Function
+		return "timer", f.Function
 	case wire.TransportOp, wire.Stream:
-		return "write"
+		return "write", ""
 	case wire.Tell:
-		return tells.NeededRight(f.Function, f.Path)
+		kind, name, _ = strings.Cut(tells.NeededRight(f.Function, f.Path), ":")
 	}
-	return ""
+	return kind, name
 }
 
 // hasRight compares one right with those in the subject. A kind that it does not know
 // is refused.
-func hasRight(in link.Arrival, right string) bool {
-	kind, name, _ := strings.Cut(right, ":")
+func hasRight(in link.Arrival, kind, name string) bool {
 	switch kind {
 	case "call":
 		return in.Rights.Call(name)

@@ -78,6 +78,8 @@ func (a *taskAccess) Loop() any { return a.loop }
 
 func (a *taskAccess) Owned() error { return (*task)(a).owned() }
 
+func (a *taskAccess) Cancel(why string) { a.fut.Cancel(why) }
+
 func (a *taskAccess) ShowAs(fn any) { a.body.showAs(fn) }
 
 func (a *taskAccess) Context() context.Context { return &a.ctx }

@@ -57,6 +57,7 @@ type runner interface {
 	exec() error
 	entry() uintptr
 	showAs(fn any)
+	told() // the task has ended or was abandoned
 }
 
 var taskCount atomic.Int64
@@ -143,6 +144,8 @@ func (k *Task[T]) exec() (err error) {
 	return err
 }
 
+func (k *Task[T]) told() {}
+
 // complete ends the task.
 func (t *task) complete(err error) {
 	l := t.loop
@@ -170,6 +173,7 @@ func (t *task) complete(err error) {
 
 // told lets who asked for it know that the task has ended or was abandoned.
 func (t *task) told() {
+	t.body.told()
 	if t.atEnd != nil {
 		t.atEnd()
 		t.atEnd = nil

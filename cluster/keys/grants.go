@@ -95,9 +95,12 @@ func (g Grants) Admin() bool { return slices.Contains(g.list, "admin") }
 
 func (g Grants) has(kind, name string) bool {
 	return slices.ContainsFunc(g.list, func(r string) bool {
-		glob, ok := strings.CutPrefix(r, kind+":")
-		if !ok {
+		k, glob, _ := strings.Cut(r, ":")
+		if k != kind {
 			return false
+		}
+		if glob == "*" { // the usual one, for each frame: as path.Match, without reading the name twice
+			return !strings.Contains(name, "/")
 		}
 		match, _ := path.Match(glob, name) // a bad glob was refused when it was read
 		return match

@@ -228,7 +228,7 @@ func TestRights(t *testing.T) {
 		t.Error(g)
 	}
 	d := DefaultGrants()
-	if !d.Call("x") || !d.Timer("x") || !d.Write() || d.Admin() || d.Spawn("x") {
+	if !d.Call("x") || d.Call("x/y") || !d.Timer("x") || !d.Write() || d.Admin() || d.Spawn("x") {
 		t.Error("default:", d)
 	}
 	none, err := ParseGrants([]string{"none"})

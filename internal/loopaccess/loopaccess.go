@@ -58,6 +58,11 @@ type Loop interface {
 	// names the call. Any goroutine.
 	CheckGoroutine(what string) error
 
+	// Start begins w as a task named name, as CreateTask does, with ctx's values; its
+	// first step comes in the next turn, behind what was posted before. An error: it
+	// does not begin, and w.Ended is not called.
+	Start(ctx context.Context, name string, w Work) (Task, error)
+
 	// ReservedExecutor is the pool, a loopnode.Executor, for one kind of blocking
 	// work of this module: users' functions that all wait do not keep it from going
 	// on. Nil when the default executor is the user's own: then that one is used.
@@ -70,6 +75,19 @@ type Loop interface {
 	TeardownAndClose() error
 	// Supervise names who is told of failures; called before the first run.
 	Supervise(s Supervisor)
+}
+
+// Work is a task without a result whose body and end are methods of one value, for
+// tasks of which there are very many. Loop goroutine.
+type Work interface {
+	// Run is the body.
+	Run(ctx context.Context) error
+	// Ended tells how the task has ended: what Run returned, a panic, or the
+	// cancellation. It is called inside the turn in which the task ends. It is not
+	// called when the loop ends first, or by this task.
+	Ended(err error)
+	// Func is the function that descriptions of the task name.
+	Func() any
 }
 
 // Watch is one watched descriptor. Loop goroutine.
@@ -113,6 +131,8 @@ type Task interface {
 	Owned() error
 	// Context is the ctx that the task's function got.
 	Context() context.Context
+	// Cancel asks the task to end, see loopnode.Task.Cancel.
+	Cancel(why string)
 	// ShowAs makes fn, a function, the one that descriptions of the task name: the
 	// task's own is a closure of this module around the user's.
 	ShowAs(fn any)

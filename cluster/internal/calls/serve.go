@@ -9,29 +9,30 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/wire"
-	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // One call of another node on its way through this one. Serve runs on the receiving
-// goroutine and only sorts; Begin, the task and finish run on the loop. The fields
+// goroutine and only sorts; Begin, the task and Ended run on the loop. The fields
 // from task on belong to the loop's goroutine, so a cancellation is posted there like
 // everything else.
 
 // inbound is a call of another node that runs here, or waits to. Whoever
 // takes it out of the table, and only that one, answers it.
 type inbound struct {
-	table    *Incoming
-	key      callKey
-	home     *host.Loop
-	entry    *registry.Entry
-	codec    wire.Codec
-	payload  []byte
-	deadline time.Time // zero: none
+	table   *Incoming
+	key     callKey
+	home    *host.Loop
+	entry   *registry.Entry
+	codec   wire.Codec
+	payload []byte
+	ctx     Context // what the function's task starts from
 
 	// Owned by the loop goroutine.
-	task      *loopnode.Task[registry.Outcome]
-	alarm     func() // cancels the deadline's timer
+	task      loopaccess.Task
+	out       registry.Outcome // what the function has returned
+	alarm     func()           // cancels the deadline's timer
 	overdue   bool
 	withdrawn bool // cancelled before it began
 	queued    bool // it counts as running in the queue of its loop
@@ -41,13 +42,14 @@ type inbound struct {
 func (t *Incoming) Serve(f *wire.Frame) {
 	c := &inbound{table: t, key: callKey{f.From, f.FromNumber, f.ID}, codec: f.Codec, payload: f.Payload}
 	if f.Remaining > 0 {
-		c.deadline = time.Now().Add(f.Remaining)
+		c.ctx.At = time.Now().Add(f.Remaining)
 	}
 	var err error
 	if c.home, c.entry, err = t.loops.Admit(f, t.limits.MaxPayload); err != nil {
 		c.answerError(err)
 		return
 	}
+	c.ctx.Context = c.home.Ctx
 	known, err := t.add(c)
 	switch {
 	case known:
@@ -82,7 +84,7 @@ func (c *inbound) Drop(why error) {
 }
 
 // start starts the task; false when the call does not run: it was cancelled, or its
-// time is over. A deadline that passes while the task runs cancels it, and finish
+// time is over. A deadline that passes while the task runs cancels it, and Ended
 // then says "expired" and not "cancelled", because that is what the caller has to
 // know.
 func (c *inbound) start() bool {
@@ -91,15 +93,18 @@ func (c *inbound) start() bool {
 		return false
 	}
 	left := time.Duration(0)
-	if !c.deadline.IsZero() {
-		if left = time.Until(c.deadline); left <= 0 {
+	if !c.ctx.At.IsZero() {
+		if left = time.Until(c.ctx.At); left <= 0 {
 			c.table.expired.Add(1)
 			c.refuse(fault.Codef(wire.Expired, "%w before the loop had time for it", fault.ErrExpired))
 			return false
 		}
 	}
-	c.task = loopnode.CreateTask(&Context{c.home.Ctx, c.deadline}, c.entry.Name, c.run)
-	c.task.AddDoneCallback(c.finish)
+	var err error
+	if c.task, err = loopaccess.Of(c.home.Loop).Start(&c.ctx, c.entry.Name, c); err != nil {
+		c.Drop(err)
+		return false
+	}
 	if left > 0 {
 		c.alarm = c.home.Loop.CallLater(left, func() {
 			c.overdue = true
@@ -109,10 +114,14 @@ func (c *inbound) start() bool {
 	return true
 }
 
-// run is the body of the task.
-func (c *inbound) run(ctx context.Context) (registry.Outcome, error) {
-	return c.entry.Serve(ctx, c.codec, c.payload)
+// Run is the body of the task.
+func (c *inbound) Run(ctx context.Context) (err error) {
+	c.out, err = c.entry.Serve(ctx, c.codec, c.payload)
+	return err
 }
+
+// Func is what descriptions of the task name.
+func (c *inbound) Func() any { return c.entry.Func() }
 
 // cancel asks the task to end, or not to begin. Any goroutine.
 func (c *inbound) cancel(why string) {
@@ -125,17 +134,17 @@ func (c *inbound) cancel(why string) {
 	})
 }
 
-// finish answers with what the task ended in. The queue hears of the end first, so
+// Ended answers with what the task ended in. The queue hears of the end first, so
 // that the next call can begin whether or not this one is still to be answered. Loop
 // goroutine.
-func (c *inbound) finish(t *loopnode.Future[registry.Outcome]) {
+func (c *inbound) Ended(err error) {
 	if c.alarm != nil {
 		c.alarm()
 	}
 	if c.queued {
 		c.home.Queue.Ended()
 	}
-	out, err := t.Result()
+	out := c.out
 	switch {
 	case err != nil && c.overdue:
 		c.table.expired.Add(1)

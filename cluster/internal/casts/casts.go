@@ -28,7 +28,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
-	"github.com/loopmesh/loopmesh/loopnode/report"
+	kind "github.com/loopmesh/loopmesh/loopnode/report"
 )
 
 // Members is what casts need to know of the nodes of the cluster.
@@ -130,21 +130,24 @@ func answersKnownLife(addr actors.Address) bool {
 	return addr.Incarnation != 0 && strings.HasPrefix(addr.Path, "$reply/")
 }
 
-// Run runs the function as a task nobody waits for. Loop goroutine. ended may be
-// nil.
-func Run(ctx context.Context, loop *loopnode.Loop, name string, run func(context.Context) (struct{}, error), ended func(error)) {
+// Run runs the function as a task nobody waits for. Loop goroutine.
+func Run(ctx context.Context, loop *loopnode.Loop, name string, run func(context.Context) (struct{}, error)) {
 	task := loopnode.CreateTask(ctx, name, run)
 	task.AddDoneCallback(func(t *loopnode.Future[struct{}]) {
-		_, err := t.Result()
-		if err != nil && !errors.Is(err, loopnode.ErrCancelled) {
-			loop.CallExceptionHandler(loopnode.ExceptionContext{
-				Kind: report.Task, Message: "Exception in function " + name + " called without waiting for it", Exception: err,
-			})
-		}
-		if ended != nil {
-			ended(err)
+		if _, err := t.Result(); err != nil {
+			report(loop, name, err)
 		}
 	})
+}
+
+// report tells the loop's exception handler how a function ended that nobody waits for.
+// That it was cancelled is no news.
+func report(loop *loopnode.Loop, name string, err error) {
+	if !errors.Is(err, loopnode.ErrCancelled) {
+		loop.CallExceptionHandler(loopnode.ExceptionContext{
+			Kind: kind.Task, Message: "Exception in function " + name + " called without waiting for it", Exception: err,
+		})
+	}
 }
 
 // Schedule is Send for a loop of this process: it posts start, now, later or at a

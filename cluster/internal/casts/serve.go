@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/credit"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -99,7 +99,10 @@ func (b *inbound) Begin() (running bool) {
 		b.home.Loop.CallLater(delay(b.op, b.when), b.fire)
 		return false
 	}
-	Run(&calls.Context{Context: b.home.Ctx}, b.home.Loop, b.entry.Name, b.run, b.ended)
+	if _, err := loopaccess.Of(b.home.Loop).Start(b.home.Ctx, b.entry.Name, b); err != nil {
+		b.notRun(err)
+		return false
+	}
 	return true
 }
 
@@ -111,25 +114,38 @@ func (b *inbound) fire() {
 	b.home.Queue.Put(b)
 }
 
-// run is the body of the task.
-func (b *inbound) run(ctx context.Context) (struct{}, error) {
-	b.ran = true
-	_, err := b.entry.Serve(ctx, b.codec, b.payload)
-	return struct{}{}, err
+// Run is the body of the task. It lets go of the argument's bytes, which are part of the
+// message they came in: a function that waits for long must not keep that.
+func (b *inbound) Run(ctx context.Context) error {
+	p := b.payload
+	b.payload, b.ran = nil, true
+	return b.entry.Run(ctx, b.codec, p)
 }
 
-// ended follows the end of the task. A function that has begun and failed is counted
+// Func is what descriptions of the task name.
+func (b *inbound) Func() any { return b.entry.Func() }
+
+// Ended follows the end of the task. A function that has begun and failed is counted
 // here and told to nobody: its caller asked for no answer. Loop goroutine.
-func (b *inbound) ended(err error) {
+func (b *inbound) Ended(err error) {
 	b.home.Queue.Ended()
+	if err != nil && !b.ran { // cancelled before its first step: the loop ends
+		b.notRun(err)
+		return
+	}
 	b.casts.held.leave(b.home)
 	if err == nil {
 		return
 	}
 	b.casts.failed.Add(1)
-	if !b.ran { // cancelled before its first step: the loop ends
-		b.flow.Unran(fault.Codef(wire.Closed, "%w: the loop was closed before the function ran", fault.ErrClosed))
-	}
+	report(b.home.Loop, b.entry.Name, err)
+}
+
+// notRun takes back a call that was taken out of the queue and did not run after all.
+func (b *inbound) notRun(why error) {
+	b.casts.held.leave(b.home)
+	b.casts.failed.Add(1)
+	b.flow.Unran(fault.Codef(wire.Closed, "%w: the loop was closed before the function ran: %w", fault.ErrClosed, why))
 }
 
 // Drop refuses it: its loop has ended before it began. Was its credit given back

@@ -20,6 +20,10 @@ type Entry struct {
 	// Serve decodes the argument, runs the function and encodes its result. It
 	// runs in the task of the call.
 	Serve func(ctx context.Context, codec wire.Codec, payload []byte) (Outcome, error)
+	// Run is Serve for a call whose result nobody wants: it is not encoded.
+	Run func(ctx context.Context, codec wire.Codec, payload []byte) error
+	// Func is the user's function, for descriptions of the task of a call.
+	Func func() any
 }
 
 // Outcome is a result as it travels.
