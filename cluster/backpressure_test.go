@@ -95,6 +95,11 @@ func TestAPlainLoopOfCallSoonLosesNothing(t *testing.T) {
 			if err := castMany(ctx, nodes[0], "n2/io", *castCount); err != nil {
 				t.Fatal(err)
 			}
+			defer func() {
+				if t.Failed() {
+					t.Logf("%d have run; from %+v; to %+v", have.ran.Load(), nodes[0].Stats(), nodes[1].Stats())
+				}
+			}()
 			until(t, "all have run", func() bool { return have.ran.Load() == int64(*castCount) })
 			t.Logf("%.0f k/s run; %d MiB more", float64(*castCount)/time.Since(begin).Seconds()/1000, grown()>>20)
 			wantNothingLost(t, nodes, have)
