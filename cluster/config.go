@@ -54,7 +54,8 @@ type Config struct {
 	RouteListen string
 	// StoreDir is the folder for what has to survive the node (JetStream). One node
 	// per folder: a second one is refused, and so is one of another name or cluster.
-	// A voter starts JetStream with its server, another node when something needs it.
+	// With it the server has JetStream, for all nodes that use the server; see packages
+	// names and durable.
 	StoreDir string
 
 	// Keys is a key folder of this node, made by package keys ('loopmesh keys init').

@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
+	"github.com/loopmesh/loopmesh/cluster/internal/inside"
+	"github.com/loopmesh/loopmesh/cluster/internal/lease"
 	"github.com/loopmesh/loopmesh/cluster/internal/members"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -33,6 +36,7 @@ type Node struct {
 	number uint64 // incarnation
 	log    hclog.Logger
 	engine *engine.Engine
+	parts  *inside.Parts // for the packages beside this one
 
 	closeOnce sync.Once
 	reason    atomic.Pointer[error] // why the node ended by itself
@@ -103,6 +107,11 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 	sys, err := adopt(cfg.Actors, n.log)
 	if err == nil {
 		n.rooms = makeRooms(n, sys, &n.work)
+		n.parts = &inside.Parts{
+			Cluster: cfg.Cluster, Log: n.log, MaxPayload: cfg.MaxPayload, Lease: lease.Default(),
+			JetStream: func(ctx context.Context) (jetstream.JetStream, error) { return n.engine.JetStream(ctx) },
+			Serving:   n.members.Serving, Fences: n.members.Fences,
+		}
 		sys.Identify(n.name, n.number)
 		sys.RouteRemote(n.tells.Route)
 		sys.RouteWatches(n.watches.Remote)
@@ -196,6 +205,7 @@ func (n *Node) connectionEvents() engine.Events {
 
 // abandon takes back what a failed start has made.
 func (n *Node) abandon() {
+	n.parts.Shut()
 	n.link.Shut()
 	close(n.stop)
 	n.loops.Close()
@@ -205,6 +215,9 @@ func (n *Node) abandon() {
 		n.engine.Close()
 	}
 }
+
+// Inside is for the packages of this module that build on a node (names, durable).
+func (n *Node) Inside(inside.Key) *inside.Parts { return n.parts }
 
 // Name is the node's name.
 func (n *Node) Name() string { return n.name }
@@ -265,13 +278,15 @@ func (n *Node) cutOff(why error) error {
 // loops made by NewLoop are closed, the embedded server is stopped. Closing twice is
 // harmless. Not from a loop of this node: it waits for them.
 //
-// The order: nothing new is sent or taken; watchers are told while the connection
+// The order: names are released (package names) and durable work is put down; nothing
+// new is sent or taken; watchers are told while the connection
 // still works; what waits here ends; loops end, which answers their calls; the
 // goodbye comes behind these answers; last the connection, when the server has all of
 // it.
 func (n *Node) Close() {
 	n.closeOnce.Do(func() {
 		running.remove(n)
+		n.parts.Shut()
 		n.link.Shut()
 		n.in.Refuse()
 		n.watches.EndAll(ErrStopped)

@@ -90,6 +90,7 @@ func hasRight(in link.Arrival, kind, name string) bool {
 // subjectDenied ends what waits for an answer to something that the NATS server did
 // not let this node send. NATS says so behind a publish that went well, or not at all.
 func (n *Node) subjectDenied(subject string) {
+	n.parts.Deny(subject)
 	rest, ok := strings.CutPrefix(subject, n.cfg.Cluster+".")
 	kind, rest, _ := strings.Cut(rest, ".")
 	node, _, more := strings.Cut(rest, ".")

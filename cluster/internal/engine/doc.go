@@ -28,7 +28,7 @@
 // moves to its new keys without losing a message; servers pass on which keys are
 // revoked.
 //
-// JetStream runs only where something needs it: a voter starts it with its server
-// when it has a StoreDir, because the voters of JetStream have to be the same from
-// the beginning; a single embedded server starts it at the first call of JetStream.
+// JetStream runs where a server has a StoreDir, from the server's start: the voters of
+// JetStream have to be the same from the beginning, and what a single server keeps has
+// to be there for other nodes when it is started again.
 package engine

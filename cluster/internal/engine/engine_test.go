@@ -383,26 +383,24 @@ func TestAStoreFolderBelongsToOneNodeOfOneCluster(t *testing.T) {
 	opened(t, Config{Node: "a", StoreDir: dir}).Close()
 }
 
-func TestJetStreamStartsWhenItIsNeeded(t *testing.T) {
+func TestJetStreamRunsWhereThereIsAStore(t *testing.T) {
 	a := opened(t, Config{Node: "a", StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
 	b := opened(t, Config{Node: "b", Join: []string{at(a)}})
-	if a.shared().nats.JetStreamEnabled() {
-		t.Fatal("it runs, and nobody uses it")
-	}
-	_, err := b.JetStream(testCtx(t))
-	wantIs(t, err, ErrNoJetStream, "StoreDir")
-	js, err := a.JetStream(testCtx(t))
+	js, err := b.JetStream(testCtx(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := js.AccountInfo(testCtx(t)); err != nil {
 		t.Error(err)
 	}
-	if _, err := b.JetStream(testCtx(t)); err != nil {
-		t.Error("the other node:", err)
+	if _, err := a.JetStream(testCtx(t)); err != nil {
+		t.Error("the node with the server:", err)
 	}
-	_, err = opened(t, Config{Node: "c"}).JetStream(testCtx(t))
+	c := opened(t, Config{Node: "c", Listen: "127.0.0.1:0"})
+	_, err = c.JetStream(testCtx(t))
 	wantIs(t, err, ErrNoJetStream, "set StoreDir")
+	_, err = opened(t, Config{Node: "d", Join: []string{at(c)}}).JetStream(testCtx(t))
+	wantIs(t, err, ErrNoJetStream, "StoreDir")
 }
 
 func TestSeveralAddressesOfSeparateServersAreRefused(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -21,16 +20,15 @@ const (
 	storeMemory = 256 << 20 // of streams in memory; the default would be three quarters of the machine
 )
 
-// JetStream is for what has to survive a node. A single embedded server starts it
-// now. It waits until a majority of the voters is there, at most quorumWait, asking
+// JetStream is for what has to survive a node. An embedded server with a StoreDir has
+// it from its start, so that what it keeps is there for other nodes after a restart,
+// whatever its own program does. It waits until a majority of the voters is there, at most quorumWait, asking
 // for a second each time: a question that was sent before there was a leader may
 // never be answered. Errors: ErrNoJetStream with what to change, ErrNoQuorum, and
 // ctx's.
 func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
-	if e.server != nil {
-		if err := e.startJetStream(); err != nil {
-			return nil, err
-		}
+	if e.server != nil && e.cfg.StoreDir == "" {
+		return nil, fmt.Errorf("%w: this node has no place for it: set StoreDir (--store)", ErrNoJetStream)
 	}
 	js, err := jetstream.New(e.control.current().nats)
 	if err != nil {
@@ -46,7 +44,7 @@ func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
 		case err == nil:
 			return js, nil
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
-			return nil, fmt.Errorf("%w: it is off on the server: give voters a StoreDir (--store), or switch it on at the external NATS", ErrNoJetStream)
+			return nil, fmt.Errorf("%w: it is off on the server: give the nodes with servers a StoreDir (--store), or switch it on at the external NATS", ErrNoJetStream)
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 			return nil, fmt.Errorf("%w: this node's account may not use it: allow it at the NATS server", ErrNoJetStream)
 		}
@@ -59,24 +57,4 @@ func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
 		case <-time.After(quorumLook):
 		}
 	}
-}
-
-// startJetStream switches JetStream on in a server that is not one of several. A
-// voter cannot do that later: its peers would already have agreed on who takes part.
-func (e *Engine) startJetStream() error {
-	s := e.server.nats
-	if s.JetStreamEnabled() {
-		return nil
-	}
-	if e.cfg.StoreDir == "" {
-		return fmt.Errorf("%w: this node has no place for it: set StoreDir (--store)", ErrNoJetStream)
-	}
-	if e.cfg.clustered() {
-		return fmt.Errorf("%w: a voter starts it with its server", ErrNoJetStream)
-	}
-	err := s.EnableJetStream(&server.JetStreamConfig{StoreDir: e.cfg.StoreDir, SyncAlways: true, MaxMemory: storeMemory, MaxStore: -1})
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoJetStream, err)
-	}
-	return nil
 }

@@ -97,8 +97,10 @@ func serverOptions(cfg *Config) (*server.Options, error) {
 		NoSigs:                 true,
 		NoLog:                  true,
 		DisableJetStreamBanner: true,
+		JetStream:              cfg.StoreDir != "",
 		StoreDir:               cfg.StoreDir,
 		SyncAlways:             true,
+		JetStreamMaxMemory:     storeMemory,
 		MaxPayload:             int32(cfg.MaxPayload),
 		PingInterval:           serverPing,
 		MaxPingsOut:            serverPings,
@@ -106,9 +108,6 @@ func serverOptions(cfg *Config) (*server.Options, error) {
 		TLSTimeout:             handshakeTime,
 		LameDuckDuration:       200 * time.Millisecond,
 		LameDuckGracePeriod:    100 * time.Millisecond,
-	}
-	if cfg.Voter {
-		o.JetStream = cfg.StoreDir != ""
 	}
 	if cfg.clustered() {
 		return o, routeOptions(cfg, o)

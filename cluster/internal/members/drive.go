@@ -75,6 +75,8 @@ func (m *Members) note(e membership.Event) {
 		m.endLookups(func(l lookup) bool { return l.name == e.ID.Name })
 	case membership.Dead, membership.Left:
 		m.lives.Delete(e.ID.Name)
+	case membership.Fenced:
+		m.fences.Add(1)
 	}
 	switch e.Kind {
 	case membership.Joined, membership.Dead, membership.Left:

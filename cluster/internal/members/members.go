@@ -73,6 +73,7 @@ type Members struct {
 	lookups    []lookup
 	nameTaken  bool         // the subject of the name is subscribed
 	serveUntil atomic.Int64 // see Serving
+	fences     atomic.Uint64
 	lives      sync.Map     // name -> incarnation of the members, to be read without mu
 	notices    atomic.Bool  // the server tells when a client goes, so nobody need be asked often
 
@@ -187,3 +188,7 @@ func (m *Members) Wait(ctx context.Context, what string, enough func(int) bool, 
 // for good when a newer node has its name. It is asked for each frame, hence the one
 // atomic read.
 func (m *Members) Serving() bool { return int64(m.now()) < m.serveUntil.Load() }
+
+// Fences counts how often the node was fenced. It is counted before Serving can be
+// true again.
+func (m *Members) Fences() uint64 { return m.fences.Load() }

@@ -1,0 +1,296 @@
+package records
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/inside"
+)
+
+// Errors beside those of package engine.
+var (
+	// ErrConflict: the last record of the subject is another one than expected.
+	ErrConflict = errors.New("the record was changed by somebody else")
+	// ErrAbsent: the subject has no record.
+	ErrAbsent = errors.New("no such record")
+	// ErrFull: the store of the NATS server has no room.
+	ErrFull = errors.New("the store of the NATS server is full")
+)
+
+const (
+	limit      = 5 * time.Second // of one operation: what it waits for is a majority
+	attempt    = 1500 * time.Millisecond
+	again      = 50 * time.Millisecond
+	markers    = 10 * time.Minute // that a record has expired can be read so long
+	reasonHead = "Nats-Marker-Reason"
+)
+
+// Records is the stream as one node uses it. Of returns it. Safe from any goroutine.
+type Records struct {
+	parts  *inside.Parts
+	name   string // of the stream
+	prefix string // of the subjects
+
+	mu     sync.Mutex
+	js     jetstream.JetStream // nil until it is needed, and after its connection was replaced
+	stream jetstream.Stream
+}
+
+type sharedKey struct{}
+
+// Of is the records of the cluster through a node.
+func Of(parts *inside.Parts) *Records {
+	return inside.Shared(parts, sharedKey{}, func() *Records {
+		return &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster)}
+	})
+}
+
+// StreamName is the stream of a cluster.
+func StreamName(cluster string) string { return cluster + "-LOOPS" }
+
+// Prefix begins every subject of a cluster's records.
+func Prefix(cluster string) string { return cluster + ".rec." }
+
+// Record is what a subject holds.
+type Record struct {
+	Subject string // without the prefix
+	Seq     uint64
+	Body    []byte
+	Gone    bool // it has expired; Seq is the one to expect
+	Last    bool // for Follow: no other record waits
+}
+
+// Nonce makes a record unique, see the package.
+func Nonce() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
+	return hex.EncodeToString(b[:])
+}
+
+// Token is text as one token of a subject: what no token may hold is written as = and
+// two hexadecimal digits. Different texts have different tokens.
+func Token(text string) string {
+	var b []byte
+	for _, c := range []byte(text) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			b = append(b, c)
+		default:
+			b = append(b, '=')
+			b = append(b, hex.EncodeToString([]byte{c})...)
+		}
+	}
+	return string(b)
+}
+
+// Put writes a record when the last one of its subject has the sequence expect, 0 for
+// none; its own sequence comes back. ttl, in whole seconds, removes it later; 0 never.
+// It waits at most five seconds. Errors: ErrConflict, ErrFull, ErrNoQuorum (it may have
+// been written), ErrNoJetStream, ErrDenied, ErrTooLarge, ErrClosed, and ctx's.
+func (r *Records) Put(ctx context.Context, subject string, body []byte, expect uint64, ttl time.Duration) (uint64, error) {
+	if len(body) > r.parts.MaxPayload {
+		return 0, fmt.Errorf("%w: the record %s has %d bytes, the most is %d", fault.ErrTooLarge, subject, len(body), r.parts.MaxPayload)
+	}
+	m := nats.NewMsg(r.prefix + subject)
+	m.Data = body
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	if ttl > 0 {
+		m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(int64(max(ttl, time.Second)/time.Second), 10)+"s")
+	}
+	var seq uint64
+	unsure := false
+	err := r.try(ctx, subject, func(ctx context.Context, js jetstream.JetStream) error {
+		if unsure {
+			have, err := r.last(ctx, subject)
+			switch {
+			case err == nil && !have.Gone && string(have.Body) == string(body):
+				seq = have.Seq
+				return nil
+			case err == nil && have.Seq != expect, errors.Is(err, ErrAbsent) && expect != 0:
+				return ErrConflict
+			case err != nil && !errors.Is(err, ErrAbsent):
+				return err
+			}
+		}
+		ack, err := js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+		if err == nil {
+			seq = ack.Sequence
+			return nil
+		}
+		if unsure && isConflict(err) {
+			// The write of before may have come between the look and this one.
+			return errUnsure
+		}
+		unsure = unsure || !isConflict(err)
+		return err
+	})
+	return seq, err
+}
+
+// errUnsure makes try look once more.
+var errUnsure = errors.New("an earlier write may have happened")
+
+// Get reads the last record of a subject. Errors: ErrAbsent, and those of Put.
+func (r *Records) Get(ctx context.Context, subject string) (rec Record, err error) {
+	err = r.try(ctx, subject, func(ctx context.Context, _ jetstream.JetStream) (err error) {
+		rec, err = r.last(ctx, subject)
+		return err
+	})
+	return rec, err
+}
+
+// last asks the leader once.
+func (r *Records) last(ctx context.Context, subject string) (Record, error) {
+	r.mu.Lock()
+	stream := r.stream
+	r.mu.Unlock()
+	if stream == nil {
+		return Record{}, nats.ErrNoResponders // somebody has closed it meanwhile: try again
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, r.prefix+subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return Record{}, ErrAbsent
+	}
+	if err != nil {
+		return Record{}, err
+	}
+	return Record{Subject: subject, Seq: m.Sequence, Body: m.Data, Gone: m.Header.Get(reasonHead) != ""}, nil
+}
+
+// try repeats one until it has an answer or the limit is over. What NATS says when
+// there is no leader, no connection or no answer is no answer.
+func (r *Records) try(ctx context.Context, subject string, one func(context.Context, jetstream.JetStream) error) error {
+	if ctx == nil {
+		return fault.Config("a durable operation needs a ctx, not nil: use context.Background()")
+	}
+	wait, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		step, done := context.WithTimeout(wait, attempt)
+		js, err := r.open(step)
+		if err == nil {
+			err = one(step, js)
+		}
+		done()
+		if err = r.judge(subject, err); !errors.Is(err, errNoAnswer) {
+			return err
+		}
+		pause := time.NewTimer(again)
+		select {
+		case <-pause.C:
+			continue
+		case <-wait.Done():
+		}
+		pause.Stop()
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w; it may have been written: %w", subject, context.Cause(ctx), err)
+		}
+		return fmt.Errorf("%w: no answer for %v, so it may have been written (%s): %w", engine.ErrNoQuorum, limit, subject, err)
+	}
+}
+
+// errNoAnswer marks what is worth another attempt.
+var errNoAnswer = errors.New("no answer")
+
+// judge tells an answer from none.
+func (r *Records) judge(subject string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrAbsent), errors.Is(err, ErrConflict):
+		return err
+	case isConflict(err):
+		return ErrConflict
+	case isFull(err):
+		return fmt.Errorf("%w: make room, or raise its limit: %w", ErrFull, err)
+	case errors.Is(err, engine.ErrNoJetStream), errors.Is(err, engine.ErrClosed), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, fault.ErrConfig):
+		return err
+	case r.parts.Denied(r.prefix + subject):
+		return fmt.Errorf("%w: it may not write %s%s; keys of an earlier version lack that: make new ones ('loopmesh keys rotate')", engine.ErrDenied, r.prefix, subject)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, jetstream.ErrStreamNotFound):
+		r.reset()
+	}
+	return fmt.Errorf("%w: %w", errNoAnswer, err)
+}
+
+func isConflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, ErrConflict) || errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164)
+}
+
+func isFull(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077)
+}
+
+// reset forgets the stream and the connection: the next operation asks for both anew.
+func (r *Records) reset() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.js, r.stream = nil, nil
+}
+
+// open is JetStream with the stream there.
+func (r *Records) open(ctx context.Context) (jetstream.JetStream, error) {
+	r.mu.Lock()
+	js := r.js
+	r.mu.Unlock()
+	if js != nil {
+		return js, nil
+	}
+	js, err := r.parts.JetStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := Ensure(ctx, js, r.config())
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.js, r.stream = js, stream
+	return js, nil
+}
+
+// config is the stream of records. Why MaxMsgsPerSubject 1: a short ttl would be raised
+// to the one of the markers otherwise. Why no MaxAge and no limit of bytes: they would
+// remove records in silence.
+func (r *Records) config() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: r.name, Subjects: []string{r.prefix + ">"}, Storage: jetstream.FileStorage,
+		MaxMsgsPerSubject: 1, AllowMsgTTL: true, AllowAtomicPublish: true, SubjectDeleteMarkerTTL: markers,
+		FirstSeq: uint64(time.Now().UnixMicro()), Description: "loopmesh: names, leases, timers, effects",
+	}
+}
+
+// Ensure finds a stream, or makes it: with three replicas where the servers form a
+// cluster, else with one. A stream that is there stays as it is.
+func Ensure(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, cfg.Name)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return stream, err
+	}
+	cfg.Replicas = 1
+	if js.Conn().ConnectedClusterName() != "" {
+		cfg.Replicas = 3
+	}
+	stream, err = js.CreateStream(ctx, cfg)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == 10074 && cfg.Replicas > 1 { // a server alone
+		cfg.Replicas = 1
+		stream, err = js.CreateStream(ctx, cfg)
+	}
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was first
+		return js.Stream(ctx, cfg.Name)
+	}
+	return stream, err
+}

@@ -1,0 +1,226 @@
+package names
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/internal/inside"
+	"github.com/loopmesh/loopmesh/cluster/internal/lease"
+	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// short are the times of a lease in tests. The store knows whole seconds.
+var short = lease.Config{TTL: 2 * time.Second, Renew: 300 * time.Millisecond, Retry: 100 * time.Millisecond, Margin: 300 * time.Millisecond}
+
+func testCtx(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func start(t testing.TB, cfg cluster.Config) *cluster.Node {
+	t.Helper()
+	cfg.Logger = hclog.NewNullLogger()
+	cfg.Heartbeat, cfg.DeadAfter = 50*time.Millisecond, 500*time.Millisecond
+	n, err := cluster.Start(testCtx(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Inside(inside.Key{}).Lease = short
+	t.Cleanup(n.Close)
+	return n
+}
+
+// pair starts a, which has the store, and b beside it.
+func pair(t testing.TB) (a, b *cluster.Node) {
+	t.Helper()
+	a = start(t, cluster.Config{Name: "a", StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	b = start(t, cluster.Config{Name: "b", Join: []string{strings.TrimPrefix(a.URL(), "nats://")}})
+	if err := a.WaitMembers(testCtx(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	return a, b
+}
+
+func mustClaim(t testing.TB, n *cluster.Node, name string) *Ownership {
+	t.Helper()
+	o, err := Claim(testCtx(t), n, name, loopnode.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func wantIs(t testing.TB, err, want error, parts ...string) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("got %v, want %v", err, want)
+	}
+	for _, p := range parts {
+		if !strings.Contains(err.Error(), p) {
+			t.Errorf("%q does not say %q", err, p)
+		}
+	}
+}
+
+func TestANameHasOneOwner(t *testing.T) {
+	a, b := pair(t)
+	mine := mustClaim(t, a, "orders")
+	if !mine.Held() || mine.Token() == 0 || mine.Err() != nil {
+		t.Errorf("%v: held %v, %v", mine, mine.Held(), mine.Err())
+	}
+	_, err := Claim(testCtx(t), b, "orders", loopnode.Ref{})
+	wantIs(t, err, ErrTaken, "node a")
+	_, err = Claim(testCtx(t), a, "orders", loopnode.Ref{})
+	wantIs(t, err, ErrTaken, "node a")
+	who, err := Resolve(testCtx(t), b, "orders")
+	if err != nil || who.Node != "a" || who.Token != mine.Token() {
+		t.Errorf("%+v, %v", who, err)
+	}
+	begin := time.Now()
+	if err := mine.Release(testCtx(t)); err != nil {
+		t.Fatal(err)
+	}
+	wantIs(t, mine.Err(), ErrReleased)
+	if mine.Held() {
+		t.Error("held after Release")
+	}
+	if _, err := Resolve(testCtx(t), b, "orders"); !errors.Is(err, ErrNotClaimed) {
+		t.Error(err)
+	}
+	theirs := mustClaim(t, b, "orders")
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("release and claim took %v", took)
+	}
+	if theirs.Token() <= mine.Token() {
+		t.Errorf("tokens %d, then %d", mine.Token(), theirs.Token())
+	}
+	list, err := List(testCtx(t), a)
+	if err != nil || len(list) != 1 || list[0].Node != "b" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := mine.Release(testCtx(t)); err != nil {
+		t.Error("releasing twice:", err)
+	}
+	if !theirs.Held() {
+		t.Error("a late Release of the former owner took the name away")
+	}
+}
+
+func TestTwoNodesRaceForNames(t *testing.T) {
+	a, b := pair(t)
+	const count = 300
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	won := map[string][]*Ownership{}
+	for _, n := range []*cluster.Node{a, b} {
+		for g := range 6 {
+			all.Go(func() {
+				for i := g; i < count; i += 6 {
+					name := fmt.Sprintf("shard-%d", i)
+					o, err := Claim(testCtx(t), n, name, loopnode.Ref{})
+					if err != nil && !errors.Is(err, ErrTaken) {
+						t.Errorf("%s: %v", name, err)
+					}
+					if err == nil {
+						mu.Lock()
+						won[name] = append(won[name], o)
+						mu.Unlock()
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	tokens := map[uint64]bool{}
+	for name, list := range won {
+		if len(list) != 1 || tokens[list[0].Token()] {
+			t.Errorf("%s: %v", name, list)
+		}
+		tokens[list[0].Token()] = true
+	}
+	if len(won) != count {
+		t.Errorf("%d names have an owner", len(won))
+	}
+	list, err := List(testCtx(t), b)
+	if err != nil || len(list) != count {
+		t.Errorf("%d are listed, %v", len(list), err)
+	}
+	for _, o := range list {
+		if won[o.Name][0].Owner() != o {
+			t.Errorf("%+v is listed, %+v won", o, won[o.Name][0].Owner())
+		}
+	}
+}
+
+func TestANodeThatLeavesReleasesItsNames(t *testing.T) {
+	a, b := pair(t)
+	mine := mustClaim(t, b, "orders")
+	got := make(chan *Ownership, 1)
+	go func() {
+		o, _ := Acquire(testCtx(t), a, "orders", loopnode.Ref{})
+		got <- o
+	}()
+	begin := time.Now()
+	b.Close()
+	o := <-got
+	if took := time.Since(begin); o == nil || took > time.Second {
+		t.Errorf("%v after %v", o, took)
+	}
+	wantIs(t, mine.Err(), ErrReleased)
+}
+
+func TestRecordsThatNobodyCanRead(t *testing.T) {
+	a, b := pair(t)
+	store := records.Of(b.Inside(inside.Key{}))
+	for i, garbage := range []string{"", "{", `{"v":9}`, `{"v":1}`, "\x00\xff", `{"v":1,"node":"x","life":1,"term":1,"name":"other","nonce":"n"}`} {
+		name := fmt.Sprintf("g%d", i)
+		if _, err := store.Put(testCtx(t), ownSubject(name), []byte(garbage), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Resolve(testCtx(t), a, name); !errors.Is(err, ErrNotClaimed) {
+			t.Errorf("%q: %v", garbage, err)
+		}
+		if o := mustClaim(t, a, name); !o.Held() {
+			t.Errorf("%q", garbage)
+		}
+	}
+	o := mustClaim(t, a, "orders")
+	if _, err := store.Put(testCtx(t), ownSubject("orders"), []byte("garbage"), o.Token(), 0); err != nil {
+		t.Fatal(err)
+	}
+	<-o.Done()
+	wantIs(t, o.Err(), ErrLost)
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	a, _ := pair(t)
+	for _, name := range []string{"", strings.Repeat("x", 129), "a\nb"} {
+		_, err := Claim(testCtx(t), a, name, loopnode.Ref{})
+		wantIs(t, err, ErrBadName)
+	}
+	_, err := Claim(nil, a, "x", loopnode.Ref{}) //nolint
+	wantIs(t, err, cluster.ErrConfig, "ctx")
+	_, err = Claim(testCtx(t), nil, "x", loopnode.Ref{})
+	wantIs(t, err, cluster.ErrConfig, "node")
+	lone := start(t, cluster.Config{Name: "lone"})
+	_, err = Claim(testCtx(t), lone, "x", loopnode.Ref{})
+	wantIs(t, err, cluster.ErrNoJetStream, "StoreDir")
+	for _, odd := range []string{"a.b.*", "invoice 7>", "ü", "="} {
+		if o := mustClaim(t, a, odd); !o.Held() {
+			t.Error(odd)
+		}
+	}
+}
