@@ -74,8 +74,8 @@ type Members struct {
 	nameTaken  bool         // the subject of the name is subscribed
 	serveUntil atomic.Int64 // see Serving
 	fences     atomic.Uint64
-	lives      sync.Map     // name -> incarnation of the members, to be read without mu
-	notices    atomic.Bool  // the server tells when a client goes, so nobody need be asked often
+	lives      sync.Map    // name -> incarnation of the members, to be read without mu
+	notices    atomic.Bool // the server tells when a client goes, so nobody need be asked often
 
 	down, absences, conflicts atomic.Uint64
 	quiet                     ratelog.Line // about conflicts and limits

@@ -53,6 +53,11 @@ func (r *Records) Follow(ctx context.Context, filters []string, to Reader) {
 	}
 }
 
+// A consumer that needs no acknowledgement, in memory, on one server: it costs the
+// cluster nothing when it is lost, because the next one starts from the beginning. Its
+// messages are numbered without gaps; a number that is missing is a message that NATS
+// dropped on the way.
+
 // follow reads until something fails.
 func (r *Records) follow(ctx context.Context, subjects []string, to Reader) error {
 	step, done := context.WithTimeout(ctx, limit)

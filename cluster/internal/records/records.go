@@ -94,6 +94,14 @@ func Token(text string) string {
 	return string(b)
 }
 
+// How Put finds out what happened. An attempt ends in one of three ways: it was stored,
+// it was refused because the record is another one, or nobody knows. After the last one
+// each further attempt looks first. If the record is the own body, it was stored. If its
+// sequence is not the expected one, somebody else was first. If it is still the
+// expected one, the write has not happened yet, but may still be under way: it is
+// repeated with the same expectation, of which the server lets one come true; when the
+// repetition is refused, the look decides again.
+
 // Put writes a record when the last one of its subject has the sequence expect, 0 for
 // none; its own sequence comes back. ttl, in whole seconds, removes it later; 0 never.
 // It waits at most five seconds. Errors: ErrConflict, ErrFull, ErrNoQuorum (it may have
@@ -167,6 +175,10 @@ func (r *Records) last(ctx context.Context, subject string) (Record, error) {
 	}
 	return Record{Subject: subject, Seq: m.Sequence, Body: m.Data, Gone: m.Header.Get(reasonHead) != ""}, nil
 }
+
+// An operation has to end within the limit, and nobody but the client ends it: NATS does
+// not answer a request that came before the stream has a leader, and drops one when the
+// leader is cut off. So it is cut into attempts, each with a time of its own.
 
 // try repeats one until it has an answer or the limit is over. What NATS says when
 // there is no leader, no connection or no answer is no answer.
@@ -271,6 +283,9 @@ func (r *Records) config() jetstream.StreamConfig {
 		FirstSeq: uint64(time.Now().UnixMicro()), Description: "loopmesh: names, leases, timers, effects",
 	}
 }
+
+// Why not update a stream that is there: two versions of a program would take turns in
+// changing it, and what an operator has set with the nats command would be undone.
 
 // Ensure finds a stream, or makes it: with three replicas where the servers form a
 // cluster, else with one. A stream that is there stays as it is.
