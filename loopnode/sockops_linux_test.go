@@ -352,9 +352,12 @@ func TestSockClosed(t *testing.T) {
 				"from":     func(fd int) error { _, _, err := SockRecvfrom(ctx, fd, 1); return err },
 				"frominto": func(fd int) error { _, _, err := SockRecvfromInto(ctx, fd, make([]byte, 1)); return err },
 				"sendall":  func(fd int) error { return SockSendall(ctx, fd, []byte("x")) },
-				"sendto":   func(fd int) error { _, err := SockSendto(ctx, fd, []byte("x"), &net.UDPAddr{}); return err },
-				"accept":   func(fd int) error { _, _, err := SockAccept(ctx, fd); return err },
-				"connect":  func(fd int) error { return SockConnect(ctx, fd, &net.TCPAddr{}) },
+				"sendto": func(fd int) error {
+					_, err := SockSendto(ctx, fd, []byte("x"), &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
+					return err
+				},
+				"accept":  func(fd int) error { _, _, err := SockAccept(ctx, fd); return err },
+				"connect": func(fd int) error { return SockConnect(ctx, fd, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}) },
 			}
 			for name, op := range ops {
 				if err := op(a); !errors.Is(err, ErrInvalidArgument) || !strings.Contains(err.Error(), "block") {

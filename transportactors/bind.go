@@ -69,7 +69,7 @@ func (s *Server) bind(at []net.Addr, o options) error {
 }
 
 func (s *Server) listenerAt(a net.Addr, o options) (*listener, error) {
-	if networkOf(a).paths {
+	if networkOf(a).usesPaths() {
 		return s.bindUnix(a, o)
 	}
 	fd, err := sock.OpenListener(a, sock.ListenOptions{ReuseAddress: o.reuseAddress, ReusePort: o.reusePort, KeepAlive: o.keepAlive})

@@ -14,6 +14,7 @@ type datagram struct {
 	endpoint
 	flow
 	family sock.Family
+	bursts bool // many datagrams are received with one call
 	file   *socketFile
 	queue  packets
 	sender sock.Sender
@@ -38,8 +39,8 @@ func newDatagram(s datagramSocket, p any) (*datagram, error) {
 	d := &datagram{
 		endpoint: endpoint{loop: s.loop, socket: Socket{kind: socketKind{}, number: int32(s.fd)}, proto: receiverOf(p), local: Addr{sock.LocalName(s.fd)}},
 		flow:     newFlow(),
-		family:   s.family,
-		remote:   s.remote, connected: s.connected,
+		family:   s.family, bursts: s.family.Bursts(),
+		remote: s.remote, connected: s.connected,
 		file: s.file, segment: -1,
 	}
 	d.socket.before = d.flush
@@ -81,16 +82,16 @@ func (d *datagram) updateWatch() {
 
 // onReadable receives what is there, at most a burst.
 func (d *datagram) onReadable() {
-	if d.family == sock.Unix {
-		d.receivePaths()
+	if d.bursts {
+		d.receiveBurst()
 		return
 	}
-	d.receiveBurst()
+	d.receiveEach()
 }
 
-// receivePaths receives from a UNIX socket, one by one: its datagrams may be as large
-// as the read buffer.
-func (d *datagram) receivePaths() {
+// receiveEach receives one by one: the datagrams of a UNIX socket may be as large as
+// the read buffer.
+func (d *datagram) receiveEach() {
 	buf := loopaccess.Of(d.loop).ReadBuffer()
 	for range burst {
 		if d.state >= stateClosing {

@@ -376,13 +376,13 @@ func unread(ctx context.Context, t *testing.T) (d *datagram, c *catcher, peer in
 	peer, err = sock.OpenDatagram(sock.Unix)
 	must(t, err)
 	theirs, ours := place(t, "peer"), place(t, "d")
-	must(t, sock.Bind(peer, sock.Name{Path: theirs}))
+	must(t, sock.Bind(peer, sock.PathName(theirs)))
 	if d, c, err = at(ctx, "unixgram", ours, theirs); err != nil {
 		return
 	}
-	d.family = sock.IPv4
+	d.bursts = true
 	for range 3 {
-		must(t, (&sock.Sender{}).SendTo(peer, []byte("x"), sock.Name{Path: ours}))
+		must(t, (&sock.Sender{}).SendTo(peer, []byte("x"), sock.PathName(ours)))
 	}
 	return d, c, peer, nil
 }

@@ -212,10 +212,10 @@ func (s *datagramSocket) set(local sock.Name, o options) error {
 }
 
 func (s *datagramSocket) bind(local sock.Name, o options) (err error) {
-	if s.family != sock.Unix {
+	if !s.family.Paths() {
 		return sock.Bind(s.fd, local)
 	}
-	s.file, err = bindPath(s.loop, local.Path, o.file, func() error {
+	s.file, err = bindPath(s.loop, local.Path(), o.file, func() error {
 		if o.file.mode != nil {
 			if err := sock.SetMode(s.fd, *o.file.mode); err != nil {
 				return err

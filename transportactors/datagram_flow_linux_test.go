@@ -22,7 +22,7 @@ func clogged(ctx context.Context, t *testing.T) (d *datagram, c *catcher, peer i
 	must(t, err)
 	t.Cleanup(func() { _ = sock.Close(peer) })
 	path := place(t, "peer")
-	must(t, sock.Bind(peer, sock.Name{Path: path}))
+	must(t, sock.Bind(peer, sock.PathName(path)))
 	if d, c, err = at(ctx, "unixgram", "", path); err != nil {
 		return
 	}

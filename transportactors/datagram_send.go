@@ -3,7 +3,6 @@ package transportactors
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"syscall"
 
 	"github.com/loopmesh/loopmesh/internal/sock"
@@ -80,40 +79,31 @@ func (d *datagram) Write(data []byte) error { return d.SendTo(data, Addr{}) }
 // destination is where a datagram for to really goes; zero: the kernel knows.
 func (d *datagram) destination(to sock.Name) (sock.Name, error) {
 	switch {
-	case !to.IsZero() && (d.connected || !d.remote.IsZero()) && d.mapped(to) != d.mapped(d.remote):
+	case !to.IsZero() && (d.connected || !d.remote.IsZero()) && !d.sameTarget(to, d.remote):
 		return to, invalid("address must be none or the remote one: the endpoint is connected to %s and cannot send to %s", Addr{d.remote}, Addr{to})
 	case d.connected:
 		return sock.Name{}, nil
 	case to.IsZero():
 		to = d.remote
 	}
-	switch to.Family() {
-	case 0:
+	if to.Family() == 0 {
 		return to, invalid("SendTo needs an address: %s has no remote one", d)
-	case d.family:
-		return to, d.fits(to)
-	case sock.IPv4:
-		if d.family == sock.IPv6 {
-			return d.mapped(to), nil
-		}
 	}
-	return to, invalid("address %s is of another family than %s", Addr{to}, d)
+	own, reached := d.family.Reaches(to)
+	if !reached {
+		return to, invalid("address %s is of another family than %s", Addr{to}, d)
+	}
+	if err := own.Check(); err != nil {
+		return to, invalid("%v", err)
+	}
+	return own, nil
 }
 
-// fits refuses what the kernel could not even be told.
-func (d *datagram) fits(to sock.Name) error {
-	if d.family == sock.Unix {
-		return checkPath(to.Path)
-	}
-	return nil
-}
-
-// mapped is an IPv4 address in the form that an IPv6 socket talks to.
-func (d *datagram) mapped(n sock.Name) sock.Name {
-	if d.family == sock.IPv6 && n.Family() == sock.IPv4 {
-		n.AddrPort = netip.AddrPortFrom(netip.AddrFrom16(n.AddrPort.Addr().As16()), n.AddrPort.Port())
-	}
-	return n
+// sameTarget compares two addresses in the form that d's socket talks to.
+func (d *datagram) sameTarget(a, b sock.Name) bool {
+	a, _ = d.family.Reaches(a)
+	b, _ = d.family.Reaches(b)
+	return a == b
 }
 
 func (d *datagram) send(p []byte, to sock.Name) error {

@@ -3,7 +3,7 @@ package transportactors
 import (
 	"context"
 	"net"
-	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -14,43 +14,45 @@ import (
 // network is a kind of connection or endpoint, by the name that the create functions
 // take. Everything that depends on the kind is a field here, and no other file
 // compares a name or looks at the type of an address; a new kind is a row of
-// networks, and a row of families in package internal/sock.
+// networks, and a row of families in package internal/sock when its addresses are of
+// a new family.
 type network struct {
 	name     string
-	datagram bool // its sockets carry packets, not a stream
-	domain   int  // for a look-up: AF_UNSPEC means that the resolver decides
+	datagram bool          // its sockets carry packets, not a stream
+	families []sock.Family // of its sockets; of several the look-up decides
 	// resolve makes the addresses to try, in order, of what the user wrote: for
 	// streams what package sock takes, for datagrams an Addr each.
 	resolve func(ctx context.Context, n *network, address string, flags lookup.AIFlags) ([]net.Addr, error)
-	// parse is resolve of a datagram's address without looking anything up.
-	parse func(n *network, address string) (Addr, error)
 	// host is the part of an address that a TLS certificate names; nil: it has none.
 	host func(address string) string
 
-	paths     bool // addresses are paths of socket files, unless they are abstract
 	ancillary bool // a connection carries files, and says who made its other end
 	noDelay   bool // connections send small writes at once
 	fullTells bool // connecting to a full backlog is EAGAIN, and asked again
 }
 
-const (
-	unixName     = "unix"
-	udpName      = "udp"
-	unixgramName = "unixgram"
+const unixName = "unix"
+
+var (
+	ip4   = []sock.Family{sock.IPv4}
+	ip6   = []sock.Family{sock.IPv6}
+	ip    = []sock.Family{sock.IPv4, sock.IPv6}
+	paths = []sock.Family{sock.Unix}
 )
 
 // networks are all kinds. The first row with the name that an address has in package
-// net (net.Addr.Network) stands for the connections with such addresses.
+// net (net.Addr.Network) stands for the connections with such addresses. The first row
+// of datagrams with a family names the network of an Addr of it.
 var networks = []*network{
-	{name: "tcp", domain: syscall.AF_UNSPEC, resolve: resolveHost, host: hostPart, noDelay: true},
-	{name: "tcp4", domain: syscall.AF_INET, resolve: resolveHost, host: hostPart, noDelay: true},
-	{name: "tcp6", domain: syscall.AF_INET6, resolve: resolveHost, host: hostPart, noDelay: true},
-	{name: unixName, domain: syscall.AF_UNIX, resolve: resolvePath, paths: true, ancillary: true, fullTells: true},
+	{name: "tcp", families: ip, resolve: resolveHost, host: hostPart, noDelay: true},
+	{name: "tcp4", families: ip4, resolve: resolveHost, host: hostPart, noDelay: true},
+	{name: "tcp6", families: ip6, resolve: resolveHost, host: hostPart, noDelay: true},
+	{name: unixName, families: paths, resolve: resolveText, ancillary: true, fullTells: true},
 
-	{name: udpName, datagram: true, domain: syscall.AF_UNSPEC, resolve: resolveHost, parse: parseHost},
-	{name: "udp4", datagram: true, domain: syscall.AF_INET, resolve: resolveHost, parse: parseHost},
-	{name: "udp6", datagram: true, domain: syscall.AF_INET6, resolve: resolveHost, parse: parseHost},
-	{name: unixgramName, datagram: true, domain: syscall.AF_UNIX, resolve: resolvePath, parse: parsePath, paths: true},
+	{name: "udp", datagram: true, families: ip, resolve: resolveHost},
+	{name: "udp4", datagram: true, families: ip4, resolve: resolveHost},
+	{name: "udp6", datagram: true, families: ip6, resolve: resolveHost},
+	{name: "unixgram", datagram: true, families: paths, resolve: resolveText},
 }
 
 // networkNamed is the row of that name among the streams, or the datagrams.
@@ -116,7 +118,7 @@ func resolveHost(ctx context.Context, n *network, address string, flags lookup.A
 	if service == "" {
 		service = "0"
 	}
-	hints := lookup.Hints{Family: n.domain, Type: syscall.SOCK_STREAM, Flags: flags}
+	hints := lookup.Hints{Family: n.family().Domain(), Type: syscall.SOCK_STREAM, Flags: flags}
 	if n.datagram {
 		hints.Type = syscall.SOCK_DGRAM
 	}
@@ -133,36 +135,28 @@ func resolveHost(ctx context.Context, n *network, address string, flags lookup.A
 	return out, nil
 }
 
-// resolvePath takes the path of a UNIX socket.
-func resolvePath(_ context.Context, n *network, address string, _ lookup.AIFlags) ([]net.Addr, error) {
-	a, err := parsePath(n, address)
+// resolveText takes what needs no look-up: a path, for one.
+func resolveText(_ context.Context, n *network, address string, _ lookup.AIFlags) ([]net.Addr, error) {
+	a, err := n.parse(address)
 	switch {
 	case err != nil:
 		return nil, err
 	case n.datagram:
 		return []net.Addr{a}, nil
 	}
-	return []net.Addr{&net.UnixAddr{Name: a.Path(), Net: n.name}}, nil
+	return []net.Addr{a.name.Stream()}, nil
 }
 
-func parsePath(_ *network, address string) (Addr, error) {
-	if err := checkPath(address); err != nil {
-		return Addr{}, err
-	}
-	return UnixAddr(address), nil
-}
-
-// parseHost takes a numeric "host:port".
-func parseHost(n *network, address string) (Addr, error) {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return Addr{}, invalid("address %q: %v", address, err)
-	}
-	a := UDPAddr(netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()))
-	if !n.has(a.name.Family()) {
+// parse makes an Addr of address without looking anything up.
+func (n *network) parse(address string) (Addr, error) {
+	name, err := n.families[0].Parse(address)
+	switch {
+	case err != nil:
+		return Addr{}, invalid("%v", err)
+	case !n.has(name.Family()):
 		return Addr{}, invalid("address %q is not of network %s", address, n.name)
 	}
-	return a, nil
+	return Addr{name}, nil
 }
 
 func hostPart(address string) string {
@@ -171,32 +165,32 @@ func hostPart(address string) string {
 }
 
 // has reports whether n's sockets may be of family f.
-func (n *network) has(f sock.Family) bool {
-	if n.domain == syscall.AF_UNSPEC {
-		return f == sock.IPv4 || f == sock.IPv6
-	}
-	return f != 0 && f == n.family()
-}
+func (n *network) has(f sock.Family) bool { return slices.Contains(n.families, f) }
 
 // family is the one family of n's sockets, 0 when there may be several.
 func (n *network) family() sock.Family {
-	switch n.domain {
-	case syscall.AF_INET:
-		return sock.IPv4
-	case syscall.AF_INET6:
-		return sock.IPv6
-	case syscall.AF_UNIX:
-		return sock.Unix
+	if len(n.families) == 1 {
+		return n.families[0]
 	}
 	return 0
 }
 
-// usesPaths reports whether the addresses of the network of that name are paths.
+// usesPaths reports whether the addresses of n are paths of socket files, unless they
+// are abstract.
+func (n *network) usesPaths() bool { return n.family().Paths() }
+
+// usesPaths is that of the network of that name.
 func usesPaths(name string) bool {
+	return slices.ContainsFunc(networks, func(n *network) bool { return n.name == name && n.usesPaths() })
+}
+
+// packetNetwork names the network of datagrams of family f. Why the last row for an
+// unknown one: it is that of the zero Addr, from which only UNIX datagrams come.
+func packetNetwork(f sock.Family) string {
 	for _, n := range networks {
-		if n.name == name {
-			return n.paths
+		if n.datagram && n.has(f) {
+			return n.name
 		}
 	}
-	return false
+	return networks[len(networks)-1].name
 }

@@ -79,42 +79,48 @@ func TestANetworkIsARow(t *testing.T) {
 	})
 }
 
-// Only network.go knows kinds by name, or addresses by type; what it needs of the
-// kernel is in internal/sock/addr_linux.go.
+// familiesFile is where the families are told apart, networksFile where the networks are.
+const familiesFile, networksFile = "../internal/sock/families.go", "network.go"
+
+// Only two files tell kinds of transports apart: what a file below names, by the name
+// of a network, the type of an address or a family, stands in one of them. A family's
+// own file (family_…) has the forms of its addresses, and nothing that chooses.
 func TestNetworksAreKnownInOnePlace(t *testing.T) {
 	names := []string{}
 	for _, n := range networks {
 		names = append(names, n.name)
 	}
-	for dir, only := range map[string]string{".": "network.go", "../internal/sock": "addr_linux.go"} {
+	for _, dir := range []string{".", "../internal/sock", "../loopnode", "../loopnode/looptest", "subprocess"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		must(t, err)
-		seen := 0
+		if len(files) == 0 {
+			t.Errorf("%s has no file: the check sees nothing", dir)
+		}
 		for _, path := range files {
-			if strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "_other.go") {
+			base := filepath.Base(path)
+			if strings.HasSuffix(path, "_test.go") || path == networksFile || path == familiesFile || strings.HasPrefix(base, "family_") && filepath.Dir(path) == filepath.Dir(familiesFile) {
 				continue
 			}
-			found := kindsNamedIn(t, path, names)
-			if filepath.Base(path) == only {
-				seen = len(found)
-				continue
-			}
-			for _, what := range found {
-				t.Errorf("%s: %s belongs into %s", path, what, only)
+			for _, what := range kindsNamedIn(t, path, names) {
+				t.Errorf("%s: %s belongs into %s or %s", path, what, networksFile, familiesFile)
 			}
 		}
-		if seen == 0 {
-			t.Errorf("%s/%s names no kind: the check sees nothing", dir, only)
+	}
+	for _, path := range []string{networksFile, familiesFile} {
+		if found := kindsNamedIn(t, path, names); len(found) < 3 {
+			t.Errorf("%s names only %v: the check sees nothing", path, found)
 		}
 	}
 }
 
-// kindsNamedIn are the names of networks and the types of addresses in a file.
+// kindsNamedIn are the names of networks, the types of addresses and the families in a
+// file: sock.Unix, Unix inside package sock, unix.AF_INET.
 func kindsNamedIn(t *testing.T, path string, names []string) (found []string) {
 	text, err := os.ReadFile(path)
 	must(t, err)
 	file, err := parser.ParseFile(token.NewFileSet(), path, text, 0)
 	must(t, err)
+	families := []string{"IPv4", "IPv6", "Unix"}
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.BasicLit:
@@ -122,8 +128,18 @@ func kindsNamedIn(t *testing.T, path string, names []string) (found []string) {
 				found = append(found, n.Value)
 			}
 		case *ast.SelectorExpr:
-			if x, ok := n.X.(*ast.Ident); ok && x.Name == "net" && slices.Contains([]string{"TCPAddr", "UDPAddr", "UnixAddr"}, n.Sel.Name) {
-				found = append(found, "net."+n.Sel.Name)
+			x, ok := n.X.(*ast.Ident)
+			switch name := n.Sel.Name; {
+			case !ok:
+			case x.Name == "net" && slices.Contains([]string{"TCPAddr", "UDPAddr", "UnixAddr", "IPAddr"}, name),
+				x.Name == "sock" && slices.Contains(families, name),
+				(x.Name == "unix" || x.Name == "syscall") && (strings.HasPrefix(name, "AF_") || strings.HasPrefix(name, "Sockaddr")):
+				found = append(found, x.Name+"."+name)
+			}
+			return !ok // the name behind the dot is no name of this package
+		case *ast.Ident:
+			if file.Name.Name == "sock" && slices.Contains(families, n.Name) {
+				found = append(found, n.Name)
 			}
 		}
 		return true

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/lookup"
 )
@@ -67,7 +68,7 @@ func FuzzResolve(f *testing.F) {
 					t.Fatalf("%q %q became %v", network, address, a)
 				}
 			case *net.UnixAddr:
-				if network != "unix" || a.Name == "" || len(a.Name) > maxPath {
+				if network != "unix" || a.Name == "" || len(a.Name) > sock.MaxPath {
 					t.Fatalf("%q %q became %q", network, address, a.Name)
 				}
 			default:

@@ -119,7 +119,7 @@ func bindPath(l *loopnode.Loop, path string, o fileOptions, bind func() error) (
 // As CPython does, the socket file at the address is taken for this socket's: a
 // socket does not tell which file it has.
 func (o fileOptions) ofSocket(at net.Addr) *socketFile {
-	if !networkOf(at).paths || !o.cleanup || !o.adopt {
+	if !networkOf(at).usesPaths() || !o.cleanup || !o.adopt {
 		return nil
 	}
 	path := at.String()

@@ -32,3 +32,29 @@ func LocalName(fd int, name []byte) (n int, err error) {
 	}
 	return min(int(size), len(name)), nil
 }
+
+// PeerName writes the address of the other end into name, as Accept does.
+func PeerName(fd int, name []byte) (n int, err error) {
+	size := uint32(len(name))
+	_, _, errno := syscall.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return min(int(size), len(name)), nil
+}
+
+// Bind gives a socket the address name, in the kernel's form. Why an ordinary call: a
+// UNIX socket makes a file.
+func Bind(fd int, name []byte) error { return withName(unix.SYS_BIND, fd, name) }
+
+// Connect begins to connect a socket to the address name, or makes it the only peer of
+// a datagram socket. Why an ordinary call: a socket that blocks would wait.
+func Connect(fd int, name []byte) error { return withName(unix.SYS_CONNECT, fd, name) }
+
+func withName(call uintptr, fd int, name []byte) error {
+	_, _, errno := syscall.Syscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(len(name)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

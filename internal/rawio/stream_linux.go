@@ -18,6 +18,19 @@ func Receive(fd int, p []byte) (int, error) {
 	return int(n), nil
 }
 
+// ReceiveFrom takes one datagram, or what is there of a stream, and writes who sent it
+// into name, as Accept does. flags are MSG_…; with MSG_TRUNC n is the whole length of
+// a datagram whose end was cut off.
+func ReceiveFrom(fd int, p, name []byte, flags int) (n, size int, err error) {
+	room := uint32(len(name))
+	got, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags|unix.MSG_DONTWAIT), uintptr(unsafe.Pointer(unsafe.SliceData(name))), uintptr(unsafe.Pointer(&room)))
+	if errno != 0 {
+		return -1, 0, errno
+	}
+	filled(p[:min(int(got), len(p))])
+	return int(got), min(int(room), len(name)), nil
+}
+
 // Send writes what a stream socket takes at once, or one datagram to the peer of a
 // connected socket. EPIPE, and no signal, when nobody reads.
 func Send(fd int, p []byte) (int, error) { return SendTo(fd, p, nil) }

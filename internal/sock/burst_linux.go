@@ -1,9 +1,6 @@
 package sock
 
 import (
-	"encoding/binary"
-	"net/netip"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/loopmesh/loopmesh/internal/rawio"
@@ -40,19 +37,16 @@ func (in *Inbox) At(i int) []byte {
 }
 
 // From is who sent datagram i.
-func (in *Inbox) From(i int) Name { return decodeName(in.batch.Name(i)[:in.batch.NameLen(i)]) }
+func (in *Inbox) From(i int) Name {
+	n, _ := takeName(in.batch.Name(i)[:in.batch.NameLen(i)]) // fd is of a family of bursts
+	return n
+}
 
 // messages is what an Outbox needs of the kernel.
 type messages struct {
 	encoder
 	batch *rawio.Batch
 	count []int // how many datagrams message i stands for
-}
-
-// encoder writes names in the kernel's form.
-type encoder struct {
-	zone  Name // the last name with a zone that was looked up …
-	index uint32
 }
 
 func newMessages(n int) messages {
@@ -136,53 +130,4 @@ func (o *Outbox) run(i, size int) (j int) {
 		}
 	}
 	return j
-}
-
-// encode writes n in the kernel's form and returns how long that is.
-func (k *encoder) encode(b []byte, n Name) int {
-	ip := n.AddrPort.Addr()
-	switch n.Family() {
-	case IPv4:
-		a := ip.As4()
-		binary.NativeEndian.PutUint16(b, unix.AF_INET)
-		binary.BigEndian.PutUint16(b[2:], n.AddrPort.Port())
-		copy(b[4:8], a[:])
-		clear(b[8:unix.SizeofSockaddrInet4])
-		return unix.SizeofSockaddrInet4
-	case IPv6:
-		a := ip.As16()
-		binary.NativeEndian.PutUint16(b, unix.AF_INET6)
-		binary.BigEndian.PutUint16(b[2:], n.AddrPort.Port())
-		clear(b[4:8])
-		copy(b[8:24], a[:])
-		binary.NativeEndian.PutUint32(b[24:], k.scope(n))
-		return unix.SizeofSockaddrInet6
-	}
-	return 0
-}
-
-// scope is the number of the zone of n. Why kept: it costs a look at the interfaces.
-func (k *encoder) scope(n Name) uint32 {
-	if n.AddrPort.Addr().Zone() == "" {
-		return 0
-	}
-	if n != k.zone {
-		k.zone, k.index = n, scope(n.AddrPort.Addr().Zone())
-	}
-	return k.index
-}
-
-// decodeName reads the kernel's form of an IP address and port.
-func decodeName(b []byte) Name {
-	if len(b) < 2 {
-		return Name{}
-	}
-	switch family := binary.NativeEndian.Uint16(b); {
-	case family == unix.AF_INET && len(b) >= unix.SizeofSockaddrInet4:
-		return Name{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:]))}
-	case family == unix.AF_INET6 && len(b) >= unix.SizeofSockaddrInet6:
-		ip := zoned([16]byte(b[8:24]), binary.NativeEndian.Uint32(b[24:]))
-		return Name{AddrPort: netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[2:]))}
-	}
-	return Name{}
 }

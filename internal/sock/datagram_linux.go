@@ -8,11 +8,11 @@ import (
 
 // OpenDatagram makes a non-blocking datagram socket.
 func OpenDatagram(f Family) (int, error) {
-	domain, err := domainOf(f)
-	if err != nil {
-		return -1, err
+	row := f.row()
+	if row == nil {
+		return -1, unknownFamily(0)
 	}
-	return unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return unix.Socket(row.domain, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
 // AdoptDatagram makes a datagram socket of somebody else usable here and tells
@@ -21,12 +21,11 @@ func AdoptDatagram(fd int) (f Family, connected bool, err error) {
 	if err := expect(fd, unix.SOCK_DGRAM); err != nil {
 		return 0, false, err
 	}
-	row, err := familyOfSocket(fd)
+	f, err = familyOfSocket(fd)
 	if err != nil {
 		return 0, false, err
 	}
-	_, err = unix.Getpeername(fd)
-	return row.family, err == nil, unix.SetNonblock(fd, true)
+	return f, Connected(fd), unix.SetNonblock(fd, true)
 }
 
 // expect answers EPROTOTYPE unless fd is a socket of that type.
@@ -39,16 +38,10 @@ func expect(fd, kind int) error {
 }
 
 // Bind gives fd the address n.
-func Bind(fd int, n Name) error {
-	var s Sender
-	return unix.Bind(fd, s.sockaddr(n))
-}
+func Bind(fd int, n Name) error { return bind(fd, n) }
 
 // ConnectDatagram makes n the only peer of fd.
-func ConnectDatagram(fd int, n Name) error {
-	var s Sender
-	return unix.Connect(fd, s.sockaddr(n))
-}
+func ConnectDatagram(fd int, n Name) error { return connect(fd, n) }
 
 // SetReusePort lets several sockets have one address.
 func SetReusePort(fd int) error {
@@ -60,14 +53,11 @@ func SetBroadcast(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
 }
 
-// Sender sends datagrams and keeps the kernel's form of the address between
-// two, so that sending does not allocate.
+// Sender sends datagrams and keeps the memory for the kernel's form of an address, so
+// that sending does not allocate. Owned by one goroutine.
 type Sender struct {
-	last Name
-	v4   unix.SockaddrInet4
-	v6   unix.SockaddrInet6
-	path unix.SockaddrUnix
-	raw  encoder
+	encoder
+	name [maxName]byte
 }
 
 // Send sends one datagram to the peer that fd is connected to.
@@ -78,29 +68,12 @@ func Send(fd int, p []byte) error {
 
 // SendTo sends one datagram to n.
 func (s *Sender) SendTo(fd int, p []byte, n Name) error {
-	if n.Family() == Unix {
-		return unix.Sendto(fd, p, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, s.sockaddr(n))
+	size := s.encode(s.name[:], n)
+	if size == 0 {
+		return notWritten(n)
 	}
-	var name [rawio.NameSize]byte
-	_, err := rawio.SendTo(fd, p, name[:s.raw.encode(name[:], n)])
+	_, err := rawio.SendTo(fd, p, s.name[:size])
 	return err
-}
-
-func (s *Sender) sockaddr(n Name) unix.Sockaddr {
-	switch n.Family() {
-	case IPv4:
-		s.v4.Port, s.v4.Addr = int(n.AddrPort.Port()), n.AddrPort.Addr().As4()
-		return &s.v4
-	case IPv6:
-		ip := n.AddrPort.Addr()
-		if n != s.last { // Why: the index of a zone costs a look at the interfaces
-			s.v6.ZoneId, s.last = scope(ip.Zone()), n
-		}
-		s.v6.Port, s.v6.Addr = int(n.AddrPort.Port()), ip.As16()
-		return &s.v6
-	}
-	s.path.Name = n.Path
-	return &s.path
 }
 
 // ReceiveFrom takes one datagram and tells its whole length, which is more than
@@ -108,18 +81,6 @@ func (s *Sender) sockaddr(n Name) unix.Sockaddr {
 // It allocates: see Inbox for what needs to be quick.
 func ReceiveFrom(fd int, p []byte) (int, Name, error) {
 	return receiveFrom(fd, p, unix.MSG_TRUNC)
-}
-
-// LocalName is the address of fd itself.
-func LocalName(fd int) Name {
-	sa, err := unix.Getsockname(fd)
-	return nameOf(sa, err)
-}
-
-// PeerName is the address fd is connected to.
-func PeerName(fd int) Name {
-	sa, err := unix.Getpeername(fd)
-	return nameOf(sa, err)
 }
 
 func isLost(err error) bool { return err == unix.EBADF || err == unix.ENOTSOCK }

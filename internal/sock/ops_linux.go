@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loopmesh/loopmesh/internal/rawio"
 )
 
 // IsNonblocking reports whether calls on fd answer at once.
@@ -52,26 +54,27 @@ func Type(fd int) (int, error) {
 // it; nil when nobody says so.
 func ReadFrom(fd int, p []byte) (int, net.Addr, error) {
 	n, from, err := receiveFrom(fd, p, 0)
-	return n, from.netAddr(), err
+	return n, from.net(false), err
 }
 
 // WriteTo sends one datagram to a.
 func WriteTo(fd int, p []byte, a net.Addr) error {
-	to, err := destination(a)
+	to, err := NameOf(a)
 	if err != nil {
 		return err
 	}
-	return unix.Sendto(fd, p, unix.MSG_NOSIGNAL, to)
+	var s Sender
+	return s.SendTo(fd, p, to)
 }
 
 // Connect begins to connect fd to a: EINPROGRESS means that it is decided when
 // fd becomes writable.
 func Connect(fd int, a net.Addr) error {
-	to, err := destination(a)
+	to, err := NameOf(a)
 	if err != nil {
 		return err
 	}
-	return unix.Connect(fd, to)
+	return connect(fd, to)
 }
 
 // Connected reports whether fd has a peer.
@@ -80,13 +83,20 @@ func Connected(fd int) bool {
 	return err != unix.ENOTCONN
 }
 
-// AcceptFrom takes one client, non-blocking, and tells where it comes from.
+// AcceptFrom takes one client, non-blocking, and tells where it comes from. A client
+// whose family is not known is closed.
 func AcceptFrom(fd int) (int, net.Addr, error) {
-	n, from, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	var a address
+	client, n, err := rawio.Accept(fd, a.bytes[:])
 	if err != nil {
 		return -1, nil, err
 	}
-	return n, netAddr(from), nil
+	from, err := takeStream(a.bytes[:n])
+	if err != nil {
+		_ = unix.Close(client)
+		return -1, nil, err
+	}
+	return client, from, nil
 }
 
 // Sendfile gives the socket out up to n bytes of file from offset on. The

@@ -80,24 +80,25 @@ func Membership(fd int, group netip.Addr, index int, join bool) error {
 
 // SetMulticastTTL is how many hops a multicast datagram lives.
 func SetMulticastTTL(fd, hops int) error {
-	return ofFamily(fd, unix.IP_MULTICAST_TTL, unix.IPV6_MULTICAST_HOPS, hops)
+	return ofFamily(fd, func(f *family) sockOption { return f.multicastTTL }, hops)
 }
 
 // SetMulticastLoopback says whether this machine's members get its own datagrams.
 func SetMulticastLoopback(fd int, on bool) error {
-	return ofFamily(fd, unix.IP_MULTICAST_LOOP, unix.IPV6_MULTICAST_LOOP, number(on))
+	return ofFamily(fd, func(f *family) sockOption { return f.multicastLoopback }, number(on))
 }
 
-// ofFamily sets the option of the socket's own family.
-func ofFamily(fd, name4, name6, value int) error {
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	switch {
-	case err != nil:
+// ofFamily sets the option of the socket's own family; EOPNOTSUPP when it has none.
+func ofFamily(fd int, of func(*family) sockOption, value int) error {
+	f, err := familyOfSocket(fd)
+	if err != nil {
 		return err
-	case domain == unix.AF_INET6:
-		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, name6, value)
 	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, name4, value)
+	o := of(f.row())
+	if o == (sockOption{}) {
+		return unix.EOPNOTSUPP
+	}
+	return unix.SetsockoptInt(fd, o.level, o.name, value)
 }
 
 // SetPipeSize is how many bytes a pipe holds; the kernel rounds up.

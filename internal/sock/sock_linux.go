@@ -3,6 +3,7 @@ package sock
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,16 +16,16 @@ const kind = unix.SOCK_STREAM | unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
 // begins to connect it to a. done: it is connected already; otherwise it is
 // when the descriptor becomes writable and Failure is nil.
 func Dial(a, local net.Addr) (fd int, done bool, err error) {
-	family, to, err := sockaddr(a)
+	to, err := NameOf(a)
 	if err != nil {
 		return -1, false, err
 	}
-	fd, err = unix.Socket(family, kind, 0)
+	fd, err = unix.Socket(to.Family().Domain(), kind, 0)
 	if err != nil {
 		return -1, false, err
 	}
-	if err = bindLocal(fd, family, local); err == nil {
-		err = unix.Connect(fd, to)
+	if err = bindLocal(fd, to.Family(), local); err == nil {
+		err = connect(fd, to)
 	}
 	switch err {
 	case nil:
@@ -36,21 +37,21 @@ func Dial(a, local net.Addr) (fd int, done bool, err error) {
 	return -1, false, err
 }
 
-func bindLocal(fd, family int, local net.Addr) error {
+func bindLocal(fd int, f Family, local net.Addr) error {
 	if local == nil {
 		return nil
 	}
-	f, from, err := sockaddr(local)
+	from, err := NameOf(local)
 	if err != nil {
 		return err
 	}
-	if f != family {
+	if from.Family() != f {
 		return unix.EAFNOSUPPORT
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
-	return unix.Bind(fd, from)
+	return bind(fd, from)
 }
 
 // Failure takes the error that waits on fd (SO_ERROR).
@@ -67,45 +68,43 @@ func Failure(fd int) error {
 
 // OpenListener makes a stream socket that has the address a and does not listen yet.
 func OpenListener(a net.Addr, o ListenOptions) (int, error) {
-	family, at, err := sockaddr(a)
+	at, err := NameOf(a)
 	if err != nil {
 		return -1, err
 	}
-	fd, err := unix.Socket(family, kind, 0)
+	fd, err := unix.Socket(at.Family().Domain(), kind, 0)
 	if err != nil {
 		return -1, err
 	}
-	if err := listenOptions(fd, family, o); err != nil {
+	if err := listenOptions(fd, at.Family().row(), o); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
-	if err := unix.Bind(fd, at); err != nil {
+	if err := bind(fd, at); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func listenOptions(fd, family int, o ListenOptions) error {
-	inet := family != unix.AF_UNIX
-	if !inet && o.Mode != nil {
+func listenOptions(fd int, f *family, o ListenOptions) error {
+	if f.paths && o.Mode != nil {
 		if err := SetMode(fd, *o.Mode); err != nil {
 			return err
 		}
 	}
-	for _, opt := range []struct {
-		on          bool
-		level, name int
-	}{
-		{inet && o.ReuseAddress, unix.SOL_SOCKET, unix.SO_REUSEADDR},
-		{inet && o.ReusePort, unix.SOL_SOCKET, unix.SO_REUSEPORT},
-		{inet && o.KeepAlive, unix.SOL_SOCKET, unix.SO_KEEPALIVE},
-		{family == unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY},
-	} {
-		if opt.on {
-			if err := unix.SetsockoptInt(fd, opt.level, opt.name, 1); err != nil {
-				return err
-			}
+	set := slices.Clone(f.listening)
+	for _, asked := range []struct {
+		on   bool
+		name int
+	}{{o.ReuseAddress, unix.SO_REUSEADDR}, {o.ReusePort, unix.SO_REUSEPORT}, {o.KeepAlive, unix.SO_KEEPALIVE}} {
+		if f.ports && asked.on {
+			set = append(set, sockOption{unix.SOL_SOCKET, asked.name})
+		}
+	}
+	for _, opt := range set {
+		if err := unix.SetsockoptInt(fd, opt.level, opt.name, 1); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -119,14 +118,8 @@ func Listen(fd, backlog int) error { return unix.Listen(fd, backlog) }
 func Accept(fd int) (int, netip.AddrPort, error) {
 	var name [rawio.NameSize]byte
 	client, n, err := rawio.Accept(fd, name[:])
-	return client, decodeName(name[:n]).AddrPort, err
-}
-
-// LocalAddrPort is the socket's own IP address and port; not valid when it has none.
-func LocalAddrPort(fd int) netip.AddrPort {
-	var name [rawio.NameSize]byte
-	n, _ := rawio.LocalName(fd, name[:]) // nothing written is no address
-	return decodeName(name[:n]).AddrPort
+	from, _ := takeName(name[:n]) // the listener's family is known
+	return client, from.AddrPort, err
 }
 
 // Adopt makes a stream socket of somebody else usable here: non-blocking.
@@ -172,21 +165,3 @@ func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 
 // Close closes the descriptor. Call it once: the number is somebody else's then.
 func Close(fd int) error { return unix.Close(fd) }
-
-// LocalAddr is the socket's own address, nil when it has none.
-func LocalAddr(fd int) net.Addr {
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		return nil
-	}
-	return netAddr(sa)
-}
-
-// PeerAddr is the address of the other end, nil when it has none.
-func PeerAddr(fd int) net.Addr {
-	sa, err := unix.Getpeername(fd)
-	if err != nil {
-		return nil
-	}
-	return netAddr(sa)
-}

@@ -25,9 +25,6 @@ func Accept(int) (int, netip.AddrPort, error) { return -1, netip.AddrPort{}, Err
 // LocalAddrPort is not valid.
 func LocalAddrPort(int) netip.AddrPort { return netip.AddrPort{} }
 
-// TCPAddr is a as package net writes it.
-func TCPAddr(a netip.AddrPort) *net.TCPAddr { return net.TCPAddrFromAddrPort(a) }
-
 // Adopt answers ErrUnsupported.
 func Adopt(int) error { return ErrUnsupported }
 
@@ -60,6 +57,3 @@ func LocalAddr(int) net.Addr { return nil }
 
 // PeerAddr is nil.
 func PeerAddr(int) net.Addr { return nil }
-
-// FamilyOf is 0.
-func FamilyOf(net.Addr) Family { return 0 }

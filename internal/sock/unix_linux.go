@@ -13,12 +13,13 @@ import (
 // types, so a stream server answers EPROTOTYPE and does not see a client, even
 // when it does not listen yet.
 func Orphaned(path string) bool {
-	fd, err := OpenDatagram(Unix)
+	n := PathName(path)
+	fd, err := OpenDatagram(n.Family())
 	if err != nil {
 		return false
 	}
 	defer unix.Close(fd)
-	return unix.Connect(fd, &unix.SockaddrUnix{Name: path}) == unix.ECONNREFUSED
+	return connect(fd, n) == unix.ECONNREFUSED
 }
 
 // SetMode gives the file that OpenListener or Bind will make at most these permissions.
@@ -26,8 +27,8 @@ func SetMode(fd int, mode fs.FileMode) error { return unix.Fchmod(fd, uint32(mod
 
 // IsUnix reports whether fd is a UNIX stream socket.
 func IsUnix(fd int) bool {
-	row, err := familyOfSocket(fd)
-	return err == nil && row.family == Unix && expect(fd, unix.SOCK_STREAM) == nil
+	f, err := familyOfSocket(fd)
+	return err == nil && f.Paths() && expect(fd, unix.SOCK_STREAM) == nil
 }
 
 // PeerCred is the process, user and group of the other end of a UNIX socket.

@@ -361,6 +361,9 @@ func TestSocketOperations(t *testing.T) {
 		{name: "an address of an unknown kind", is: loopnode.ErrInvalidArgument, do: on(syscall.SOCK_STREAM, func(e *env, fd int) error {
 			return loopnode.SockConnect(e.ctx, fd, strangeAddr{})
 		})},
+		{name: "an address without an IP address", is: loopnode.ErrInvalidArgument, says: []string{"no IP address"}, do: on(syscall.SOCK_STREAM, func(e *env, fd int) error {
+			return loopnode.SockConnect(e.ctx, fd, &net.TCPAddr{Port: 80})
+		})},
 		{name: "an address with port 70000", is: loopnode.ErrInvalidArgument, says: []string{"70000"}, do: on(syscall.SOCK_STREAM, func(e *env, fd int) error {
 			return loopnode.SockConnect(e.ctx, fd, badPort)
 		})},
