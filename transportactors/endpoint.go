@@ -164,7 +164,9 @@ func (e *endpoint) lose(reason error) {
 	e.reason = reason
 	e.self.drop()
 	e.watch.Close()
-	e.loop.CallSoon(e.end)
+	if !e.loop.IsClosed() { // otherwise no turn comes, and LoopClosed follows
+		e.loop.CallSoon(e.end)
+	}
 }
 
 // end tells the protocol and closes the descriptor behind it, whatever it did.

@@ -104,6 +104,29 @@ func TestUnclosed(t *testing.T) {
 			must(t, unix.Close(theirs))
 		}
 	})
+	t.Run("a transport that another close hook aborts or closes ends without a warning", func(t *testing.T) {
+		for name, end := range map[string]func(Transport){"Abort": Transport.Abort, "Close": Transport.Close} {
+			log := &safeLog{}
+			l, err := loopnode.New(loopnode.Config{Logger: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Info})})
+			must(t, err)
+			ours, theirs := socketPair(t)
+			var tr Transport
+			var p *probe
+			l.OnClose(func() { end(tr) })
+			_, err = loopnode.RunUntilComplete(l, loopnode.CreateTask(l.Context(t.Context()), "", func(ctx context.Context) (int, error) {
+				tr, p, err = CreateConnection(ctx, func() *probe { return newProbe(ctx) }, "", "", WithSocket(ours))
+				return 0, err
+			}))
+			must(t, errors.Join(err, l.Close()))
+			if n, err := unix.Read(theirs, make([]byte, 1)); n != 0 || err != nil || !p.lost.Done() {
+				t.Errorf("%s: the other end reads %d, %v; ConnectionLost came: %v", name, n, err, p.lost.Done())
+			}
+			if log.String() != "" {
+				t.Errorf("%s: the log says %q", name, log)
+			}
+			must(t, unix.Close(theirs))
+		}
+	})
 	t.Run("a transport that has ended is not reported", func(t *testing.T) {
 		log := &safeLog{}
 		ours, theirs := socketPair(t)

@@ -219,7 +219,9 @@ func (p *childPipe) ConnectionLost(reason error) {
 func (s *subprocess) maybeEnd() {
 	if s.state == exited && s.open == 0 {
 		s.state = losing
-		s.loop.CallSoon(s.end)
+		if !s.loop.IsClosed() { // otherwise no turn comes, and LoopClosed ends it
+			s.loop.CallSoon(s.end)
+		}
 	}
 }
 
