@@ -6,14 +6,17 @@ import "errors"
 // with errors.Is. In Terminated.Reason stands one of ErrStopped, ErrUnknown,
 // ErrLoopDied, ErrNodeDown, a *Panic, or the error the actor ended with.
 var (
-	// ErrStopped: the actor was asked to stop, or ended itself without an error.
-	ErrStopped = errors.New("the actor stopped")
+	// ErrStopped: the actor was asked to stop, or ended itself without an error. It is
+	// also cluster.ErrStopped, of a loop, which is why the text names no actor.
+	ErrStopped = errors.New("it stopped")
 	// ErrUnknown: no actor has this address, or had it and is gone.
 	ErrUnknown = errors.New("no such actor")
-	// ErrLoopDied: the loop under the actor was closed or its goroutine failed.
-	ErrLoopDied = errors.New("the loop under the actor is gone")
-	// ErrNodeDown: the node of the actor left or was lost.
-	ErrNodeDown = errors.New("the node of the actor is gone")
+	// ErrLoopDied: the loop under the actor was closed or its goroutine failed. It is
+	// also cluster.ErrLoopDied.
+	ErrLoopDied = errors.New("the loop is gone")
+	// ErrNodeDown: the node of the actor was lost, or left before the actor had ended. It
+	// is also cluster.ErrNodeDown, of calls and connections.
+	ErrNodeDown = errors.New("the node is gone")
 	// ErrGoexit: user code ended its goroutine with runtime.Goexit (t.FailNow does).
 	// It is also loopnode.ErrGoexit.
 	ErrGoexit = errors.New("the function called runtime.Goexit")

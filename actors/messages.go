@@ -19,7 +19,11 @@ type Actor interface {
 }
 
 // Panic is what user code threw, as an error: find it with errors.As and a
-// *Panic. Value is what was thrown, Stack the place, as text.
+// *Panic. Its fields:
+//
+//	Value any       // what was thrown
+//	Stack []byte    // the place, as text
+//	Calls []uintptr // the same, for runtime.CallersFrames
 type Panic = guard.Panic
 
 // Func is an Actor without state of its own.

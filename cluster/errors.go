@@ -9,7 +9,8 @@ import (
 // The errors of this package, to be tested with errors.Is. They mean the same on
 // the calling node as on the node that raised them.
 var (
-	// ErrConfig is what Start returns for a Config that cannot work.
+	// ErrConfig is what Start returns for a Config that cannot work, and other calls for
+	// an argument that cannot.
 	ErrConfig = fault.ErrConfig
 	// ErrUnknownNode: no node of that name is in the cluster.
 	ErrUnknownNode = fault.ErrUnknownNode
@@ -89,12 +90,20 @@ var (
 )
 
 // Loss says that calls without an answer, or messages of actors, that left this node
-// did not run or may not have run, see Config.OnLoss.
+// did not run or may not have run, see Config.OnLoss. Its fields:
+//
+//	Target string // node/loop or node/actor
+//	Count  uint64
+//	Reason error // ErrLost, ErrNodeDown, or why the target's node refused the last one
 type Loss = flows.Loss
 
 // RemoteError is an error that came from another node, or that tells why the
 // other node could not be asked. errors.Is finds the sentinel of its kind, and
-// the registered error (RegisterError) the function returned.
+// the registered error (RegisterError) the function returned. Its fields:
+//
+//	Target   string // node/loop, or node
+//	Function string // "" when no function was involved
+//	Message  string // what the other side said
 type RemoteError = fault.RemoteError
 
 // RegisterError makes errors.Is(err, target) work on the calling node when a

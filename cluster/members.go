@@ -11,7 +11,14 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Member is a node of the cluster as this node knows it.
+// Member is a node of the cluster as this node knows it. Its fields:
+//
+//	Name        string
+//	Incarnation uint64
+//	Joined      time.Time // when it became a member for this node
+//	LastSeen    time.Time // when it last said something
+//	Suspect     bool      // it may be gone
+//	Self        bool      // it is this node
 type Member = members.Member
 
 // Members are the nodes of the cluster known to be alive, this one included,
@@ -34,10 +41,16 @@ func (n *Node) WaitMembersAtLeast(ctx context.Context, count int) error {
 	return n.members.Wait(ctx, "at least "+strconv.Itoa(count), func(have int) bool { return have >= count }, n.stop)
 }
 
-// MemberEvent is one change of the membership as this node sees it.
+// MemberEvent is one change of the membership as this node sees it. Its fields:
+//
+//	Kind   MemberEventKind
+//	Member Member    // as it was then; of EventsLost: none
+//	Why    string    // the evidence, in words
+//	Time   time.Time // when this node saw it
 type MemberEvent = members.Change
 
-// MemberEventKind says what a MemberEvent is about.
+// MemberEventKind says what a MemberEvent is about: one of the constants below. Its
+// String is a word for logs, such as "joined".
 type MemberEventKind = members.ChangeKind
 
 // The kinds of MemberEvent. A node goes from joined to suspect and back as often as
@@ -124,7 +137,13 @@ func (n *Node) OnMemberEvents(loop *loopnode.Loop, fn func(MemberEvent)) (stop f
 	}, nil
 }
 
-// Terminated says that a watched loop has ended.
+// Terminated says that a watched loop has ended. Its fields:
+//
+//	Who    loopnode.Ref
+//	Reason error
+//
+// Reason is, for errors.Is, ErrNodeDown, ErrLoopDied, ErrStopped, or why the loop could
+// not be watched: ErrUnknownNode, ErrUnknownLoop, ErrDeadIncarnation, ErrBusy.
 type Terminated = watching.Terminated
 
 // Watch calls fn once, when ref's loop ends, also when its node dies, and when

@@ -11,9 +11,30 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/streams"
 )
 
-// RemoteTransport is a connection of any node of the cluster, shaped like
-// transportactors.Transport: Write, WriteEOF, PauseReading, ResumeReading, Close, Abort,
-// SetProtocol for PauseWriting, ResumeWriting and ConnectionLost. Any goroutine.
+// RemoteTransport is a connection of any node of the cluster, for writing; what its peer
+// sends goes to the protocol on the connection's own node. Node.Transport makes one. Any
+// goroutine. Its methods, as those of transportactors.Transport unless said otherwise:
+//
+//	Write(p []byte) error                            // never waits; ErrNoCredit when the window is full
+//	WriteWait(ctx context.Context, p []byte) error   // waits for room, also for more than the window
+//	WriteEOF() error                                 // ends the output behind what was written
+//	Drain(ctx context.Context) error                 // waits until the connection has taken all of it
+//	WriteBufferSize() int                            // bytes accepted and not yet taken
+//	PauseReading() error                             // the connection reads no more …
+//	ResumeReading() error                            // … until this
+//	Close()                                          // closes the connection behind what was written
+//	Abort()                                          // closes it at once
+//	Detach()                                         // ends the stream alone: the connection stays
+//	IsClosing() bool                                 // from Close, Abort, Detach or the end on
+//	Done() <-chan struct{}                           // closed when the stream is over
+//	Err() error                                      // then: why; ErrClosed alone after Close
+//	Address() actors.Address                         // where the connection is
+//	SetProtocol(loop *loopnode.Loop, p any) error    // once; see below
+//
+// SetProtocol lets p, which has one or more of PauseWriting(), ResumeWriting() and
+// ConnectionLost(error), hear on loop when to stop writing and how the connection ended:
+// nil when this stream closed or aborted it. PauseWriting comes in a turn behind the
+// Write that filled half of the window.
 //
 // What it has accepted and the connection has not taken is at most 1 MiB, wherever it
 // is. A connection takes bytes when those before them have fallen to its low water

@@ -6,10 +6,13 @@ import (
 	"github.com/loopmesh/loopmesh/internal/poller"
 )
 
-// Events says what a descriptor is ready for.
+// Events says what a descriptor is ready for: Readable, Writable, Hangup and Failed, or
+// some of them together.
 type Events = poller.Events
 
-// Token names one registration of a descriptor; it is never used twice.
+// Token names one registration of a descriptor; it is never used twice. Backend.Add
+// makes it, and Modify and Remove take it. Slot is for whoever writes a Backend, IsZero
+// tells the token that names none.
 type Token = poller.Token
 
 // What a descriptor can be watched for.

@@ -27,10 +27,10 @@ func TestACounterIsUsedFromAnotherNode(t *testing.T) {
 	if got := strings.Join(said, ", "); got != "total: 45, refused: a negative number, the end, gone" {
 		t.Fatal(got)
 	}
-	if !strings.HasPrefix(end, "n1/counter ended: ") || !strings.HasSuffix(end, "the actor stopped") {
+	if !strings.HasPrefix(end, "n1/counter ended: ") || !strings.HasSuffix(end, "it stopped") {
 		t.Fatal(end)
 	}
-	if why := next("the counter ended: "); why != "the actor stopped" {
+	if why := next("the counter ended: "); why != "it stopped" {
 		t.Fatal(why)
 	}
 }

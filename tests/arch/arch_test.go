@@ -25,6 +25,7 @@ var rules = []struct {
 	{"production imports no test helper", importTestHelpers},
 	{"packages say what they are", packageDocs},
 	{"exported names have comments", exportedDocs},
+	{"aliases show what is behind them", aliasDocs},
 	{"goroutines name owner and end", goroutineComments},
 	{"recover only in guard and coro", recoverPlaces},
 	{"no init functions", noInit},

@@ -66,6 +66,15 @@ var planted = []struct {
 		"actors/a.go:2: production code may not import testing",
 		"loopnode/l.go:2: production code may not import " + modulePath + "/loopnode/looptest",
 	}},
+	{"aliases show what is behind them", map[string]string{
+		"cluster/internal/members/m.go": "package members\ntype Change struct { Kind int; Why string; hidden int }\nfunc (*Change) Undo() {}\nfunc (Change) String() string\n",
+		"cluster/c.go":                  "package cluster\nimport \"#/cluster/internal/members\"\n// Event has a Kind.\ntype Event = members.Change\n// Own is another type.\ntype Own members.Change\n",
+		"loopnode/l.go":                 "package loopnode\nimport \"#/actors\"\n// Failure is another name.\ntype Failure = actors.Failure\n",
+		"actors/a.go":                   "package actors\n// Failure has fields.\ntype Failure struct{ Who int }\n",
+	}, []string{
+		"cluster/c.go:4: the comment of Event does not name Undo of members.Change",
+		"cluster/c.go:4: the comment of Event does not name Why of members.Change",
+	}},
 	{"packages say what they are", map[string]string{
 		"actors/a.go":       "// Here are actors.\npackage actors\n",
 		"cmd/node/m.go":     "package main\n",

@@ -16,7 +16,7 @@ import (
 
 // The errors of package cluster, which documents them.
 var (
-	ErrConfig           = errors.New("bad cluster configuration")
+	ErrConfig           = errors.New("bad configuration")
 	ErrUnknownNode      = errors.New("unknown node")
 	ErrUnknownLoop      = errors.New("unknown loop")
 	ErrUnknownFunction  = errors.New("unknown function")
@@ -79,8 +79,9 @@ func Wrap(target, function string, kind, cause error, text string) *RemoteError 
 	return &RemoteError{Target: target, Function: function, Message: text, code: codeOf(kind), sentinel: cause}
 }
 
-// At is the error about another target.
-func (e *RemoteError) At(target string) *RemoteError {
+// At is e about another target. A function, so that callers of package cluster, who
+// have a RemoteError, do not have it as a method.
+func At(e *RemoteError, target string) *RemoteError {
 	moved := *e
 	moved.Target = target
 	return &moved

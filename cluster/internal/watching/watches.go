@@ -77,7 +77,7 @@ func (t *Watches) ofLoop(ref loopnode.Ref, reason error) error {
 	case errors.Is(reason, actors.ErrUnknown) && !strings.Contains(ref.Address().Path, "/"):
 		return fault.New(target, "", fault.ErrUnknownLoop, "")
 	case errors.As(reason, &remote):
-		return remote.At(target)
+		return fault.At(remote, target)
 	}
 	return reason
 }
