@@ -21,7 +21,7 @@
 //     the URL of a NATS of your own.
 //   - Run something on a loop of another node: Func, then Call for its result,
 //     CallSoon, CallLater and CallAt without one.
-//   - Send a message to an actor of another node: Message registers its type,
+//   - Send a message to an actor of another node: RegisterMessage registers its type,
 //     Node.Actors is the system to send from, actors.RefOf names the receiver.
 //   - Write to a connection of another node: Node.Transport, as to one of your own.
 //   - Hear that a loop, or its node, has ended: Node.Watch.

@@ -72,7 +72,8 @@ func RegisterMessage[T any](name string) struct{} { return registry.AddMessage[T
 // Actors is the actor system that other nodes reach through this node: the one
 // of Config.Actors, or one made for the node. What an actor here sends to an
 // address of another node travels at most once, and in order from one actor to
-// another; its type is registered with Message. Loops made by NewLoop belong to it.
+// another; its type is registered with RegisterMessage. Loops made by NewLoop
+// belong to it.
 func (n *Node) Actors() *actors.System { return n.actors }
 
 // adopt gives the actor system of a node: the configured one, or a new one.
