@@ -9,7 +9,7 @@
 //	<-ctx.Done()            WaitDone(ctx)
 //	v, ok := <-ch           Recv(ctx, ch)
 //	time.Sleep(d)           Sleep(ctx, d)
-//	mutex.Lock()            tasksync.Lock
+//	mutex.Lock()            Acquire(ctx) of a tasksync.Lock
 //	anything that blocks    ToThread, RunInExecutor
 //
 // A task that has called runtime.LockOSThread must not wait either: the Go

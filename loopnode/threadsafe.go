@@ -8,7 +8,7 @@ import (
 )
 
 // RunCoroutineThreadsafe runs fn as a task of r's loop, behind what was posted
-// before, and gives its outcome to any goroutine. Cancelling the outcome asks
+// before, and gives its outcome to any goroutine: Wait of it waits. Cancelling the outcome asks
 // the task to end; the outcome is cancelled at once, whatever the task makes of
 // it. It does not wait. Any goroutine. An outcome that cannot come is a failure
 // at once: ErrNotLocal, ErrInvalidArgument (nil), ErrLoopClosed (also when the

@@ -12,6 +12,7 @@ import (
 type TimeoutScope struct {
 	task       *task
 	ctx        scopeContext
+	began      Instant
 	when       Instant
 	cancelling int // the task's open requests on entry
 	state      scopeState
@@ -41,7 +42,8 @@ func Timeout(ctx context.Context, d time.Duration, body func(context.Context) er
 	if err != nil {
 		return err
 	}
-	return t.timeout(ctx, t.loop.Time().Add(d), body)
+	now := t.loop.Time()
+	return t.timeout(ctx, now, now.Add(d), body)
 }
 
 // TimeoutAt is Timeout with a point of the loop's clock; Never sets no limit.
@@ -51,7 +53,7 @@ func TimeoutAt(ctx context.Context, when Instant, body func(context.Context) err
 	if err != nil {
 		return err
 	}
-	return t.timeout(ctx, when, body)
+	return t.timeout(ctx, t.loop.Time(), when, body)
 }
 
 // CurrentTimeout is the innermost time limit that ctx's task is under, nil when
@@ -115,11 +117,11 @@ func (s *TimeoutScope) expire() {
 	s.state, s.cancel = scopeExpiring, nil
 }
 
-func (t *task) timeout(ctx context.Context, when Instant, body func(context.Context) error) (err error) {
+func (t *task) timeout(ctx context.Context, now, when Instant, body func(context.Context) error) (err error) {
 	if body == nil {
 		return invalid("Timeout needs a function, not nil")
 	}
-	s := &TimeoutScope{task: t, cancelling: t.cancelling}
+	s := &TimeoutScope{task: t, cancelling: t.cancelling, began: now}
 	s.ctx.Context, s.ctx.key, s.ctx.val = ctx, timeoutKey{}, s
 	s.arm(when)
 	defer func() { err = s.leave(err) }() // also when body panics
@@ -136,9 +138,19 @@ func (s *TimeoutScope) leave(err error) error {
 	s.state = scopeExpired
 	ours := s.task.endsCancelled(err)
 	if s.task.uncancel() <= s.cancelling && ours && asFatal(err) == nil {
-		return fmt.Errorf("%w: %v", ErrTimeout, err) // the cancellation must not show through errors.Is
+		return s.timedOut(err)
 	}
 	return err
+}
+
+// timedOut says how long the limit was, and what the body made of its cancellation when
+// that is more than the cancellation alone, which must not show through errors.Is.
+func (s *TimeoutScope) timedOut(err error) error {
+	limit := max(0, s.when.Sub(s.began).Round(time.Microsecond))
+	if text := err.Error(); text != ErrCancelled.Error() {
+		return fmt.Errorf("%w after %v: %s", ErrTimeout, limit, text)
+	}
+	return fmt.Errorf("%w after %v", ErrTimeout, limit)
 }
 
 // currentTask is the task of ctx, which must be the one that runs now. Why two

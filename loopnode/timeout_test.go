@@ -3,6 +3,7 @@ package loopnode
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 )
@@ -24,6 +25,17 @@ func TestTimeout(t *testing.T) {
 				t.Errorf("err %v, requests inside %d, after %d, ctx %v", err, inside, cancellingNow(ctx), ctx.Err())
 			}
 			return Sleep(ctx, 0)
+		})
+	})
+	t.Run("the error says how long the limit was, and what the body says beside its cancellation", func(t *testing.T) {
+		inTask(t, func(ctx context.Context, l *Loop) error {
+			for want, wrap := range map[string]string{"timed out after 2ms": "%w", "timed out after 2ms: asking the printer: cancelled": "asking the printer: %w"} {
+				err := Timeout(ctx, 2*time.Millisecond, func(ctx context.Context) error { return fmt.Errorf(wrap, Sleep(ctx, time.Hour)) })
+				if !errors.Is(err, ErrTimeout) || err.Error() != want {
+					t.Errorf("%v, want %s", err, want)
+				}
+			}
+			return nil
 		})
 	})
 	t.Run("AWT-12 a foreign cancellation stays one, before and after expiry", func(t *testing.T) {
