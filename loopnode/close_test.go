@@ -39,6 +39,38 @@ func TestCloseSurvives(t *testing.T) {
 			t.Fatal(text)
 		}
 	})
+	t.Run("an exception handler that leaves by runtime.Goexit, or closes again, does not end the closer", func(t *testing.T) {
+		l, log := newLoop(t)
+		calls := 0
+		l.SetExceptionHandler(func(l *Loop, _ ExceptionContext) {
+			calls++
+			if err := l.Close(); err != nil {
+				t.Errorf("closing again: %v", err)
+			}
+			runtime.Goexit()
+		})
+		for range 2 {
+			CreateTask(l.Context(context.Background()), "waits", func(ctx context.Context) (int, error) { return 0, Sleep(ctx, time.Hour) })
+			CreateTask(l.Context(context.Background()), "unseen", func(context.Context) (int, error) { return 0, errors.New("nobody looks") })
+		}
+		runTurns(t, l, 2)
+		closed := make(chan error, 1)
+		go func() {
+			defer close(closed)
+			closed <- l.Close()
+		}()
+		select {
+		case err, came := <-closed:
+			if !came || err != nil {
+				t.Fatalf("Close ended its goroutine (%v) or failed: %v", !came, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("Close does not return")
+		}
+		if text := log.String(); calls != 4 || strings.Count(text, "Unhandled error in exception handler") != 4 || !strings.Contains(text, ErrGoexit.Error()) {
+			t.Fatalf("%d calls, %s", calls, text)
+		}
+	})
 	t.Run("closing again from inside the close does not wait for itself", func(t *testing.T) {
 		l, _ := newLoop(t)
 		var again []error

@@ -56,13 +56,27 @@ func (l *Loop) CallExceptionHandler(ec ExceptionContext) {
 		l.callDefault(ec, "Exception in default exception handler")
 		return
 	}
-	p := guard.Call(func() { l.handler(l, ec) })
-	if p == nil || l.takeFatal(p) {
+	err := l.callHandler(ec)
+	if err == nil || l.takeFatal(err) {
 		return
 	}
 	l.callDefault(ExceptionContext{
-		Kind: report.Handler, Message: "Unhandled error in exception handler", Exception: p, Extra: map[string]any{"context": ec.String()},
+		Kind: report.Handler, Message: "Unhandled error in exception handler", Exception: err, Extra: map[string]any{"context": ec.String()},
 	}, "Exception in default exception handler while handling an unexpected error in custom exception handler")
+}
+
+// callHandler calls the custom handler and returns what it threw. Why aside when the
+// loop closes: no batch contains the handler then, and its runtime.Goexit would end
+// the goroutine that closes the loop, in the middle of that.
+func (l *Loop) callHandler(ec ExceptionContext) error {
+	call := func() { l.handler(l, ec) }
+	if l.closed.Load() {
+		return aside(call)
+	}
+	if p := guard.Call(call); p != nil {
+		return p
+	}
+	return nil
 }
 
 func (l *Loop) callDefault(ec ExceptionContext, failed string) {
@@ -72,7 +86,11 @@ func (l *Loop) callDefault(ec ExceptionContext, failed string) {
 }
 
 // takeFatal makes a FatalError end the run.
-func (l *Loop) takeFatal(p *guard.Panic) bool {
+func (l *Loop) takeFatal(thrown error) bool {
+	p, _ := thrown.(*guard.Panic)
+	if p == nil {
+		return false
+	}
 	f := asFatal(p.Unwrap())
 	if f != nil {
 		l.fatal = f

@@ -39,8 +39,8 @@ type Policy interface {
 	NewLoop(name string) (*Loop, error)
 	// OnFailure answers a failure of a supervised loop (see Supervise); it fits
 	// actors.Options.OnFailure too. Undecided leaves it to the supervisor's
-	// strategy. It may run on the loop that failed or on its supervisor's
-	// goroutine, and must not wait for either.
+	// strategy. It may run on the loop that failed or on a goroutine that its
+	// supervisor waits for, and must not wait for either.
 	OnFailure(f Failure) Directive
 }
 

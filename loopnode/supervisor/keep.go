@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -85,8 +84,8 @@ func (s *Supervisor) closeKept() {
 	s.mu.Unlock()
 	for i := len(order) - 1; i >= 0; i-- {
 		var err error
-		if p := guard.Call(func() { err = kept[order[i]].Close() }); p != nil {
-			err = p
+		if thrown := apart(func() { err = kept[order[i]].Close() }); thrown != nil {
+			err = thrown
 		}
 		if err != nil {
 			s.log.Warn("closing what was kept failed", "loop", s.name, "key", order[i], "error", err)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -200,9 +199,9 @@ func (s *Supervisor) hung(e *loopnode.StuckError, still func() bool) {
 // decide answers a failure and tells who wants to know. Any goroutine.
 func (s *Supervisor) decide(f *loopnode.Failure) *loopnode.Failure {
 	f.Loop, f.At = s.name, time.Now()
-	f.Directive = f.Ask(s.policy.OnFailure)
+	f.Directive = f.Ask(asked(s.policy.OnFailure))
 	if f.Directive == actors.Undecided {
-		f.Directive = f.Ask(s.cfg.Strategy.Decide)
+		f.Directive = f.Ask(asked(s.cfg.Strategy.Decide))
 	}
 	if f.Directive == actors.Undecided {
 		f.Directive = s.byLifetime(f.Reason)
@@ -255,10 +254,4 @@ func (s *Supervisor) budgeted(f *loopnode.Failure) {
 func isStuck(why error) bool {
 	_, is := why.(*loopnode.StuckError)
 	return is
-}
-
-func tell(fn func(loopnode.Failure), f loopnode.Failure) {
-	if fn != nil {
-		_ = guard.Call(func() { fn(f) })
-	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/budget"
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -44,8 +43,8 @@ type Config struct {
 	Period time.Duration
 	// OnEscalate hears what nobody here could answer, before the loop ends for
 	// good, or while it is stuck for good: a program that exits by policy does it
-	// here. nil: only Err tells. It runs on the supervisor's goroutine or the
-	// watchdog's.
+	// here. nil: only Err tells. It runs on a goroutine of its own, for which the
+	// supervisor or the watchdog waits.
 	OnEscalate func(loopnode.Failure)
 	// OnDecided hears every failure with what was decided. As OnEscalate.
 	OnDecided func(loopnode.Failure)
@@ -118,11 +117,10 @@ func Start(cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// newLoop asks the policy. Why guarded: it is called between lives on a goroutine
-// where a panic would end the process.
+// newLoop asks the policy. What that throws is why there is no loop.
 func (s *Supervisor) newLoop() (l *loopnode.Loop, err error) {
-	if p := guard.Call(func() { l, err = s.policy.NewLoop(s.name) }); p != nil {
-		return nil, p
+	if thrown := apart(func() { l, err = s.policy.NewLoop(s.name) }); thrown != nil {
+		return nil, thrown
 	}
 	if err == nil && l == nil {
 		err = fmt.Errorf("%w: NewLoop of the policy returned no loop", loopnode.ErrInvalidArgument)
