@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs pyodide differential golden bench-quick bench-peers bench-compare stress-proc prove-casts prove-streams prove-stop prove-partition
+.PHONY: ci test race vet staticcheck cross conformance foreign foreign-programs pyodide differential golden bench-quick bench-peers bench-compare stress-proc prove-casts prove-streams prove-stop prove-partition mutants mutants-quick
 
 ci: test vet staticcheck cross race foreign conformance
 
@@ -46,6 +46,15 @@ foreign-programs:
 # Tests that talk to programs that are not ours.
 foreign: foreign-programs pyodide
 	go test -tags foreign -count=1 ./...
+
+# Do the tests notice faults? Each row of tests/mutants/rows is a fault that must make a test
+# fail; some of them in half a minute, all of them in half an hour. make mutants ONLY='poller|actors'
+ONLY ?=
+mutants:
+	go run ./tests/mutants -only '$(ONLY)'
+
+mutants-quick:
+	go run ./tests/mutants -quick
 
 # The newest CPython, for the random programs.
 pyodide: foreign-programs
