@@ -3,6 +3,7 @@ package coro
 import (
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -50,8 +51,8 @@ func TestWorker(t *testing.T) {
 			t.Fatalf("stack lost the user's frame:\n%s", w.Panic.Stack)
 		}
 		w.Start(func() {})
-		if got := w.Resume(); got != Finished {
-			t.Fatalf("after a panic Resume = %v", got)
+		if got := w.Resume(); got != Finished || w.Panic != nil {
+			t.Fatalf("after a panic Resume = %v, panic %v", got, w.Panic)
 		}
 	})
 	t.Run("Goexit ends the worker and not its owner", func(t *testing.T) {
@@ -101,6 +102,33 @@ func TestWorker(t *testing.T) {
 }
 
 func throwFromHere(err error) { panic(err) }
+
+// TestInside: unlike Marked it is not wrong about a goroutine that has set the mark
+// itself, and it sees a coroutine below many calls.
+func TestInside(t *testing.T) {
+	before := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(before)
+	if !Marked() || Inside() {
+		t.Fatalf("a goroutine that set the mark itself: marked %v, inside %v", Marked(), Inside())
+	}
+	w := New()
+	defer w.Close()
+	for _, depth := range []int{0, 1, 60, 64, 70, 200, 1000} {
+		var inside bool
+		w.Start(func() { inside = insideBelow(depth) })
+		if w.Resume(); !inside {
+			t.Errorf("not inside below %d calls", depth)
+		}
+	}
+}
+
+//go:noinline
+func insideBelow(calls int) bool {
+	if calls == 0 {
+		return Inside()
+	}
+	return insideBelow(calls-1) && calls > 0
+}
 
 func BenchmarkSwitch(b *testing.B) {
 	w := New()

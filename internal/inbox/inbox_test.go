@@ -81,6 +81,14 @@ func TestWakesExactlyWhenAsleep(t *testing.T) {
 	if n := b.Drain(func(int) {}); n != 3 {
 		t.Fatalf("drained %d of 3", n)
 	}
+	if !b.Sleep() {
+		t.Fatal("Sleep refused on an empty inbox")
+	}
+	b.Awake() // by a timer: nobody has woken it
+	b.Put(6)
+	if wakes != 1 {
+		t.Fatal("woken although the sleep was over")
+	}
 }
 
 func TestClose(t *testing.T) {

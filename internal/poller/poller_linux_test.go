@@ -2,6 +2,7 @@ package poller
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -129,22 +130,36 @@ func TestOwnDescriptorsCloseOnExec(t *testing.T) {
 }
 
 func TestCloseLeaksNoDescriptor(t *testing.T) {
-	lowest := func() int {
-		fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	count := func() int { // not the lowest free one: a leak may lie above it
+		open, err := os.ReadDir("/proc/self/fd")
 		must(t, err)
-		unix.Close(fd)
-		return fd
+		return len(open)
 	}
-	before := lowest()
+	before := count()
 	for range 50 {
 		p, err := New()
 		must(t, err)
 		must(t, p.rebuild())
 		must(t, p.Close())
 	}
-	if after := lowest(); after > before+5 {
-		t.Fatalf("the lowest free descriptor went from %d to %d", before, after)
+	if after := count(); after > before+5 {
+		t.Fatalf("%d descriptors were open, now %d", before, after)
 	}
+}
+
+// TestANumberThatIsNoDescriptor: the kernel would use the lower 32 bits, which are the
+// number of somebody else's descriptor.
+func TestANumberThatIsNoDescriptor(t *testing.T) {
+	conform(t, func(t *testing.T, p *Poller) {
+		near, _ := sockets(t)
+		defer unix.Close(near)
+		beyond := int64(1) << 32
+		for _, fd := range []int{-1, near + int(beyond)} {
+			if _, err := p.Add(fd, Readable, "nobody"); !errors.Is(err, unix.EBADF) {
+				t.Errorf("Add(%d): %v", fd, err)
+			}
+		}
+	})
 }
 
 func TestEventBufferGrows(t *testing.T) {
@@ -226,4 +241,72 @@ func BenchmarkWaitReady(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// pipeEnds is a pipe, which reports a hang-up and an error without readiness.
+func pipeEnds(t testing.TB) (r, w int) {
+	t.Helper()
+	var fds [2]int
+	must(t, unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK))
+	return fds[0], fds[1]
+}
+
+func TestHangupAndErrorWithoutReadiness(t *testing.T) {
+	conform(t, func(t *testing.T, p *Poller) {
+		t.Run("a hang-up is readable, too", func(t *testing.T) {
+			r, w := pipeEnds(t)
+			defer unix.Close(r)
+			tok := mustAdd(t, p, r, Readable, "r")
+			unix.Close(w)
+			if got := collect(t, p, 1); got[0].ready != Readable|Hangup {
+				t.Fatalf("got %v", got)
+			}
+			must(t, p.Remove(tok))
+		})
+		t.Run("an error is writable, too", func(t *testing.T) {
+			r, w := pipeEnds(t)
+			defer unix.Close(w)
+			for full := make([]byte, 1<<16); ; { // a pipe that is full is not writable
+				if _, err := unix.Write(w, full); err != nil {
+					break
+				}
+			}
+			tok := mustAdd(t, p, w, Writable, "w")
+			silence(t, p)
+			unix.Close(r)
+			if got := collect(t, p, 1); got[0].ready != Writable|Failed {
+				t.Fatalf("got %v", got)
+			}
+			must(t, p.Remove(tok))
+		})
+		t.Run("nothing is reported, and the poller sleeps, once nothing is asked for", func(t *testing.T) {
+			r, w := pipeEnds(t)
+			defer unix.Close(r)
+			tok := mustAdd(t, p, r, Readable, "r")
+			must(t, p.Modify(tok, 0))
+			unix.Close(w)
+			sleeps(t, p)
+			must(t, p.Remove(tok))
+		})
+		t.Run("nothing is reported when a callback of the same batch asks for nothing", func(t *testing.T) {
+			var tokens []Token
+			for range 2 {
+				r, w := pipeEnds(t)
+				defer unix.Close(r)
+				tokens = append(tokens, mustAdd(t, p, r, Readable, len(tokens)))
+				unix.Close(w)
+			}
+			var called []any
+			n, err := p.Wait(time.Second, func(owner any, _ Events) {
+				called = append(called, owner)
+				must(t, p.Modify(tokens[1-owner.(int)], 0))
+			})
+			if n != 1 || len(called) != 1 || err != nil {
+				t.Fatalf("Wait = %d, %v; called for %v", n, err, called)
+			}
+			for _, tok := range tokens {
+				must(t, p.Remove(tok))
+			}
+		})
+	})
 }

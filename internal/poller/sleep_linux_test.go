@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -119,6 +120,41 @@ func TestNoEventIsLostBetweenTheWaysOfSleeping(t *testing.T) {
 				return
 			default:
 			}
+		}
+	})
+}
+
+// TestARawSleepLetsOthersRun: a goroutine that is ready runs before the poller sleeps
+// with the only processor, once per yieldEvery; and such a sleep is short.
+func TestARawSleepLetsOthersRun(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	conform(t, func(t *testing.T, p *Poller) {
+		if !p.single {
+			t.Fatal("the poller does not know that there is one processor")
+		}
+		now := time.Now()
+		for _, one := range []struct {
+			at     time.Time
+			yields bool // false: it may run, too, when the kernel moves the test
+		}{{now, true}, {now.Add(yieldEvery / 2), false}, {now.Add(yieldEvery), true}} {
+			ran := make(chan struct{}, 1)
+			// goroutine: owner: this test; ends at once.
+			go func() { ran <- struct{}{} }()
+			if _, err := p.raw(0, one.at); err != nil {
+				t.Fatal(err)
+			}
+			if yielded := len(ran) == 1; one.yields && !yielded {
+				t.Errorf("%v after the first sleep: a goroutine that was ready has not run", one.at.Sub(now))
+			}
+			<-ran
+		}
+		p.brisk = briskStreak
+		begin := time.Now()
+		if n, err := p.Wait(20*time.Second, func(any, Events) {}); n != 0 || err != nil {
+			t.Fatalf("Wait = %d, %v", n, err)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Fatalf("a raw sleep with one processor took %v", took)
 		}
 	})
 }

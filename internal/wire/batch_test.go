@@ -73,3 +73,20 @@ func FuzzBatch(f *testing.F) {
 		}
 	})
 }
+
+// TestAFrameOfABatchEndsWithItself: who appends to one must not write into the next.
+func TestAFrameOfABatchEndsWithItself(t *testing.T) {
+	batch := AppendBatch(nil)
+	for id := range uint64(2) {
+		batch = (&Frame{Kind: Cancel, ID: id, From: "n1", FromNumber: 1}).AppendInBatch(batch)
+	}
+	frame, rest, err := NextInBatch(batch[BatchHead:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := string(rest)
+	_ = append(frame, "overwritten"...)
+	if string(rest) != before {
+		t.Fatal("appending to a frame changed the next one")
+	}
+}
