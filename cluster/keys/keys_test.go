@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
 	"go.uber.org/goleak"
 )
 
@@ -316,5 +317,29 @@ func TestCertificatesKeepStrangersOut(t *testing.T) {
 				t.Errorf("client: %v; server: %v", a, b)
 			}
 		})
+	}
+}
+
+// TestAForgedStatementIsRefused: it is about the account of the cluster, and somebody else
+// than the cluster's operator has signed it.
+func TestAForgedStatementIsRefused(t *testing.T) {
+	id := loaded(t, made(t), "n1")
+	claims, err := id.Revocations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims.Revoke("*")
+	other, err := nkeys.CreateOperator()
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := claims.Encode(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = id.CheckAccount(forged)
+	wantIs(t, err, ErrInvalid)
+	if _, err := id.CheckAccount(id.Members); err != nil {
+		t.Errorf("the operator's own: %v", err)
 	}
 }

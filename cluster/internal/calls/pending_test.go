@@ -69,3 +69,37 @@ func TestCallsGivenUpAreRememberedOncePerLife(t *testing.T) {
 		t.Errorf("another life was told: %d", got)
 	}
 }
+
+// TestAnAnswerCountsFromTheNodeThatWasAsked: ids are counted up, so another node can
+// guess one.
+func TestAnAnswerCountsFromTheNodeThatWasAsked(t *testing.T) {
+	var table table
+	table.init(link.New(link.Self{Name: "n"}, hclog.NewNullLogger(), 1, link.Handlers{}))
+	p := &pending{peer: link.Peer{Name: "asked", Number: 3}}
+	if err := table.add(p); err != nil {
+		t.Fatal(err)
+	}
+	if got := table.takeFrom(p.id, "another"); got != nil {
+		t.Fatal("an answer of another node is taken")
+	}
+	if got := table.takeFrom(p.id, "asked"); got != p {
+		t.Fatalf("the answer of the node that was asked gives %v", got)
+	}
+}
+
+// TestASlotIsUsedAgain: when its call has ended. A reply subject of its own for each call
+// would never be in the server's cache.
+func TestASlotIsUsedAgain(t *testing.T) {
+	var table table
+	table.init(link.New(link.Self{Name: "n"}, hclog.NewNullLogger(), 1, link.Handlers{}))
+	for range 3 * slots {
+		p := &pending{}
+		if err := table.add(p); err != nil {
+			t.Fatal(err)
+		}
+		if i, err := strconv.Atoi(p.token); err != nil || uint64(i) != p.id%slots {
+			t.Fatalf("call %d, the only one that waits, has the token %q", p.id, p.token)
+		}
+		table.take(p.id)
+	}
+}

@@ -1,9 +1,12 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -19,5 +22,20 @@ func TestWhatErrorsSay(t *testing.T) {
 		if got := fmt.Sprint(err); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// TestWhatOfAPanicLeavesTheProcess: texts do, values only as their type: a value printed
+// with its fields could carry whatever the program holds in memory.
+func TestWhatOfAPanicLeavesTheProcess(t *testing.T) {
+	type account struct{ Password string }
+	for want, v := range map[string]any{"a text": "a text", "an error": errors.New("an error"), "a value of type fault.account": account{"secret"}} {
+		if got := PanicText(v); got != want || strings.Contains(got, "secret") {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	f := Frame(7, &guard.Panic{Value: account{"secret"}})
+	if f.Code != wire.Panicked || strings.Contains(f.Message, "secret") {
+		t.Errorf("the frame says %d %q", f.Code, f.Message)
 	}
 }

@@ -1,0 +1,96 @@
+package membership
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// kindsOf are the kinds of the events since the last Take.
+func kindsOf(m *Machine) (kinds []EventKind) {
+	for _, e := range m.Take().Events {
+		kinds = append(kinds, e.Kind)
+	}
+	return kinds
+}
+
+// answered makes id a member of m: it is heard, asked, and answers.
+func answered(m *Machine, now time.Duration, id ID) {
+	m.Step(now, Message{Kind: Beat, From: id, Announced: true})
+	m.Step(now, Message{Kind: Answer, From: id, Seq: m.candidates.byName[id.Name].question, Announced: true})
+}
+
+// TestAGoodbyeIsOfOneIncarnation: what an incarnation that is no member says of its end
+// ends nobody, whether it is older or newer.
+func TestAGoodbyeIsOfOneIncarnation(t *testing.T) {
+	m := member100(Defaults(time.Second, 3*time.Second))
+	now := 200 * time.Millisecond
+	answered(m, now, ID{"a", 5})
+	m.Take()
+	for _, other := range []uint64{4, 6} {
+		m.Step(now, Message{Kind: Goodbye, From: ID{"a", other}, Announced: true})
+	}
+	if have, ok := m.Find("a"); !ok || have.Incarnation != 5 {
+		t.Fatalf("after a goodbye of others: %v %v, %v", have, ok, kindsOf(m))
+	}
+	m.Step(now, Message{Kind: Goodbye, From: ID{"a", 5}, Announced: true})
+	if _, ok := m.Find("a"); ok {
+		t.Fatal("its own goodbye did not end it")
+	}
+}
+
+// TestAnIsolatedNodeMayNotServe: from the input on that says so, not from the next tick.
+func TestAnIsolatedNodeMayNotServe(t *testing.T) {
+	m := member100(Defaults(time.Second, 3*time.Second))
+	now := 200 * time.Millisecond
+	m.Step(now, Message{Kind: Beat, From: m.self, Seq: m.link.next})
+	if m.ServeUntil() <= now {
+		t.Fatalf("it may serve until %v at %v", m.ServeUntil(), now)
+	}
+	m.Isolated(now, true)
+	if until := m.ServeUntil(); until != 0 {
+		t.Fatalf("isolated, it may serve until %v", until)
+	}
+}
+
+// TestAFencedNodeWaitsForItsHeartbeat: after a reconnect nobody can have objected before
+// an own heartbeat has come back, so the end of Settle alone does not let it serve.
+func TestAFencedNodeWaitsForItsHeartbeat(t *testing.T) {
+	cfg := Defaults(time.Second, 3*time.Second)
+	m := member100(cfg)
+	m.Disconnected(200 * time.Millisecond)
+	now := 10 * time.Second
+	m.Tick(now)
+	if got := kindsOf(m); !slices.Contains(got, Fenced) {
+		t.Fatalf("cut off for 10 s: %v", got)
+	}
+	m.Connected(now)
+	for until := now + 3*cfg.Settle; now < until; now += cfg.Settle / 2 {
+		m.Tick(now)
+	}
+	if got := kindsOf(m); slices.Contains(got, Serving) || m.ServeUntil() > now {
+		t.Fatalf("it serves before a heartbeat came back: %v", got)
+	}
+	m.Step(now, Message{Kind: Beat, From: m.self, Seq: m.link.next})
+	for until := now + 3*cfg.Settle; now < until; now += cfg.Settle / 2 {
+		m.Tick(now)
+	}
+	if got := kindsOf(m); !slices.Contains(got, Serving) || m.ServeUntil() <= now {
+		t.Fatalf("it does not serve after its heartbeat came back: %v", got)
+	}
+}
+
+// TestNobodyCanGuessTheQuestionToARival: it depends on the node's secret, so only a node
+// that was asked can answer for a newer incarnation of the name.
+func TestNobodyCanGuessTheQuestionToARival(t *testing.T) {
+	seen := map[uint64]uint64{}
+	for secret := range uint64(100) {
+		cfg := Defaults(time.Second, 3*time.Second)
+		cfg.Secret = secret
+		q := New(cfg, ID{"n1", 100}).rivalQuestion(200)
+		if other, known := seen[q]; known || q == 0 {
+			t.Fatalf("secrets %d and %d ask question %d", secret, other, q)
+		}
+		seen[q] = secret
+	}
+}
