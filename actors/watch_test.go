@@ -295,3 +295,30 @@ func TestAnActorThatCannotStartAnswersWhoFoundIt(t *testing.T) {
 		t.Error(q.err)
 	}
 }
+
+// TestTheNameIsFreeBeforeAnybodyIsTold: who hears of an actor's end and looks for its name
+// at once, an asker whose message waited or a watcher, finds nobody.
+func TestTheNameIsFreeBeforeAnybodyIsTold(t *testing.T) {
+	l, s := onHand(t)
+	r := spawn(t, s, l, "a", func() Actor { return ponger{} })
+	l.settle()
+	told := 0
+	look := func(who string) {
+		told++
+		if err := s.Send(RefOf(Address{Path: "a"}), "x"); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s hears of the end and finds the old actor: %v", who, err)
+		}
+	}
+	s.Stop(r)
+	s.AskFunc(r, "question", func(_ any, err error) {
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("the asker hears %v", err)
+		}
+		look("the asker")
+	})
+	s.Watch(r, func(Terminated) { look("the watcher") })
+	l.settle()
+	if told != 2 {
+		t.Fatalf("%d of 2 were told", told)
+	}
+}
