@@ -1,10 +1,12 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,9 +23,53 @@ import (
 // Function is a named, typed function that can run on a loop of any node whose
 // program registers it. Func makes one, or Declare and Handle. Any goroutine.
 type Function[In, Out any] struct {
-	name string
-	body *atomic.Pointer[body[In, Out]] // shared by those that Via makes; nil inside until Handle
-	via  *Node
+	name   string
+	shared *shared[In, Out] // by those that Via makes; nil in one that is not registered here
+	via    *Node
+}
+
+// shared is what all values of a registered function have in common.
+type shared[In, Out any] struct {
+	body  atomic.Pointer[body[In, Out]] // nil until Handle
+	form  codec.Form[In]
+	casts sync.Pool // of *cast[In]
+}
+
+// cast is a call without an answer on its way out, until its flow has sent it. They are
+// used again: there may be a million a second.
+type cast[In any] struct {
+	frame wire.Frame
+	in    In
+	buf   bytes.Buffer // has frame.Payload
+}
+
+// castOf makes the frame of a call without an answer. release takes it back when nobody
+// uses the frame any more.
+func (s *shared[In, Out]) castOf(name string, o order, in In) (c *cast[In], err error) {
+	if s == nil {
+		s = &shared[In, Out]{form: codec.FormOf[In]()}
+	}
+	c, _ = s.casts.Get().(*cast[In])
+	if c == nil {
+		c = &cast[In]{}
+	}
+	c.in = in
+	c.frame = wire.Frame{Kind: wire.Cast, Function: name, Op: o.op, When: o.when}
+	c.frame.Codec, c.frame.Payload, err = s.form.Encode(&c.in, &c.buf)
+	return c, err
+}
+
+// keptBuffer is how large a buffer may be that is kept for the next cast.
+const keptBuffer = 4 << 10
+
+func (s *shared[In, Out]) release(c *cast[In]) {
+	if s == nil || c.buf.Cap() > keptBuffer {
+		return
+	}
+	var none In
+	c.in, c.frame.Payload = none, nil
+	c.buf.Reset()
+	s.casts.Put(c)
 }
 
 type body[In, Out any] func(ctx context.Context, in In) (Out, error)
@@ -57,7 +103,7 @@ func Declare[In, Out any](name string) *Function[In, Out] {
 	if name == "" || len(name) > wire.MaxName || name[0] == '$' {
 		panic(fmt.Sprintf("cluster: Func(%q): needs a name of 1 to %d bytes that does not begin with $", name, wire.MaxName))
 	}
-	f := &Function[In, Out]{name: name, body: &atomic.Pointer[body[In, Out]]{}}
+	f := &Function[In, Out]{name: name, shared: &shared[In, Out]{form: codec.FormOf[In]()}}
 	e := &registry.Entry{Name: name, In: reflect.TypeFor[In]().String(), Out: reflect.TypeFor[Out]().String(), Serve: f.serve, Run: f.runOnly, Func: f.shown}
 	if !registry.AddFunction(e) {
 		panic(fmt.Sprintf("cluster: a function named %q is registered already; choose another name", name))
@@ -69,7 +115,7 @@ func Declare[In, Out any](name string) *Function[In, Out] {
 // it returns means nothing: a package variable can be initialized with it.
 func (f *Function[In, Out]) Handle(fn func(ctx context.Context, in In) (Out, error)) struct{} {
 	b := body[In, Out](fn)
-	if fn == nil || !f.body.CompareAndSwap(nil, &b) {
+	if fn == nil || !f.shared.body.CompareAndSwap(nil, &b) {
 		panic(fmt.Sprintf("cluster: Handle of %q: needs a function, once", f.name))
 	}
 	return struct{}{}
@@ -77,15 +123,15 @@ func (f *Function[In, Out]) Handle(fn func(ctx context.Context, in In) (Out, err
 
 // run runs the body in the task of a call.
 func (f *Function[In, Out]) run(ctx context.Context, in In) (out Out, err error) {
-	if f.body == nil || f.body.Load() == nil {
+	if f.shared == nil || f.shared.body.Load() == nil {
 		return out, fault.Codef(wire.UnknownFunction, "%w: %q is declared here and has no body (Handle)", ErrUnknownFunction, f.name)
 	}
-	return (*f.body.Load())(ctx, in)
+	return (*f.shared.body.Load())(ctx, in)
 }
 
 // shown is what descriptions of a task name: the body, if there is one.
 func (f *Function[In, Out]) shown() any {
-	if b := f.body.Load(); b != nil {
+	if b := f.shared.body.Load(); b != nil {
 		return *b
 	}
 	return f.run
@@ -220,11 +266,12 @@ func (f *Function[In, Out]) cast(ctx context.Context, ref loopnode.Ref, o order,
 			casts.Run(&calls.Context{Context: contextOn(n, loop)}, loop, f.name, run)
 		})
 	}
-	frame := wire.Frame{Kind: wire.Cast, Function: f.name, Op: o.op, When: o.when}
-	if frame.Codec, frame.Payload, err = codec.Encode(in); err != nil {
-		return err
+	c, err := f.shared.castOf(f.name, o, in)
+	if err == nil {
+		err = n.casts.Send(ctx, addr, &c.frame, o.mayWait) // it does not keep the frame
 	}
-	return n.casts.Send(ctx, addr, &frame, o.mayWait)
+	f.shared.release(c)
+	return err
 }
 
 func (f *Function[In, Out]) node(ctx context.Context, ref loopnode.Ref) *Node {

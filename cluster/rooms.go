@@ -55,7 +55,7 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	cfg, log, r := n.cfg, n.log, &rooms{actors: sys, log: n.log}
 	self := link.Self{Cluster: cfg.Cluster, Name: n.name, Number: n.number}
 	// Why random ids: an answer to an earlier incarnation must not fit a call of this one.
-	r.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: r.arrived, Broadcast: r.broadcastArrived, Unreachable: r.unreachable})
+	r.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: r.arrived, End: func() { r.casts.Queue() }, Broadcast: r.broadcastArrived, Unreachable: r.unreachable})
 	r.members = members.New(r.link, members.Config{Heartbeat: cfg.Heartbeat, DeadAfter: cfg.DeadAfter, Secret: randomNumber() >> 16}, members.Events{
 		Joined: r.nodeJoined, Gone: r.nodeGone, Needed: r.needed, Sweep: r.sweep,
 		Serving:  func() { r.watches.Again() },
@@ -128,6 +128,7 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	case f.Kind == wire.CancelAll:
 		r.in.CancelAll(f)
 	case f.Kind == wire.Tell:
+		r.casts.Queue() // what came before goes to its loop first
 		r.tells.Told(f)
 	case f.Kind == wire.Watch, f.Kind == wire.Watching, f.Kind == wire.Unwatch, f.Kind == wire.Terminated:
 		r.watches.Heard(f)

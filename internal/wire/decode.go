@@ -55,7 +55,7 @@ type reader struct {
 
 func (r *reader) fields(f *Frame, has field) {
 	if has&fFrom != 0 {
-		f.From = r.name(MaxName)
+		f.From = r.name(MaxName, 0)
 		f.FromNumber = r.uvarint()
 	}
 	if has&fIncarnation != 0 {
@@ -63,10 +63,10 @@ func (r *reader) fields(f *Frame, has field) {
 		f.Loop = r.uvarint()
 	}
 	if has&fPath != 0 {
-		f.Path = r.name(MaxPath)
+		f.Path = r.name(MaxPath, 1)
 	}
 	if has&fFunction != 0 {
-		f.Function = r.name(MaxName)
+		f.Function = r.name(MaxName, 2)
 	}
 	if has&fOp != 0 {
 		f.Op = r.op(f.Kind)
@@ -92,14 +92,14 @@ func (r *reader) fields(f *Frame, has field) {
 	}
 	if has&fError != 0 {
 		f.Code = r.code()
-		f.Sentinel = r.name(MaxName)
+		f.Sentinel = r.name(MaxName, 3)
 		f.Message = string(r.bytes(MaxMessage))
 	}
 	if has&fPayload != 0 {
 		f.Payload = r.bytes(math.MaxInt32)
 	}
 	if has&fSender != 0 {
-		f.Sender = r.name(MaxAddress)
+		f.Sender = r.name(MaxAddress, 4)
 	}
 	if has&fStanding != 0 {
 		f.Standing = r.byte()
@@ -214,10 +214,12 @@ func (r *reader) rest(limit int) []byte {
 	return out
 }
 
-func (r *reader) name(limit uint64) string {
+// name reads a string that comes again in other frames. field tells the names of one
+// frame apart, see Names.
+func (r *reader) name(limit uint64, field int) string {
 	b := r.bytes(limit)
 	if len(b) == 0 {
 		return ""
 	}
-	return r.names.intern(b)
+	return r.names.intern(b, field)
 }

@@ -6,8 +6,11 @@ package wire
 // remember anything.
 type Names struct {
 	known map[string]string
-	bytes int // Invariant: sum of len over known, at most maxKnownBytes
+	bytes int                // Invariant: sum of len over known, at most maxKnownBytes
+	last  [nameFields]string // by field: the next frame mostly has the same
 }
+
+const nameFields = 5 // of a frame: From, Path, Function, Sentinel, Sender
 
 // What a peer that invents names can make a node remember.
 const (
@@ -15,10 +18,17 @@ const (
 	maxKnownBytes = 64 << 10
 )
 
-func (n *Names) intern(b []byte) string {
+func (n *Names) intern(b []byte, field int) string {
 	if n == nil {
 		return string(b)
 	}
+	if n.last[field] != string(b) {
+		n.last[field] = n.find(b)
+	}
+	return n.last[field]
+}
+
+func (n *Names) find(b []byte) string {
 	if s, ok := n.known[string(b)]; ok {
 		return s
 	}

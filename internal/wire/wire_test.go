@@ -218,14 +218,14 @@ func TestNamesAreBounded(t *testing.T) {
 	names := &Names{}
 	for i := range 10 * maxKnown {
 		name := fmt.Sprintf("invented-%d", i)
-		if got := names.intern([]byte(name)); got != name {
+		if got := names.intern([]byte(name), len(name)%nameFields); got != name {
 			t.Fatalf("got %q", got)
 		}
 		if len(names.known) > maxKnown || names.bytes > maxKnownBytes {
 			t.Fatalf("%d names, %d bytes", len(names.known), names.bytes)
 		}
 	}
-	names.intern(bytes.Repeat([]byte("x"), MaxPath))
+	names.intern(bytes.Repeat([]byte("x"), MaxPath), 1)
 	if names.bytes > maxKnownBytes {
 		t.Errorf("%d bytes", names.bytes)
 	}

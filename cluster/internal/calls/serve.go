@@ -73,7 +73,7 @@ func (t *Incoming) Serve(f *wire.Frame) {
 const adminPrefix = "loopmesh."
 
 // Begin starts the task. Loop goroutine.
-func (c *inbound) Begin() (running bool) {
+func (c *inbound) Begin(*host.Turn) (running bool) {
 	c.queued = c.start()
 	return c.queued
 }

@@ -56,6 +56,8 @@ type Casts struct {
 	quiet   ratelog.Line
 	held    held
 
+	gathered gathered
+
 	sent, received, failed atomic.Uint64
 }
 

@@ -57,14 +57,14 @@ func (t *held) admitLocked(h *host.Loop) (*load, error) {
 	return l, nil
 }
 
-// enter counts a call.
-func (t *held) enter(h *host.Loop) error {
+// enter counts n calls.
+func (t *held) enter(h *host.Loop, n int) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l, err := t.admitLocked(h)
 	if err == nil {
-		l.active++
-		t.active++
+		l.active += n
+		t.active += n
 	}
 	return err
 }

@@ -35,9 +35,24 @@ type inbound struct {
 	ran   bool // the function has begun
 }
 
-// Serve takes a call without an answer. Receiving goroutine. From Arrived on, each
-// way out gives the credit back: through Refuse here, or through Begin and Drop,
-// which the queue calls.
+// gathered are the calls of one message of the network for one loop that are not in its
+// queue yet. A message has hundreds of them when much is sent, so the loop is looked
+// up, the counts are taken and the queue is locked once for all. It is empty between two
+// messages. Owned by the receiving goroutine.
+type gathered struct {
+	home  *host.Loop
+	entry *registry.Entry // of the newest one
+	items []host.Item
+	slab  []inbound // memory for the next ones
+}
+
+// slabSize is how many calls share one piece of memory: few enough that one that runs
+// for long keeps only a little of it.
+const slabSize = 32
+
+// Serve takes a call without an answer. Queue must follow, at the latest behind the last
+// frame of the message. Receiving goroutine. From Arrived on, each way out gives the
+// credit back: through Refuse here, or through Begin and Drop, which the queue calls.
 func (c *Casts) Serve(f *wire.Frame) {
 	c.received.Add(1)
 	me := c.link.Self()
@@ -54,14 +69,58 @@ func (c *Casts) Serve(f *wire.Frame) {
 	if flow == nil {
 		return
 	}
-	b := &inbound{casts: c, codec: f.Codec, payload: f.Payload, op: f.Op, when: f.When, from: f.From, flow: flow}
+	b := c.next()
+	*b = inbound{casts: c, codec: f.Codec, payload: f.Payload, op: f.Op, when: f.When, from: f.From, flow: flow}
 	err := c.admit(b, f)
-	if err != nil {
-		flow.Refuse(b.cost(), err)
-		c.fail(f.Function, f.From, err)
-		return
+	switch {
+	case err != nil:
+		b.refuse(f.Function, err)
+	case b.op != wire.Soon:
+		c.Queue() // a timer goes behind what came before it
+		b.home.Queue.Put(b)
+	default:
+		c.gathered.items = append(c.gathered.items, b)
 	}
-	b.home.Queue.Put(b)
+}
+
+// next gives memory for a call.
+func (c *Casts) next() *inbound {
+	g := &c.gathered
+	if len(g.slab) == 0 {
+		g.slab = make([]inbound, slabSize)
+	}
+	b := &g.slab[0]
+	g.slab = g.slab[1:]
+	return b
+}
+
+// Queue gives what was gathered to its loop. Receiving goroutine.
+func (c *Casts) Queue() {
+	g := &c.gathered
+	if len(g.items) > 0 {
+		if err := c.held.enter(g.home, len(g.items)); err != nil {
+			for _, item := range g.items {
+				b := item.(*inbound)
+				b.refuse(b.entry.Name, err)
+			}
+		} else {
+			g.home.Queue.Put(g.items...)
+		}
+		clear(g.items)
+		if g.items = g.items[:0]; cap(g.items) > maxGathered {
+			g.items = nil
+		}
+	}
+	g.home, g.entry = nil, nil // both may be others in the next message
+}
+
+// maxGathered is how long a slice is kept for the next message.
+const maxGathered = 1024
+
+// refuse gives the credit back of a call that was not queued.
+func (b *inbound) refuse(function string, err error) {
+	b.flow.Refuse(b.cost(), err)
+	b.casts.fail(function, b.from, err)
 }
 
 // Deny refuses a call that its node has no right to.
@@ -76,13 +135,22 @@ func (c *Casts) Deny(f *wire.Frame, err error) {
 	}
 }
 
-// admit finds where b runs and counts it.
+// admit finds where b runs. A timer is counted here, the others by Queue.
 func (c *Casts) admit(b *inbound, f *wire.Frame) (err error) {
-	if b.home, b.entry, err = c.loops.Admit(f, c.limits.MaxPayload); err != nil {
-		return err
+	g := &c.gathered
+	if h := g.home; h == nil || h.Loop.Name() != f.Path || f.Loop != 0 && f.Loop != h.Number() || g.entry.Name != f.Function || len(f.Payload) > c.limits.MaxPayload {
+		h, e, err := c.loops.Admit(f, c.limits.MaxPayload)
+		if err != nil {
+			return err
+		}
+		if h != g.home {
+			c.Queue()
+		}
+		g.home, g.entry = h, e
 	}
+	b.home, b.entry = g.home, g.entry
 	if b.op == wire.Soon {
-		return c.held.enter(b.home)
+		return nil
 	}
 	return c.held.enterTimer(b.home, b.cost(), c.limits)
 }
@@ -90,9 +158,9 @@ func (c *Casts) admit(b *inbound, f *wire.Frame) (err error) {
 func (b *inbound) cost() uint64 { return credit.Cost(len(b.payload)) }
 
 // Begin starts it, or its timer. Loop goroutine.
-func (b *inbound) Begin() (running bool) {
+func (b *inbound) Begin(turn *host.Turn) (running bool) {
 	if !b.taken {
-		b.flow.Took(credit.Amount{Messages: 1, Bytes: b.cost()})
+		turn.Took(b.flow, b.cost())
 		b.taken = true
 	}
 	if b.op != wire.Soon {

@@ -23,6 +23,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"reflect"
@@ -40,7 +41,7 @@ var (
 		Time:          cbor.TimeRFC3339Nano,
 		TimeTag:       cbor.EncTagRequired, // an any is to know it for a time
 		TextMarshaler: cbor.TextMarshalerTextString,
-	}.EncMode())
+	}.UserBufferEncMode())
 	// What a peer can send is bounded by the size of a payload; the counts of the
 	// decoder would refuse what JSON takes.
 	decoder = must(cbor.DecOptions{
@@ -82,6 +83,28 @@ func EncodeFor[T any](asked wire.Codec, v T) (wire.Codec, []byte, error) {
 	}
 	b, err := encoder.Marshal(v)
 	return wire.CBOR, b, unwritable[T](err)
+}
+
+// Form is how values of T travel, as far as the type tells. A caller that writes many
+// keeps it: it knows once what Encode finds out for each value.
+type Form[T any] struct{ plain bool }
+
+// FormOf makes the Form of T.
+func FormOf[T any]() Form[T] {
+	t := reflect.TypeFor[T]()
+	written := t == reflect.TypeFor[[]byte]() || t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())
+	return Form[T]{plain: !written && !needsJSON(t)}
+}
+
+// Encode is Encode of *v. What it returns may be part of buf, which must be empty.
+func (f Form[T]) Encode(v *T, buf *bytes.Buffer) (wire.Codec, []byte, error) {
+	if !f.plain {
+		return Encode(*v)
+	}
+	if err := encoder.MarshalToBuffer(v, buf); err != nil {
+		return wire.CBOR, nil, unwritable[T](err)
+	}
+	return wire.CBOR, buf.Bytes(), nil
 }
 
 func unwritable[T any](err error) error {

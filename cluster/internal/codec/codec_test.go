@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -61,6 +62,41 @@ func check[T any](t *testing.T, v T, form wire.Codec) {
 	got, as := again(t, v)
 	if !reflect.DeepEqual(got, v) || as != form {
 		t.Errorf("%T as %d: %+v became %+v", v, as, v, got)
+	}
+	checkForm(t, v)
+}
+
+// checkForm compares the two ways to write v.
+func checkForm[T any](t *testing.T, v T) {
+	t.Helper()
+	want, have, err := Encode(v)
+	var buf bytes.Buffer
+	as, b, other := FormOf[T]().Encode(&v, &buf)
+	if as != want || !bytes.Equal(b, have) || (err == nil) != (other == nil) {
+		t.Errorf("%T: %x as %d, %v; with its Form %x as %d, %v", v, have, want, err, b, as, other)
+	}
+}
+
+func TestAFormWritesTheSame(t *testing.T) {
+	checkForm[*chain](t, nil)
+	checkForm(t, &chain{Name: "a"})
+	checkForm(t, wrapperspb.String("hello"))
+	checkForm[proto.Message](t, wrapperspb.String("hello"))
+	checkForm(t, make(chan int))
+	checkForm(t, netip.MustParseAddr("10.0.0.1"))
+	checkForm(t, *big.NewInt(1))
+	checkForm(t, json.RawMessage(`{}`))
+	checkForm(t, struct{ A, B *coin }{})
+	checkForm(t, [2]any{1, "x"})
+	checkForm(t, time.Unix(1, 2))
+	f, v, buf := FormOf[order](), &order{ID: 1}, &bytes.Buffer{}
+	if _, _, err := f.Encode(v, buf); err != nil {
+		t.Error(err)
+	}
+	type sum struct{ A, B int }
+	g, w := FormOf[sum](), &sum{1, 2}
+	if n := testing.AllocsPerRun(100, func() { buf.Reset(); _, _, _ = g.Encode(w, buf) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -36,6 +36,7 @@ type In struct {
 
 	mu     sync.Mutex
 	byKey  map[inKey]*Inflow
+	latest *Inflow        // the one that was found last, while it is in byKey
 	byNode map[sender]int // flows of each node
 	dirty  []*Inflow      // with news that were not told at once
 
@@ -111,7 +112,11 @@ func (i *In) flow(f *wire.Frame) *Inflow {
 	key := inKey{sender{f.From, f.FromNumber}, f.Flow}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.latest != nil && i.latest.key == key { // the next frame is mostly of the same flow
+		return i.latest
+	}
 	if fl := i.byKey[key]; fl != nil {
+		i.latest = fl
 		return fl
 	}
 	if i.byNode[key.from] >= maxIn {
@@ -223,6 +228,7 @@ func (i *In) EndFlow(f *wire.Frame) {
 // forgetLocked keeps byNode equal to the entries of byKey.
 func (i *In) forgetLocked(key inKey) {
 	delete(i.byKey, key)
+	i.latest = nil
 	if i.byNode[key.from]--; i.byNode[key.from] == 0 {
 		delete(i.byNode, key.from)
 	}

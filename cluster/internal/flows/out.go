@@ -96,13 +96,15 @@ func NewOut(l *link.Link, lost func(Loss)) *Out {
 type flow struct {
 	key outKey
 	id  uint64
+	box link.Box // of the node
 
 	mu      sync.Mutex
 	sender  credit.Sender
-	queue   []*waiting // Invariant: empty unless the sender has no credit for its first
-	ended   error      // why nothing more can be sent; nil while it can
-	used    time.Time
-	done    credit.Amount // as of the last sweep
+	queue   []*waiting    // Invariant: empty unless the sender has no credit for its first
+	ended   error         // why nothing more can be sent; nil while it can
+	used    time.Time     // when a sweep last found that something had been sent
+	sent    credit.Amount // as of the last sweep
+	done    credit.Amount // the same
 	stalled time.Time     // since when done has not moved while something is under way
 }
 
@@ -167,7 +169,7 @@ func (o *Out) flowTo(key outKey) (*flow, error) {
 		return nil, fault.New(key.target(), "", fault.ErrNoCredit, fmt.Sprintf("this node sends to %d targets already; those not used for %v are forgotten", maxOut, idleAfter))
 	}
 	o.next++
-	fl = &flow{key: key, id: o.next, sender: credit.NewSender(), used: time.Now()}
+	fl = &flow{key: key, id: o.next, box: o.link.Box(key.peer()), sender: credit.NewSender(), used: time.Now()}
 	o.byKey[key], o.byID[fl.id] = fl, fl
 	return fl, nil
 }
@@ -217,9 +219,8 @@ func (fl *flow) postLocked(o *Out, f *wire.Frame, cost uint64) (sent bool, err e
 	if !ok {
 		return false, nil
 	}
-	fl.used = time.Now()
 	f.Flow, f.At = fl.id, wire.Amount(stamp)
-	if err := o.link.Post(fl.key.peer(), f); err != nil {
+	if err := fl.box.Post(f); err != nil {
 		fl.sender.Undo()
 		return false, fmt.Errorf("%s: %w", fl.key.target(), err)
 	}
@@ -349,7 +350,7 @@ func (o *Out) syncLocked(fl *flow) {
 		return
 	}
 	me := o.link.Self()
-	_ = o.link.Post(fl.key.peer(), &wire.Frame{ // if it is lost, the next sweep sends another one
+	_ = fl.box.Post(&wire.Frame{ // if it is lost, the next sweep sends another one
 		Kind: wire.Sync, From: me.Name, FromNumber: me.Number, Path: fl.key.path, Flow: fl.id, At: wire.Amount(fl.sender.Sent()),
 	})
 }
@@ -361,6 +362,9 @@ func (o *Out) Sweep(now time.Time) {
 	for _, fl := range o.all() {
 		fl.mu.Lock()
 		under := fl.sender.UnderWay().Messages > 0
+		if sent := fl.sender.Sent(); sent != fl.sent {
+			fl.sent, fl.used = sent, now
+		}
 		switch done := fl.sender.Done(); {
 		case !under && len(fl.queue) == 0 && now.Sub(fl.used) > idleAfter:
 			fl.ended = errForgotten

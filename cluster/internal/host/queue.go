@@ -4,7 +4,9 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
+	"github.com/loopmesh/loopmesh/cluster/internal/credit"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -13,9 +15,37 @@ import (
 type Item interface {
 	// Begin starts it, on the loop's goroutine. running: it goes on after Begin has
 	// returned, and Ended follows.
-	Begin() (running bool)
+	Begin(turn *Turn) (running bool)
 	// Drop says that it never runs. Any goroutine.
 	Drop(why error)
+}
+
+// Turn gathers what the items give back that one callback begins, so that a flow is
+// told once and not for each of them. Loop goroutine.
+type Turn struct {
+	of   Flow
+	done credit.Amount
+}
+
+// Flow is who grants credit again, see flows.Inflow.
+type Flow interface{ Took(done credit.Amount) }
+
+// Took notes that the loop has taken a message of a flow. The flow hears of it when the
+// callback ends, or takes an item of another flow.
+func (t *Turn) Took(of Flow, cost uint64) {
+	if t.of != of {
+		t.tell()
+		t.of = of
+	}
+	t.done.Messages++
+	t.done.Bytes += cost
+}
+
+func (t *Turn) tell() {
+	if t.done.Messages > 0 {
+		t.of.Took(t.done)
+	}
+	*t = Turn{}
 }
 
 // perTurn is how many items are begun in one callback: a turn goes on to what else is
@@ -23,9 +53,9 @@ type Item interface {
 const perTurn = 512
 
 // Queue are the items of one loop that have not begun. The receiving goroutine puts
-// them in, one callback of the loop at a time takes them out, in order. Invariant:
-// posted is true exactly while a callback is posted or runs, so that items are begun
-// by one callback only.
+// them in, as many as came in one message; one callback of the loop at a time takes up
+// to perTurn of them out and begins them, in order. Invariant: posted is true exactly
+// while a callback is posted or runs, so that items are begun by one callback only.
 //
 // When as many items run as may, the queue stands still until one has ended: what is
 // in it keeps its credit, and so its senders wait.
@@ -34,34 +64,42 @@ type Queue struct {
 
 	mu      sync.Mutex
 	items   []Item
-	next    int // the first of items that has not begun
+	next    int // the first of items that has not been taken out
 	posted  bool
-	running int
+	running int // taken out, and not known to have ended or not to run
 	limit   int
-	closed  error // why nothing begins any more; nil while it does
+	closed  atomic.Pointer[error] // why nothing begins any more; nil while it does
+
+	taken []Item // what drain begins. Loop goroutine
 }
 
 func newQueue(loop *loopnode.Loop, limit int) *Queue {
 	return &Queue{loop: loop, limit: max(limit, 1)}
 }
 
-// Put adds an item. When the loop is closed, the item is dropped. Any goroutine.
-func (q *Queue) Put(item Item) {
+// Put adds items. When the loop is closed, they are dropped. It does not keep the
+// slice. Any goroutine.
+func (q *Queue) Put(items ...Item) {
 	q.mu.Lock()
-	if q.closed != nil {
-		why := q.closed
+	if why := q.closed.Load(); why != nil {
 		q.mu.Unlock()
-		item.Drop(why)
+		drop(items, *why)
 		return
 	}
 	if q.next > perTurn && q.next > len(q.items)/2 { // else a queue that is never empty grows for ever
 		q.items, q.next = slices.Delete(q.items, 0, q.next), 0
 	}
-	q.items = append(q.items, item)
+	q.items = append(q.items, items...)
 	err := q.postLocked()
 	q.mu.Unlock()
 	if err != nil {
 		q.Close(err)
+	}
+}
+
+func drop(items []Item, why error) {
+	for _, item := range items {
+		item.Drop(why)
 	}
 }
 
@@ -91,20 +129,22 @@ func (q *Queue) Len() (waiting, running int) {
 	return len(q.items) - q.next, q.running
 }
 
-// drain begins items. Loop goroutine.
+// drain begins items. What it has taken out when the queue is closed is dropped here.
+// Loop goroutine.
 func (q *Queue) drain() {
-	for range perTurn {
-		item := q.take()
-		if item == nil {
-			break
-		}
-		if item.Begin() {
-			q.mu.Lock()
-			q.running++
-			q.mu.Unlock()
+	turn, ended := Turn{}, 0
+	for _, item := range q.take() {
+		if why := q.closed.Load(); why != nil {
+			item.Drop(*why)
+			ended++
+		} else if !item.Begin(&turn) {
+			ended++
 		}
 	}
+	turn.tell()
+	clear(q.taken) // what has begun is not kept alive here
 	q.mu.Lock()
+	q.running -= ended
 	q.posted = false
 	err := q.postLocked()
 	q.mu.Unlock()
@@ -113,22 +153,22 @@ func (q *Queue) drain() {
 	}
 }
 
-// take gives the next item that may begin; nil when there is none.
-func (q *Queue) take() Item {
+// take takes out the next items that may begin. They count as running.
+func (q *Queue) take() []Item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.next == len(q.items) || q.running >= q.limit {
-		return nil
-	}
-	item := q.items[q.next]
-	q.items[q.next] = nil
-	if q.next++; q.next == len(q.items) {
+	n := max(0, min(len(q.items)-q.next, q.limit-q.running, perTurn))
+	out := q.items[q.next : q.next+n]
+	q.taken = append(q.taken[:0], out...)
+	clear(out)
+	q.running += n
+	if q.next += n; q.next == len(q.items) {
 		q.items, q.next = q.items[:0], 0
 		if cap(q.items) > perTurn {
 			q.items = nil // a burst must not hold memory for ever
 		}
 	}
-	return item
+	return q.taken
 }
 
 // Ended notes that an item that ran has ended. Any goroutine.
@@ -148,15 +188,13 @@ var errClosed = errors.New("the loop is being closed")
 // Close drops what has not begun and what comes.
 func (q *Queue) Close(why error) {
 	q.mu.Lock()
-	if q.closed != nil {
+	if q.closed.Load() != nil {
 		q.mu.Unlock()
 		return
 	}
-	q.closed = why
+	q.closed.Store(&why)
 	items := q.items[q.next:]
 	q.items, q.next = nil, 0
 	q.mu.Unlock()
-	for _, item := range items {
-		item.Drop(why)
-	}
+	drop(items, why)
 }

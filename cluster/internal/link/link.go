@@ -59,6 +59,7 @@ func Sender(f *wire.Frame) Peer { return Peer{f.From, f.FromNumber} }
 // keeps something of it copies it. Payload belongs to this message alone.
 type Handlers struct {
 	Frame       func(f *wire.Frame, in Arrival) // on this node's own subject
+	End         func()                          // of a message with one or more of these frames
 	Broadcast   func(f *wire.Frame, in Arrival) // on the subject of all members
 	Unreachable func(token string)              // NATS found nobody for what was sent with this token
 }

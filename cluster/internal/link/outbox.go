@@ -58,14 +58,25 @@ func (t *outboxTable) init() {
 
 // Post sends a frame that nobody answers, in order with all that this goroutine
 // sends to the node. It does not wait.
-func (l *Link) Post(to Peer, f *wire.Frame) error {
-	if !l.conn.Connected() {
-		if l.closing.Load() {
-			return sendError(engine.ErrClosed)
-		}
+func (l *Link) Post(to Peer, f *wire.Frame) error { return l.Box(to).Post(f) }
+
+// Box is the outbox of a peer, for who posts to it again and again. It is of use until
+// Forget.
+type Box struct {
+	link *Link
+	box  *outbox
+}
+
+// Box finds the outbox of a peer, or makes it.
+func (l *Link) Box(to Peer) Box { return Box{l, l.outboxes.of(l, to)} }
+
+// Post is Link.Post. Why it asks for no more than Offline: a connection that was lost in
+// this moment loses what is posted, and flows find that out.
+func (b Box) Post(f *wire.Frame) error {
+	if b.link.Offline() && !b.link.closing.Load() {
 		return sendError(fault.ErrDisconnected)
 	}
-	return l.outboxes.of(l, to).post(l, f)
+	return b.box.post(b.link, f)
 }
 
 // of is the box for a member. There are as many as members that were sent to.

@@ -65,9 +65,10 @@ func (l *Link) Receiver() nats.MsgHandler {
 		}
 		if f.Kind == wire.Batch {
 			l.unpack(&f, names, in)
-			return
+		} else {
+			l.handlers.Frame(&f, in)
 		}
-		l.handlers.Frame(&f, in)
+		l.handlers.End()
 	}
 }
 
