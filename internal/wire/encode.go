@@ -70,6 +70,14 @@ func (f *Frame) Append(buf []byte) []byte {
 	return buf
 }
 
+// AppendHead writes f as Append does, but for the bytes of its payload: size of them
+// follow elsewhere. Only for a kind whose payload is its last field, such as Stream; f
+// has no payload.
+func (f *Frame) AppendHead(buf []byte, size int) []byte {
+	buf = f.Append(buf)
+	return binary.AppendUvarint(buf[:len(buf)-1], uint64(size)) // in place of the length 0
+}
+
 func appendAmount(buf []byte, a Amount) []byte {
 	buf = binary.AppendUvarint(buf, a.Messages)
 	return binary.AppendUvarint(buf, a.Bytes)

@@ -297,3 +297,15 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func TestAHeadAndItsPayloadAreAFrame(t *testing.T) {
+	for _, size := range []int{0, 1, 127, 128, 70_000} {
+		f := Frame{Kind: Stream, Op: Write, From: "n1", FromNumber: 7, Incarnation: 9, Flow: 3, At: Amount{5, 1 << 40}}
+		payload := bytes.Repeat([]byte("x"), size)
+		got := append(f.AppendHead(nil, size), payload...)
+		f.Payload = payload
+		if want := f.Append(nil); !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: got %x, want %x", size, got[:40], want[:40])
+		}
+	}
+}

@@ -12,19 +12,35 @@ import (
 // order, and the proofs of what became of them, hold on one connection only, and
 // credits and limits bound them.
 
-// PublishBulk sends f to a node on the bulk connection. buf is room to encode into,
-// and is returned, longer if need be. Errors as of Send.
-func (l *Link) PublishBulk(to Peer, f *wire.Frame, buf []byte) ([]byte, error) {
-	buf = f.Append(buf[:0])
-	if len(buf) > l.maxFrame {
-		return buf, tooLong(len(buf), l.maxFrame)
+// HeadRoom is how many bytes PublishBulk may use in front of a payload.
+const HeadRoom = 256
+
+// PublishBulk sends f to a node on the bulk connection, with the bytes behind the first
+// HeadRoom of buf as its payload; buf may be nil. The head of the frame is written in
+// front of them, so that the bytes are copied by nats.go only; they stay as they are.
+// Errors as of Send.
+func (l *Link) PublishBulk(to Peer, f *wire.Frame, buf []byte) error {
+	if buf == nil {
+		buf = make([]byte, HeadRoom)
 	}
-	if err := l.bulk.Publish(l.subjects.BulkTo(to.Name, to.Number), "", buf); err != nil {
+	var room [HeadRoom]byte
+	head := f.AppendHead(room[:0], len(buf)-HeadRoom)
+	message := buf
+	if at := HeadRoom - len(head); at >= 0 {
+		message = buf[at:]
+		copy(message, head)
+	} else { // longer than any name that is valid now makes it
+		message = append(head, buf[HeadRoom:]...)
+	}
+	if len(message) > l.maxFrame {
+		return tooLong(len(message), l.maxFrame)
+	}
+	if err := l.bulk.Publish(l.subjects.BulkTo(to.Name, to.Number), "", message); err != nil {
 		l.stats.sendErrors.Add(1)
-		return buf, sendError(err)
+		return sendError(err)
 	}
 	l.stats.framesOut.Add(1)
-	return buf, nil
+	return nil
 }
 
 // bulkReceiver handles what comes on the bulk connection, on a goroutine of its own.

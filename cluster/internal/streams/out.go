@@ -29,10 +29,11 @@ import (
 // Out are the streams of this node to connections anywhere, its own included. Any
 // goroutine.
 type Out struct {
-	link  *link.Link
-	calls *calls.Outgoing
-	in    *In // of this node: the way to its own connections
-	piece int // bytes in one frame, see Fit
+	link   *link.Link
+	calls  *calls.Outgoing
+	in     *In // of this node: the way to its own connections
+	piece  int // bytes in one frame, see Fit
+	memory memory
 
 	mu     sync.Mutex
 	byID   map[uint64]*Stream
@@ -158,13 +159,12 @@ func (o *Out) kick() {
 // does not read, which a loop must not.
 func (o *Out) Run(stop <-chan struct{}) {
 	var mine []*Stream
-	var buf []byte
 	for {
 		o.readyMu.Lock()
 		mine, o.ready = o.ready, mine[:0]
 		o.readyMu.Unlock()
 		for i, s := range mine {
-			buf = o.sendOne(s, buf)
+			o.sendOne(s)
 			mine[i] = nil
 		}
 		if len(mine) > 0 {
@@ -186,12 +186,12 @@ func (o *Out) Run(stop <-chan struct{}) {
 // sendOne sends the next frame of s, and queues s again when there are more. A frame
 // that could not leave, because there is no connection, goes back to its place; its
 // stream is looked at again by Reconnected, and by the next write.
-func (o *Out) sendOne(s *Stream, buf []byte) []byte {
+func (o *Out) sendOne(s *Stream) {
 	s.mu.Lock()
 	s.queued = false
 	if len(s.items) == 0 || s.ended != nil {
 		s.mu.Unlock()
-		return buf
+		return
 	}
 	one := s.items[0]
 	s.items[0] = item{}
@@ -199,17 +199,18 @@ func (o *Out) sendOne(s *Stream, buf []byte) []byte {
 	me, at := o.link.Self(), s.sent
 	// Counted before it leaves: the answer may come before the publish returns.
 	s.sent.Messages++
-	s.sent.Bytes += uint64(len(one.data))
+	s.sent.Bytes += uint64(len(one.data()))
 	s.mu.Unlock()
 	f := wire.Frame{
 		Kind: wire.Stream, Op: one.op, From: me.Name, FromNumber: me.Number, Incarnation: s.peer.Number,
-		Flow: s.id, At: at, Payload: one.data,
+		Flow: s.id, At: at,
 	}
 	var err error
 	if s.peer == (link.Peer{Name: me.Name, Number: me.Number}) {
+		f.Payload = one.data() // which the connection keeps
 		o.in.Handle(&f)
-	} else {
-		buf, err = o.link.PublishBulk(s.peer, &f, buf)
+	} else if err = o.link.PublishBulk(s.peer, &f, one.buf); err == nil {
+		o.memory.put(one.buf)
 	}
 	switch {
 	case errors.Is(err, fault.ErrDisconnected):
@@ -219,7 +220,7 @@ func (o *Out) sendOne(s *Stream, buf []byte) []byte {
 			s.sent = at
 		}
 		s.mu.Unlock()
-		return buf
+		return
 	case err != nil:
 		o.over(s, fmt.Errorf("%s: %w", s.target(), err))
 	case one.op == wire.End:
@@ -231,7 +232,6 @@ func (o *Out) sendOne(s *Stream, buf []byte) []byte {
 		s.queueLocked()
 	}
 	s.mu.Unlock()
-	return buf
 }
 
 // abort tells the connection's node at once.

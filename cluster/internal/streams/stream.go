@@ -53,19 +53,29 @@ type Stream struct {
 	hooks    hooks
 }
 
-// item is one frame: an order, or a write or a part of one that fits into a frame.
+// item is one frame: an order, or bytes that were written. They are gathered in memory
+// of Out that has room for the head of the frame in front of them (link.HeadRoom).
 type item struct {
-	op   wire.Op
-	data []byte
+	op  wire.Op
+	buf []byte // nil for an order
+}
+
+// data are the bytes of an item.
+func (i item) data() []byte {
+	if i.buf == nil {
+		return nil
+	}
+	return i.buf[link.HeadRoom:]
 }
 
 // waiting is a write that waits for the window, or an order behind one. data is what
-// is not yet in the window. by is nil once nobody waits: the bytes that are left
-// follow all the same, because a part of them is sent and a connection must not get
-// half a message.
+// is not yet in the window. While by waits it is the caller's memory; by is nil once
+// nobody waits: the bytes that are left follow all the same, because a part of them is
+// sent and a connection must not get half a message.
 type waiting struct {
-	item
-	by *wait.Waiter[error] // nil: nobody waits
+	op   wire.Op
+	data []byte
+	by   *wait.Waiter[error] // nil: nobody waits
 }
 
 // drain is somebody who waits until the connection has taken that many bytes, counted
@@ -121,7 +131,7 @@ func (s *Stream) Write(p []byte) error {
 	case len(s.waiting) > 0 || under+uint64(len(p)) > Window:
 		return fault.New(s.target(), "", fault.ErrNoCredit, fmt.Sprintf("%d bytes are under way and not taken", under))
 	}
-	s.acceptLocked(p, true)
+	s.acceptLocked(p)
 	return nil
 }
 
@@ -142,7 +152,7 @@ func (s *Stream) WriteWait(ctx context.Context, p []byte) error {
 		return err
 	}
 	if len(s.waiting) == 0 && s.accepted-s.taken+uint64(len(p)) <= Window {
-		s.acceptLocked(p, true)
+		s.acceptLocked(p)
 		s.mu.Unlock()
 		return nil
 	}
@@ -151,7 +161,7 @@ func (s *Stream) WriteWait(ctx context.Context, p []byte) error {
 		s.mu.Unlock()
 		return fmt.Errorf("%w: %w", fault.New(s.target(), "", fault.ErrNoCredit, "the window is full"), err)
 	}
-	one := &waiting{item{wire.Write, bytes.Clone(p)}, &w}
+	one := &waiting{wire.Write, p, &w}
 	s.waiting = append(s.waiting, one)
 	s.pumpLocked()
 	s.mu.Unlock()
@@ -169,9 +179,14 @@ func (s *Stream) withdraw(w *waiting, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w.by = nil
-	if i := slices.Index(s.waiting, w); i >= 0 && len(w.data) == size {
+	i := slices.Index(s.waiting, w)
+	switch {
+	case i < 0: // all of it is in the window
+	case len(w.data) == size:
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		s.pumpLocked()
+	default:
+		w.data = bytes.Clone(w.data) // the caller has its memory back
 	}
 }
 
@@ -186,40 +201,29 @@ func (s *Stream) writableLocked() error {
 	return nil
 }
 
-// acceptLocked takes p into the window. copied: p stays the caller's, so it is
-// copied, and small writes share an item that has room for those that follow. Without
-// copied, p was cloned before and is used in place.
-func (s *Stream) acceptLocked(p []byte, copied bool) {
+// acceptLocked takes p into the window. It copies p, behind the bytes that were not
+// sent yet as far as their memory has room: many small writes travel together.
+func (s *Stream) acceptLocked(p []byte) {
 	s.accepted += uint64(len(p))
-	if n := len(s.items); copied && n > 0 && s.items[n-1].op == wire.Write {
-		// Why: many small writes travel together.
-		if last := s.items[n-1].data; cap(last)-len(last) >= len(p) {
-			s.items[n-1].data = append(last, p...)
-			p = nil
+	for len(p) > 0 {
+		n := len(s.items)
+		if n == 0 || s.items[n-1].op != wire.Write || len(s.items[n-1].buf) == cap(s.items[n-1].buf) {
+			s.items = append(s.items, item{wire.Write, s.out.memory.get(len(p), s.out.piece)})
+			continue
 		}
-	}
-	if copied && len(p) > 0 {
-		p = append(make([]byte, 0, max(len(p), smallItem)), p...)
-	}
-	for most := s.out.piece; len(p) > 0; {
-		one := p
-		if len(p) > most {
-			one = p[:most:most] // what comes next must not be overwritten by a later write
-		}
-		s.items = append(s.items, item{wire.Write, one})
-		p = p[len(one):]
+		last := &s.items[n-1].buf
+		room := min(cap(*last)-len(*last), len(p))
+		*last = append(*last, p[:room]...)
+		p = p[room:]
 	}
 	s.queueLocked()
 	s.hooks.sizeLocked(s)
 }
 
-// smallItem is how much room a small write gets, for those that follow it.
-const smallItem = 16 << 10
-
 // orderLocked puts an order behind what was written.
 func (s *Stream) orderLocked(op wire.Op) {
 	if len(s.waiting) > 0 {
-		s.waiting = append(s.waiting, &waiting{item{op, nil}, nil})
+		s.waiting = append(s.waiting, &waiting{op, nil, nil})
 		return
 	}
 	s.items = append(s.items, item{op, nil})
@@ -235,14 +239,14 @@ func (s *Stream) pumpLocked() {
 			room := max(Window-int64(s.accepted-s.taken), 0)
 			n := int(min(room, int64(len(w.data))))
 			if n > 0 {
-				s.acceptLocked(w.data[:n:n], false)
+				s.acceptLocked(w.data[:n])
 				w.data = w.data[n:]
 			}
 			if len(w.data) > 0 {
 				return
 			}
 		} else {
-			s.items = append(s.items, w.item)
+			s.items = append(s.items, item{w.op, nil})
 			s.queueLocked()
 		}
 		if w.by != nil {
