@@ -110,6 +110,29 @@ func TestAPlainLoopOfCallSoonLosesNothing(t *testing.T) {
 	}
 }
 
+// TestACallSoonAllocatesLittle: two allocations, its task and its argument, on both sides
+// together. The rest is room for what else a node does, and for the race detector.
+func TestACallSoonAllocatesLittle(t *testing.T) {
+	const most, total = 6, 20_000
+	nodes := group(t, 2)
+	newLoop(t, nodes[1], "io")
+	run := func() {
+		have := newTally()
+		if err := castMany(testCtx(t), nodes[0], "n2/io", total); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "all have run", func() bool { return have.ran.Load() == total })
+	}
+	run() // what is kept for the next ones is made
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	run()
+	runtime.ReadMemStats(&after)
+	if n := float64(after.Mallocs-before.Mallocs) / total; n > most {
+		t.Errorf("%.1f allocations for a call", n)
+	}
+}
+
 func wantNothingLost(t *testing.T, nodes []*Node, have *tally) {
 	t.Helper()
 	from, to := nodes[0].Stats(), nodes[1].Stats()

@@ -231,3 +231,69 @@ func BenchmarkStream(b *testing.B) {
 		<-handled.all
 	})
 }
+
+// BenchmarkCallBesideLarge is a small call while others call the same node with a MiB at
+// a time, beside the same with bare requests: how long control traffic waits behind
+// large payloads, which share its connection.
+func BenchmarkCallBesideLarge(b *testing.B) {
+	const floods, large = 16, 1<<20 - 8<<10
+	overBoth(b, func(b *testing.B, nodes []*Node) {
+		newLoop(b, nodes[1], "io-0")
+		newLoop(b, nodes[1], "io-1")
+		far, to := refTo(b, nodes[0], "n2/io-0"), refTo(b, nodes[0], "n2/io-1")
+		rawOn(b, nodes[1], "raw", func(m *nats.Msg) { _ = m.Respond(m.Data[:2]) })
+		data := make([]byte, large)
+		flood := func(one func(context.Context) error) (stop func()) {
+			ctx, cancel := context.WithCancel(context.Background())
+			var all sync.WaitGroup
+			for range floods {
+				all.Go(func() {
+					for ctx.Err() == nil {
+						if err := one(ctx); err != nil && ctx.Err() == nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			return func() { cancel(); all.Wait() }
+		}
+		var ours, raw, alone []time.Duration
+		small := func(into *[]time.Duration, one func() error) {
+			for range 20 {
+				begin := time.Now()
+				if err := one(); err != nil {
+					b.Fatal(err)
+				}
+				*into = append(*into, time.Since(begin))
+			}
+		}
+		ctx := context.Background()
+		call := func() error { _, err := add.Via(nodes[0]).Call(ctx, far, sum{1, 2}); return err }
+		request := func() error { _, err := nodes[0].engine.Control().Request(ctx, "raw", payload); return err }
+		for b.Loop() {
+			small(&alone, call)
+			stop := flood(func(ctx context.Context) error { _, err := size.Via(nodes[0]).Call(ctx, to, data); return err })
+			small(&ours, call)
+			stop()
+			stop = flood(func(ctx context.Context) error {
+				_, err := nodes[0].engine.Control().Request(ctx, "raw", data)
+				return err
+			})
+			small(&raw, request)
+			stop()
+		}
+		for name, all := range map[string][]time.Duration{"": ours, "raw-": raw, "alone-": alone} {
+			b.ReportMetric(float64(median(all).Microseconds()), name+"p50-us")
+			b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), name+"p99-us")
+		}
+		b.ReportMetric(0, "ns/op")
+		for _, n := range nodes {
+			if s := n.Stats(); s.NodesDown+s.Disconnects != 0 {
+				b.Errorf("%s: %+v", n.Name(), s)
+			}
+		}
+	})
+}
+
+var size = Func("test.size", func(_ context.Context, b []byte) (int, error) { return len(b), nil })

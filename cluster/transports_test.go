@@ -204,6 +204,36 @@ func TestAPeerThatDoesNotReadStopsTheWriter(t *testing.T) {
 	}
 }
 
+// TestAWriteThatIsGivenUpKeepsItsBytes: its caller has the memory back at once, and what
+// follows of it is what it was.
+func TestAWriteThatIsGivenUpKeepsItsBytes(t *testing.T) {
+	nodes := group(t, 2)
+	h, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
+	far := open(t, nodes[0], h.address)
+	p := make([]byte, 48<<20) // more than window and kernel take
+	fill(p, 0)
+	want := sha256.New()
+	want.Write(p)
+	short, cancel := context.WithCancel(testCtx(t))
+	gaveUp := make(chan error, 1)
+	go func() { gaveUp <- far.WriteWait(short, p) }()
+	until(t, "the window is full", func() bool { return far.WriteBufferSize() > 1<<19 })
+	cancel()
+	wantIs(t, receive(t, "the end of the wait", gaveUp), context.Canceled)
+	clear(p)
+	if err := far.WriteWait(testCtx(t), nil); err != nil {
+		t.Fatal(err)
+	}
+	far.Close()
+	got := sha256.New()
+	if n, err := io.Copy(got, h.client); n != int64(len(p)) || err != nil {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if digest(got) != digest(want) {
+		t.Error("other bytes have arrived than were written")
+	}
+}
+
 func TestAWriterHearsWhyTheConnectionEnded(t *testing.T) {
 	nodes := group(t, 2)
 	loop := newLoop(t, nodes[1], "io-0")
