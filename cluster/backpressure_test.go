@@ -71,6 +71,10 @@ func growth() func() int64 {
 
 const growthLimit = 64 << 20
 
+// patient lets a node be silent for long before it counts as dead: these tests use the
+// whole machine, and are not about that.
+func patient(c *Config) { c.Heartbeat, c.DeadAfter = time.Second, patience }
+
 func castMany(ctx context.Context, n *Node, address string, total int) error {
 	ref, err := n.Ref(address)
 	for i := 1; i <= total && err == nil; i++ {
@@ -86,7 +90,7 @@ func TestAPlainLoopOfCallSoonLosesNothing(t *testing.T) {
 		"loopback":   func(c *Config) { c.Beside, c.URL = nil, natsURL(port) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			nodes := group(t, 2, change)
+			nodes := group(t, 2, change, patient)
 			newLoop(t, nodes[1], "io")
 			have, grown := newTally(), growth()
 			ctx, cancel := context.WithTimeout(context.Background(), castsLimit)
@@ -114,7 +118,7 @@ func TestAPlainLoopOfCallSoonLosesNothing(t *testing.T) {
 // together. The rest is room for what else a node does, and for the race detector.
 func TestACallSoonAllocatesLittle(t *testing.T) {
 	const most, total = 6, 20_000
-	nodes := group(t, 2)
+	nodes := group(t, 2, patient)
 	newLoop(t, nodes[1], "io")
 	run := func() {
 		have := newTally()
@@ -142,7 +146,7 @@ func wantNothingLost(t *testing.T, nodes []*Node, have *tally) {
 }
 
 func TestAStuckLoopSlowsItsOwnSendersOnly(t *testing.T) {
-	nodes := group(t, 2)
+	nodes := group(t, 2, patient)
 	ref := newLoop(t, nodes[1], "stuck")
 	newLoop(t, nodes[1], "idle")
 	newLoop(t, nodes[0], "io")
@@ -198,7 +202,7 @@ var swallow = Func("test.swallow", func(_ context.Context, b []byte) (struct{}, 
 // loop that takes it and to one that is stuck at first.
 func TestLargeMessagesDisconnectNobody(t *testing.T) {
 	_, port := natsServer(t, 0)
-	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL, c.MaxPayload = nil, natsURL(port), 1<<20-8<<10 })
+	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL, c.MaxPayload = nil, natsURL(port), 1<<20-8<<10 }, patient)
 	ref := newLoop(t, nodes[1], "stuck")
 	newLoop(t, nodes[1], "idle")
 	have, grown := newTally(), growth()

@@ -90,7 +90,7 @@ func digest(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
 
 func TestAStreamIsWholeAndInOrder(t *testing.T) {
 	total := *streamBytes
-	nodes := group(t, 2)
+	nodes := group(t, 2, patient)
 	h, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
 	if err := h.client.SetDeadline(time.Now().Add(castsLimit)); err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func TestAPeerThatDoesNotReadStopsTheWriter(t *testing.T) {
 // TestAWriteThatIsGivenUpKeepsItsBytes: its caller has the memory back at once, and what
 // follows of it is what it was.
 func TestAWriteThatIsGivenUpKeepsItsBytes(t *testing.T) {
-	nodes := group(t, 2)
+	nodes := group(t, 2, patient)
 	h, _ := serveOne(t, nodes[1], newLoop(t, nodes[1], "io-0"))
 	far := open(t, nodes[0], h.address)
 	p := make([]byte, 48<<20) // more than window and kernel take
