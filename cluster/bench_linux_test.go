@@ -236,7 +236,7 @@ func BenchmarkStream(b *testing.B) {
 // a time, beside the same with bare requests: how long control traffic waits behind
 // large payloads, which share its connection.
 func BenchmarkCallBesideLarge(b *testing.B) {
-	const floods, large = 16, 1<<20 - 8<<10
+	const floods, large = 4, 1<<20 - 8<<10
 	overBoth(b, func(b *testing.B, nodes []*Node) {
 		newLoop(b, nodes[1], "io-0")
 		newLoop(b, nodes[1], "io-1")
