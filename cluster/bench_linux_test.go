@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -297,3 +299,54 @@ func BenchmarkCallBesideLarge(b *testing.B) {
 }
 
 var size = Func("test.size", func(_ context.Context, b []byte) (int, error) { return len(b), nil })
+
+// BenchmarkIdle is twenty nodes of one process, clients of one server over loopback,
+// with the defaults of Config: how long the joining of one takes until it knows all
+// others, and what all of them cost together while nothing is asked of them.
+func BenchmarkIdle(b *testing.B) {
+	const count, watched = 20, 2 * time.Second
+	_, port := natsServer(b, 0)
+	var nodes []*Node
+	var joins []time.Duration
+	for i := range count {
+		begin := time.Now()
+		n := start(b, Config{Name: "idle-" + strconv.Itoa(i), URL: natsURL(port)})
+		if err := n.WaitMembers(testCtx(b), i+1); err != nil {
+			b.Fatal(err)
+		}
+		joins, nodes = append(joins, time.Since(begin)), append(nodes, n)
+	}
+	for _, n := range nodes {
+		if err := n.WaitMembers(testCtx(b), count); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var cost time.Duration
+	rounds := 0
+	for b.Loop() {
+		quiet := time.NewTimer(watched)
+		cost += measure(func() { <-quiet.C }).cpu
+		rounds++
+	}
+	b.ReportMetric(100*cost.Seconds()/(float64(rounds)*watched.Seconds()), "%-of-a-core")
+	b.ReportMetric(float64(median(joins).Microseconds())/1000, "join-p50-ms")
+	b.ReportMetric(float64(joins[len(joins)-1].Microseconds())/1000, "join-max-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkAbsentNode is a call to a node that nobody has heard of.
+func BenchmarkAbsentNode(b *testing.B) {
+	overBoth(b, func(b *testing.B, nodes []*Node) {
+		far := refTo(b, nodes[0], "nobody/io")
+		var all []time.Duration
+		for b.Loop() {
+			begin := time.Now()
+			if _, err := add.Via(nodes[0]).Call(context.Background(), far, sum{}); !errors.Is(err, ErrUnknownNode) {
+				b.Fatal(err)
+			}
+			all = append(all, time.Since(begin))
+		}
+		b.ReportMetric(float64(median(all).Microseconds()), "p50-us")
+		b.ReportMetric(0, "ns/op")
+	})
+}
