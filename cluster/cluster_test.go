@@ -476,6 +476,30 @@ func TestTheResultOfACallSoonIsDropped(t *testing.T) {
 
 var castDrops = Func("test.castdrops", func(context.Context, int) (chan int, error) { return make(chan int), nil })
 
+// TestTasksThatBeginAtOnceCountAsEnded: on such a loop a call may end before it is known
+// to have begun.
+func TestTasksThatBeginAtOnceCountAsEnded(t *testing.T) {
+	nodes := group(t, 2, func(c *Config) { c.MaxInbound = 3 })
+	ref := newLoop(t, nodes[1], "io-0")
+	l, _ := ref.Local()
+	l.SetTaskFactory(loopnode.EagerTasks)
+	far := refTo(t, nodes[0], "n2/io-0")
+	for i := range 10 {
+		if got, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{i, 1}); got != i+1 || err != nil {
+			t.Fatalf("call %d: %d, %v", i, got, err)
+		}
+		if err := castSlow.Via(nodes[0]).CallSoon(testCtx(t), far, i); err != nil {
+			t.Fatal(err)
+		}
+		if got := receive(t, "a call without an answer", castLog); got != i {
+			t.Fatalf("got %d, want %d", got, i)
+		}
+	}
+	if s := nodes[1].Stats(); s.CastsFailed != 0 || s.Refused != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestALoopThatEndsTakesItsCastsAlong: what was posted to a loop that closes is
 // dropped, and must not count as unfinished for ever.
 func TestALoopThatEndsTakesItsCastsAlong(t *testing.T) {

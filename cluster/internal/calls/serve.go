@@ -72,10 +72,11 @@ func (t *Incoming) Serve(f *wire.Frame) {
 // behind it.
 const adminPrefix = "loopmesh."
 
-// Begin starts the task. Loop goroutine.
+// Begin starts the task. Loop goroutine. Why queued comes first: a loop whose tasks begin
+// eagerly may call Ended within start.
 func (c *inbound) Begin(*host.Turn) (running bool) {
-	c.queued = c.start()
-	return c.queued
+	c.queued = true
+	return c.start()
 }
 
 // Drop answers a call that never begins: its loop has ended.
@@ -100,16 +101,19 @@ func (c *inbound) start() bool {
 			return false
 		}
 	}
-	var err error
-	if c.task, err = loopaccess.Of(c.home.Loop).Start(&c.ctx, c.entry.Name, c); err != nil {
-		c.Drop(err)
-		return false
-	}
 	if left > 0 {
 		c.alarm = c.home.Loop.CallLater(left, func() {
 			c.overdue = true
 			c.task.Cancel("the caller's deadline passed")
 		}).Cancel
+	}
+	var err error
+	if c.task, err = loopaccess.Of(c.home.Loop).Start(&c.ctx, c.entry.Name, c); err != nil {
+		if c.alarm != nil {
+			c.alarm()
+		}
+		c.Drop(err)
+		return false
 	}
 	return true
 }
