@@ -72,6 +72,7 @@ func (t *task) suspend() error {
 		return t.refuseWait()
 	}
 	w := t.coroutine()
+	t.parked = t.loop.beat.turn
 	ok := w.co.Suspend()
 	for t.report != nil {
 		*t.report = append(*t.report, callers()...)

@@ -124,6 +124,7 @@ func startable(l *Loop, noFunc bool) error {
 // inherit takes ctx's values, and its end when that is its own.
 func (t *task) inherit(ctx context.Context) {
 	creator := taskOf(ctx)
+	t.maker = creator
 	ctx = withoutGenerator(ctx)
 	if c, ok := ctx.(*taskContext); ok {
 		t.ctx.parent = c.parent // a chain of tasks keeps no ancestors alive

@@ -55,6 +55,7 @@ type Loop struct {
 	signals    map[syscall.Signal]*signalHandler
 	gens       generators
 	supervisor loopaccess.Supervisor // nil without one
+	meter      *loopaccess.Meter     // nil while nobody looks
 
 	factory atomic.Pointer[TaskFactory]
 	tracing atomic.Bool          // debug, for other goroutines

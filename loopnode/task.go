@@ -48,6 +48,10 @@ type task struct {
 	report     *[]uintptr  // where the suspended task writes down its stack
 	unlink     func() bool // takes the watch on the creating ctx back
 	atEnd      func()      // see newTask
+	id         uint64      // on its loop, from when it is in loop.tasks
+	maker      *task       // who made it, until it has its id
+	by         uint64      // the id of maker, 0 for none of this loop
+	parked     uint64      // what loop.beat counted when it began to wait
 	// Invariant: linked into loop.tasks while not done.
 	prev, next *task
 }

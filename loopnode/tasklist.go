@@ -12,6 +12,7 @@ import (
 type taskList struct {
 	head, tail *task
 	count      int
+	ids        uint64 // the last one given
 }
 
 func (l *taskList) add(t *task) {
@@ -22,6 +23,7 @@ func (l *taskList) add(t *task) {
 	}
 	l.tail = t
 	l.count++
+	l.named(t)
 }
 
 func (l *taskList) remove(t *task) {

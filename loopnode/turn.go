@@ -41,7 +41,11 @@ func (l *Loop) drive(once bool, limit time.Duration) {
 			}
 			l.run.left, l.run.amid = l.digest(), true
 		}
-		l.runBatch()
+		if l.meter != nil {
+			l.measureBatch()
+		} else {
+			l.runBatch()
+		}
 		l.run.amid = false
 		if once || l.fatal != nil || l.core.Stopping() {
 			return

@@ -16,10 +16,10 @@ import (
 //
 // The loop shows what it does in count: an odd number, another one for each batch
 // and each watchEvery callbacks of a long one, while callbacks run, an even one while it sleeps. The goroutine looks at count
-// every half limit; the same odd number for at least the limit means a callback
+// every half limit, and four times a second at least; the same odd number for at least the limit means a callback
 // that is stuck. When it finds an even number it stops its ticker and waits for
 // wake, so that a loop without work causes no wake-ups at all. The batch after
-// that wakes it: once per half limit at most, since the goroutine looks again only
+// that wakes it: once per look at most, since the goroutine looks again only
 // then.
 //
 // Invariant: resting is set only while the goroutine waits for wake or is about to
@@ -35,6 +35,7 @@ type watchdog struct {
 	quit    chan struct{}
 	over    chan struct{}
 	task    *task // whose step the running callback is; loop goroutine, debug mode
+	ages    ages  // when count had which value
 	// supervisor is told at limit, 2×limit, 4×limit … while a callback is stuck, and
 	// when it has returned; nil without one. Set before the run.
 	supervisor loopaccess.Supervisor
@@ -122,19 +123,25 @@ func (w *watchdog) stop() {
 // watch rests while the loop sleeps and looks at it while it works.
 func (w *watchdog) watch(l *Loop) {
 	defer close(w.over)
-	tick := time.NewTicker(max(w.limit/2, time.Millisecond))
+	tick := time.NewTicker(w.every())
 	defer tick.Stop()
 	for {
 		if !w.rest() {
 			return
 		}
-		tick.Reset(max(w.limit/2, time.Millisecond))
+		tick.Reset(w.every())
 		if !w.look(l, tick) {
 			return
 		}
 		tick.Stop()
 	}
 }
+
+// every is how often it looks: often enough to find a stuck callback and to tell how
+// long a task has waited.
+func (w *watchdog) every() time.Duration { return min(max(w.limit/2, time.Millisecond), lookEvery) }
+
+const lookEvery = 250 * time.Millisecond
 
 // rest waits for the next batch; false: the run is over.
 func (w *watchdog) rest() bool {
@@ -154,6 +161,7 @@ func (w *watchdog) rest() bool {
 // the run is over.
 func (w *watchdog) look(l *Loop, tick *time.Ticker) bool {
 	last, since := w.count.Load(), time.Now()
+	w.ages.note(last, since)
 	next := w.limit // when to report again
 	for {
 		select {
@@ -161,6 +169,7 @@ func (w *watchdog) look(l *Loop, tick *time.Ticker) bool {
 			return false
 		case now := <-tick.C:
 			n := w.count.Load()
+			w.ages.note(n, now)
 			if n == last && n&1 == 1 {
 				if took := now.Sub(since); took >= next {
 					w.stuck(l, n, took, next == w.limit)

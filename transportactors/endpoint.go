@@ -138,6 +138,8 @@ func (e *endpoint) ExtraInfo(name string) any {
 		return e.socket.kind.extra()
 	case name == "peercred":
 		return e.peerCred()
+	case name == "traffic":
+		return e.socket.moved
 	case name == "paused":
 		return e.self.whyPaused(e.self.WriteBufferSize())
 	}

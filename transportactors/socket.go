@@ -14,28 +14,51 @@ type Socket struct {
 	before func() // sends what an option must not change any more; nil: nothing waits for that
 	number int32  // Invariant: -1 exactly when the descriptor is closed
 	gather bool   // SetWriteGathering
+	moved  Traffic
 }
 
 // FD is the descriptor's number, -1 once it is closed.
 func (s *Socket) FD() int { return int(s.number) }
 
 // read reads what is there, once.
-func (s *Socket) read(p []byte) (int, error) { return s.kind.read(s.FD(), p) }
+func (s *Socket) read(p []byte) (int, error) {
+	n, err := s.kind.read(s.FD(), p)
+	if n > 0 {
+		s.moved.In += uint64(n)
+	}
+	return n, err
+}
+
+// wrote counts what the kernel took.
+func (s *Socket) wrote(n int, err error) (int, error) {
+	if n > 0 {
+		s.moved.Out += uint64(n)
+	}
+	return n, err
+}
+
+// Traffic is how many bytes a transport has read from its descriptor and written to
+// it: ExtraInfo("traffic"). With TLS they are those on the wire.
+type Traffic struct{ In, Out uint64 }
 
 // readFiles is read that takes the files which come with the bytes, too.
 func (s *Socket) readFiles(p, control []byte) (int, []int, error) {
-	return sock.ReadFiles(s.FD(), p, control)
+	n, fds, err := sock.ReadFiles(s.FD(), p, control)
+	if n > 0 {
+		s.moved.In += uint64(n)
+	}
+	return n, fds, err
 }
 
 // write writes what the kernel takes at once.
-func (s *Socket) write(p []byte) (int, error) { return s.kind.write(s.FD(), p) }
+func (s *Socket) write(p []byte) (int, error) { return s.wrote(s.kind.write(s.FD(), p)) }
 
 // writev is write of several pieces with one call.
 func (s *Socket) writev(pieces [][]byte) (int, error) {
 	if len(pieces) == 1 {
 		return s.write(pieces[0])
 	}
-	return sock.Writev(s.FD(), pieces)
+	return s.wrote(sock.Writev(s.FD(), pieces))
 }
 
 // letGo closes the descriptor; a file around it stays open.

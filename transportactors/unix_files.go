@@ -51,7 +51,7 @@ func SendFiles(t Transport, data []byte, files ...*os.File) error {
 }
 
 func (c *conn) sendFiles(data []byte, fds []int) error {
-	n, err := sock.WriteFiles(c.socket.FD(), data, fds)
+	n, err := c.socket.wrote(sock.WriteFiles(c.socket.FD(), data, fds))
 	switch {
 	case err == nil && n == len(data):
 		return nil

@@ -75,6 +75,23 @@ type Loop interface {
 	TeardownAndClose() error
 	// Supervise names who is told of failures; called before the first run.
 	Supervise(s Supervisor)
+
+	// Load is what the loop has to do now.
+	Load() Load
+	// TaskInfos are the tasks that have not ended, oldest first, but the one that asks.
+	// Stacks have up to frames calls; 0: none, and then Waits is not known either. It
+	// wakes each task for a moment that waits; the cost is a few microseconds for each.
+	TaskInfos(frames int) []TaskInfo
+	// CancelTask asks the task with that id to end; false: there is none.
+	CancelTask(id uint64, message string) bool
+	// Measure sets m, in place of the one that is set.
+	Measure(m *Meter)
+	// Beat is a number that changes with each batch and each 64 callbacks of a long one,
+	// and whether callbacks run now. It stands still without a watchdog. Any goroutine.
+	Beat() (n uint64, busy bool)
+	// StuckAt is where the callback is that runs now, and its stack. It stops all
+	// goroutines for a moment. Any goroutine.
+	StuckAt() (frame, stack string)
 }
 
 // Work is a task without a result whose body and end are methods of one value, for
