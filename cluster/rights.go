@@ -5,6 +5,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/cluster/internal/tells"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
@@ -54,11 +55,22 @@ func (r *rooms) refuse(f *wire.Frame, err error) {
 // every member may do: answers, watches, credits, signs of life. A kind of frame that is
 // missing here would be allowed to everybody; add it when you add one that does
 // something. It is asked for each frame, so the two are not joined to one text.
+//
+// Orders of the admin API (registry.OrderPrefix) are functions like others and end what
+// runs here: they take the right "admin", also when they come as a call without an
+// answer or for later. A node that may call every function (call:*, the default with
+// keys) may look at another one, and stop nothing there.
 func neededRight(f *wire.Frame) (kind, name string) {
 	switch f.Kind {
 	case wire.Call:
+		if strings.HasPrefix(f.Function, registry.OrderPrefix) {
+			return "admin", ""
+		}
 		return "call", f.Function
 	case wire.Cast:
+		if strings.HasPrefix(f.Function, registry.OrderPrefix) {
+			return "admin", ""
+		}
 		if f.Op == wire.Soon {
 			return "call", f.Function
 		}

@@ -10,11 +10,11 @@ import (
 // it; others may look at it and set options (socket_options.go). Every read(2)
 // and write(2) of a stream socket and of a pipe is in this file. Loop goroutine.
 type Socket struct {
-	kind   fdKind
-	before func() // sends what an option must not change any more; nil: nothing waits for that
-	number int32  // Invariant: -1 exactly when the descriptor is closed
-	gather bool   // SetWriteGathering
-	moved  Traffic
+	kind    fdKind
+	before  func() // sends what an option must not change any more; nil: nothing waits for that
+	number  int32  // Invariant: -1 exactly when the descriptor is closed
+	gather  bool   // SetWriteGathering
+	in, out uint64 // bytes
 }
 
 // FD is the descriptor's number, -1 once it is closed.
@@ -24,7 +24,7 @@ func (s *Socket) FD() int { return int(s.number) }
 func (s *Socket) read(p []byte) (int, error) {
 	n, err := s.kind.read(s.FD(), p)
 	if n > 0 {
-		s.moved.In += uint64(n)
+		s.in += uint64(n)
 	}
 	return n, err
 }
@@ -32,20 +32,16 @@ func (s *Socket) read(p []byte) (int, error) {
 // wrote counts what the kernel took.
 func (s *Socket) wrote(n int, err error) (int, error) {
 	if n > 0 {
-		s.moved.Out += uint64(n)
+		s.out += uint64(n)
 	}
 	return n, err
 }
-
-// Traffic is how many bytes a transport has read from its descriptor and written to
-// it: ExtraInfo("traffic"). With TLS they are those on the wire.
-type Traffic struct{ In, Out uint64 }
 
 // readFiles is read that takes the files which come with the bytes, too.
 func (s *Socket) readFiles(p, control []byte) (int, []int, error) {
 	n, fds, err := sock.ReadFiles(s.FD(), p, control)
 	if n > 0 {
-		s.moved.In += uint64(n)
+		s.in += uint64(n)
 	}
 	return n, fds, err
 }

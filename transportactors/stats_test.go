@@ -25,9 +25,9 @@ func TestStatsOf(t *testing.T) {
 				if s.Paused != 1 || s.Output != here.t.WriteBufferSize() || s.Output == 0 || s.MostOutput != s.Output || !strings.Contains(why, "bytes wait for the peer") {
 					return fmt.Errorf("with a deaf peer %+v, paused: %q", s, why)
 				}
-				moved, _ := here.t.ExtraInfo("traffic").(Traffic)
-				if moved.Out == 0 || len(opts) == 0 && moved.Out != uint64(16<<20-s.Output) {
-					return fmt.Errorf("traffic %+v with %d bytes left", moved, s.Output)
+				moved, _ := here.t.ExtraInfo("bytes_written").(uint64)
+				if moved == 0 || len(opts) == 0 && moved != uint64(16<<20-s.Output) {
+					return fmt.Errorf("%d bytes written with %d bytes left", moved, s.Output)
 				}
 				return nil
 			})

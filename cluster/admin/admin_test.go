@@ -94,7 +94,7 @@ func TestAStuckLoopIsNamedAndTheRestAnswers(t *testing.T) {
 	<-held
 	ctx, cancel := context.WithTimeout(testCtx(t), 900*time.Millisecond) // a third of it for each question
 	defer cancel()
-	list := s.loops(ctx)
+	list := s.loops(ctx, 0)
 	if ctx.Err() != nil {
 		t.Error("there was no time left to answer")
 	}
@@ -109,7 +109,7 @@ func TestAStuckLoopIsNamedAndTheRestAnswers(t *testing.T) {
 		t.Errorf("%+v", list.Partial)
 	}
 	close(release)
-	if list := s.loops(testCtx(t)); len(list.Items) != 3 || len(list.Partial) != 0 {
+	if list := s.loops(testCtx(t), 0); len(list.Items) != 3 || len(list.Partial) != 0 {
 		t.Errorf("after it went on: %+v", list)
 	}
 }

@@ -115,6 +115,9 @@ func get[T any](ctx context.Context, c *Client, what string) (*T, error) {
 // knows more, arrives before the client gives up.
 const margin = 50 * time.Millisecond
 
+// hostName stands where a URL has a host: the socket decides who is reached.
+const hostName = "localhost"
+
 // maxAnswer bounds what a client reads: whatever listens at the path could send for
 // ever.
 const maxAnswer = 256 << 20
@@ -128,7 +131,7 @@ func send[T any](ctx context.Context, c *Client, method, what string, query url.
 	if at, ok := ctx.Deadline(); ok {
 		query.Set("timeout", max(time.Until(at)-margin, time.Millisecond).String())
 	}
-	to := url.URL{Scheme: "http", Host: "loopmesh", Path: "/api/v1/" + what, RawQuery: query.Encode()}
+	to := url.URL{Scheme: "http", Host: hostName, Path: "/api/v1/" + what, RawQuery: query.Encode()}
 	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, &Error{Kind: BadRequest, Message: err.Error()}
@@ -147,7 +150,7 @@ func send[T any](ctx context.Context, c *Client, method, what string, query url.
 	}
 	out := new(T)
 	if err := json.Unmarshal(text, out); err != nil {
-		return nil, &Error{Failed, fmt.Sprintf("the answer from %s is not understood: %v", c.path, err), "is the node of another version?"}
+		return nil, &Error{Kind: Failed, Message: fmt.Sprintf("the answer from %s is not understood: %v", c.path, err), Hint: "is the node of another version?"}
 	}
 	return out, nil
 }
@@ -165,9 +168,9 @@ func (c *Client) unreachable(err error) *Error {
 	case errors.Is(err, context.Canceled):
 		return &Error{Kind: Cancelled, Message: "interrupted"}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{TimedOut, "no answer from the node at " + c.path + " in time", "give it more with --timeout"}
+		return &Error{Kind: TimedOut, Message: "no answer from the node at " + c.path + " in time", Hint: "give it more with --timeout"}
 	}
-	return &Error{Unreachable, fmt.Sprintf("no node answers at %s: %v", c.path, err), `start one with "loopmesh start" or "loopmesh dev"`}
+	return &Error{Kind: Unreachable, Message: fmt.Sprintf("no node answers at %s: %v", c.path, err), Hint: `start one with "loopmesh start" or "loopmesh dev"`}
 }
 
 // refusal is the error that the node sent, or the HTTP status when the answer is not

@@ -6,18 +6,16 @@
 // that run on its loops. So whoever asks one node sees the whole cluster, and a
 // loop that does not answer is named instead of left out.
 //
-//	GET  /api/v1/self          the node that answers, and the members it knows
-//	GET  /api/v1/nodes         NodeList
-//	GET  /api/v1/loops         LoopList
-//	GET  /api/v1/conns         ConnList: connections, with ids for the two below
-//	GET  /api/v1/funcs         FuncList
-//	POST /api/v1/call          {"function", "on", "payload"} → CallResult
-//	POST /api/v1/conns/write   ?id=…, body: the bytes → Done
-//	POST /api/v1/conns/close   ?id=…&abort=true → Done
+//	GET  /api/v1/nodes  loops  tasks  conns  servers  procs  actors  funcs  events  codes
+//	GET  /api/v1/self            the node that answers, and the members it knows
+//	GET  /api/v1/events/stream   text/event-stream
+//	GET  /api/v1/openapi.json    every request and document, with their types
+//	POST /api/v1/call  conns/write  conns/close  tasks/cancel  servers/close  procs/signal  actors/stop
+//	GET  /livez  /readyz  /metrics
 //
 // All take ?timeout=2s; without it an answer takes five seconds at most. A list says
 // under "partial" who did not answer. An error is
-// {"kind":"Error","error":{"kind","message","hint"}} with a status of 400 and more.
+// {"kind":"Error","error":{"kind","message","hint","code"}} with a status of 400 and more.
 // Every HTTP client that knows unix sockets will do:
 //
 //	curl --unix-socket $XDG_RUNTIME_DIR/loopmesh/n1.sock http://node/api/v1/nodes
@@ -27,6 +25,11 @@
 // What the node itself may do on the others is decided there, by its rights (package
 // keys). A client, the other way round, sends nothing to a socket of another user.
 //
+// Over TCP (Server.ListenTCP) a token stands in the place of the file permissions. What
+// stops or ends something on another node (POST but call and write) takes the right
+// "admin" there, whatever else the node may call.
+//
 // What does an answer cost? A survey is one call to every node and one to every loop.
-// Nothing is kept between two of them, and nothing is collected while nobody asks.
+// Nothing is kept between two of them, and nothing is collected while nobody asks, but
+// for the last 1024 events of each node and a look at one number of each loop a second.
 package admin

@@ -34,62 +34,216 @@ const (
 	Ready   = "ready"
 	Suspect = "suspect" // not heard of for a while, not given up
 	Silent  = "silent"  // a member that does not answer this question
+	Dead    = "dead"    // was given up; it stays in the list for a day
+	Left    = "left"    // ended on purpose; in the list on demand
 )
 
 // Node is a member of the cluster. What a silent one would have told is zero.
 type Node struct {
-	ID          string    `json:"id"`
-	Incarnation string    `json:"incarnation"` // 16 hexadecimal digits
-	State       string    `json:"state"`
-	Self        bool      `json:"self"` // the node that was asked
-	LastSeen    time.Time `json:"last_seen"`
-	Host        string    `json:"host,omitempty"`
-	PID         int       `json:"pid,omitempty"`
-	Started     time.Time `json:"started,omitzero"`
-	Version     string    `json:"version,omitempty"`
-	Go          string    `json:"go,omitempty"`
-	URL         string    `json:"url,omitempty"` // where others can join
-	Loops       int       `json:"loops"`
-	Tasks       int       `json:"tasks"`
-	Conns       int       `json:"conns"`
-	Servers     int       `json:"servers"`
-	Served      uint64    `json:"served"`       // calls of other nodes that ran here
-	Calls       uint64    `json:"calls"`        // calls of this node to others
-	CallsFailed uint64    `json:"calls_failed"` // of these: ended in an error
+	ID string `json:"id"`
+	// 16 hexadecimal digits.
+	Incarnation string `json:"incarnation"`
+	State       string `json:"state"`
+	// The node that was asked.
+	Self     bool      `json:"self"`
+	LastSeen time.Time `json:"last_seen"`
+	Host     string    `json:"host,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	Started  time.Time `json:"started,omitzero"`
+	Version  string    `json:"version,omitempty"`
+	Go       string    `json:"go,omitempty"`
+	// Where others can join.
+	URL     string `json:"url,omitempty"`
+	Loops   int    `json:"loops"`
+	Tasks   int    `json:"tasks"`
+	Conns   int    `json:"conns"`
+	Servers int    `json:"servers"`
+	// Calls of other nodes that ran here.
+	Served uint64 `json:"served"`
+	// Calls of this node to others.
+	Calls uint64 `json:"calls"`
+	// Of these: ended in an error.
+	CallsFailed uint64 `json:"calls_failed"`
+	// Of a dead one and one that left: when it was seen.
+	Ended time.Time `json:"ended,omitzero"`
+	// Of these: the evidence.
+	Why string `json:"why,omitempty"`
 }
+
+// States of a loop.
+const (
+	Running = "running"
+	Blocked = "blocked" // a callback does not return
+)
 
 // Loop is an event loop of a node, as it told about itself in a turn of its own.
 type Loop struct {
-	ID         string   `json:"id"` // node/loop, as every command takes it
-	Node       string   `json:"node"`
-	Name       string   `json:"name"`
-	Tasks      int      `json:"tasks"`
-	Conns      int      `json:"conns"`
-	Servers    []string `json:"servers"`     // addresses they listen on
-	AnsweredUS int64    `json:"answered_us"` // how long the question took, there and back
+	// Node/loop, as every command takes it.
+	ID    string `json:"id"`
+	Node  string `json:"node"`
+	Name  string `json:"name"`
+	Tasks int    `json:"tasks"`
+	Conns int    `json:"conns"`
+	// Addresses they listen on.
+	Servers []string `json:"servers"`
+	// How long the question took, there and back.
+	AnsweredUS int64 `json:"answered_us"`
+	// Running, or blocked: a callback does not return.
+	State string `json:"state"`
+	// Callbacks that wait for the next turn.
+	Queue int `json:"queue"`
+	// Armed.
+	Timers int `json:"timers"`
+	// Descriptors.
+	Watched int `json:"watched"`
+	// Processes.
+	Children int `json:"children"`
+	// Connections whose peer does not read.
+	Paused int `json:"paused"`
+	Unsent int `json:"unsent_bytes"`
+	// What was measured meanwhile, when the question asked for it.
+	Measured *Measured `json:"measured,omitempty"`
+	// Of a blocked loop: for how long at least, and where.
+	BlockedMS int64  `json:"blocked_ms,omitempty"`
+	Frame     string `json:"frame,omitempty"`
+}
+
+// Measured is what a loop did while it was measured. Lag is how late a timer runs:
+// everything that is sent to the loop waits about as long. Its two halves differ in what
+// helps: many turns that are all short are much work, which more loops can share; a few
+// long ones (TurnsByTime) are callbacks that block, which only the program can change.
+// Measuring itself adds a timer that fires every few milliseconds, so an idle loop shows
+// some turns.
+type Measured struct {
+	ForUS     int64  `json:"for_us"`
+	Turns     uint64 `json:"turns"`
+	Callbacks uint64 `json:"callbacks"`
+	// Share of the time, 0 to 1.
+	Busy      float64 `json:"busy"`
+	LongestUS int64   `json:"longest_turn_us"`
+	LagP50US  int64   `json:"lag_p50_us"`
+	LagP99US  int64   `json:"lag_p99_us"`
+	LagMaxUS  int64   `json:"lag_max_us"`
+	// Only those that are not empty.
+	TurnsByTime []Bucket `json:"turns_by_time"`
+}
+
+// Buckets double in size from one microsecond on, so that one list shows both a turn of
+// 3 µs and one of 3 s.
+//
+// Bucket is a part of a histogram: how many were below BelowUS and not in an earlier
+// one.
+type Bucket struct {
+	BelowUS int64  `json:"below_us"`
+	Count   uint64 `json:"count"`
+}
+
+// Task is a task that has not ended. WaitsUS is told from when the loop's watchdog first
+// looked behind the beginning of the wait, so it is a little too small, never too large;
+// it is absent for a wait that nobody has looked at yet, and on a loop without a watchdog.
+// AwaitedBy leaves out tasks of other loops and nodes: those wait for a call, not for the
+// task.
+type Task struct {
+	// As task show and task cancel take it.
+	ID   string `json:"id"`
+	Node string `json:"node"`
+	Loop string `json:"loop"`
+	Name string `json:"name"`
+	// Running, ready, waiting or cancelling.
+	State string `json:"state"`
+	// The function that it waits in.
+	Waits string `json:"waits,omitempty"`
+	// For how long, at least; absent when it is not known yet.
+	WaitsUS *int64 `json:"waits_us,omitempty"`
+	// The task that made it.
+	Parent string `json:"parent,omitempty"`
+	// Tasks of the same loop that wait for it.
+	AwaitedBy []string `json:"awaited_by"`
+	// It waits for itself, through others.
+	Circle bool `json:"circle"`
+	// Where it is, the newest call first.
+	Stack []string `json:"stack,omitempty"`
+}
+
+// Listener is a server: what takes connections on a loop. Its number is its place in the
+// order of addresses and changes when a server before it ends. Serving is false for one
+// that was made without starting it, or that pauses because descriptors ran out.
+type Listener struct {
+	ID        string   `json:"id"`
+	Node      string   `json:"node"`
+	Loop      string   `json:"loop"`
+	Addresses []string `json:"addresses"`
+	Serving   bool     `json:"serving"`
+	// Connections that were accepted and could not be served.
+	Failed uint64 `json:"failed"`
+}
+
+// Child is a child process. Its arguments are told, since ps of the system tells them to
+// every user of the machine anyway; its environment, where secrets belong, is not. Ended
+// is one that has exited while something still reads its pipes.
+type Child struct {
+	ID      string   `json:"id"`
+	Node    string   `json:"node"`
+	Loop    string   `json:"loop"`
+	PID     int      `json:"pid"`
+	Args    []string `json:"args"`
+	Dir     string   `json:"dir,omitempty"`
+	Ended   bool     `json:"ended"`
+	Closing bool     `json:"closing"`
+}
+
+// Actor is an actor that lives: those of the program, and those of connections and child
+// processes whose address was asked for. Queued counts what has been sent and not been
+// handled; on a loop that keeps up it is zero or a few.
+type Actor struct {
+	// Its address.
+	ID     string `json:"id"`
+	Node   string `json:"node"`
+	Loop   string `json:"loop"`
+	Queued int    `json:"queued"`
+	// Of its mailbox; 0: none.
+	Limit int `json:"limit"`
+	// Taken and not answered.
+	Asks       int  `json:"asks"`
+	RestartDue bool `json:"restart_due"`
 }
 
 // Conn is a connection on a loop, as its loop saw it in one turn: its fields fit
 // together, and may be old when they are read.
 type Conn struct {
-	ID          string `json:"id"` // as conn write and conn close take it
-	Node        string `json:"node"`
-	Loop        string `json:"loop"`
-	Peer        string `json:"peer,omitempty"`
-	Local       string `json:"local,omitempty"`
-	Protocol    string `json:"protocol"` // its Go type
+	// As conn write and conn close take it.
+	ID    string `json:"id"`
+	Node  string `json:"node"`
+	Loop  string `json:"loop"`
+	Peer  string `json:"peer,omitempty"`
+	Local string `json:"local,omitempty"`
+	// Its Go type.
+	Protocol    string `json:"protocol"`
 	WriteBuffer int    `json:"write_buffer_bytes"`
 	Reading     bool   `json:"reading"`
 	Closing     bool   `json:"closing"`
+	// On the wire.
+	BytesIn  uint64 `json:"bytes_in"`
+	BytesOut uint64 `json:"bytes_out"` //
+	// The marks of the write buffer.
+	High int `json:"high_bytes"`
+	Low  int `json:"low_bytes"`
+	// Why its program may not write now.
+	Paused string `json:"paused,omitempty"`
+	// Version and cipher.
+	TLS string `json:"tls,omitempty"`
 }
 
 // Func is a registered function and the nodes that have it. Functions of one name but
 // other types are two items.
 type Func struct {
-	ID       string   `json:"id"` // its name
-	In       string   `json:"in"` // Go types
-	Out      string   `json:"out"`
-	Internal bool     `json:"internal"` // serves this API
+	// Its name.
+	ID string `json:"id"`
+	// Go types.
+	In  string `json:"in"`
+	Out string `json:"out"`
+	// Serves this API.
+	Internal bool     `json:"internal"`
 	Nodes    []string `json:"nodes"`
 }
 
@@ -97,18 +251,20 @@ type Func struct {
 // nodes are of one cluster when each is among the other's members with the same
 // incarnation.
 type Self struct {
-	Kind        string            `json:"kind"`
-	APIVersion  string            `json:"apiVersion"`
-	Name        string            `json:"name"`
-	Incarnation string            `json:"incarnation"`
-	Members     map[string]string `json:"members"` // name → incarnation
+	Kind        string `json:"kind"`
+	APIVersion  string `json:"apiVersion"`
+	Name        string `json:"name"`
+	Incarnation string `json:"incarnation"`
+	// Name → incarnation.
+	Members map[string]string `json:"members"`
 }
 
 // CallRequest asks for a call of a function.
 type CallRequest struct {
-	Function string          `json:"function"`
-	On       string          `json:"on"` // node/loop
-	Payload  json.RawMessage `json:"payload,omitempty"`
+	Function string `json:"function"`
+	// Node/loop.
+	On      string          `json:"on"`
+	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
 // CallResult is what a function returned.

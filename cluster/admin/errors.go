@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -30,6 +31,7 @@ type Error struct {
 	Kind    string `json:"kind"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	Code    string `json:"code,omitempty"` // see Explain
 }
 
 // Error is the message; the hint is printed apart.
@@ -61,16 +63,32 @@ var kindsOfErrors = []struct {
 func asError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
+		if e.Code == "" {
+			coded := *e
+			coded.Code = codesOfKinds[e.Kind]
+			return &coded
+		}
 		return e
 	}
+	code := CodeOf(err)
 	for _, s := range kindsOfErrors {
 		for _, known := range s.errs {
 			if errors.Is(err, known) {
-				return &Error{Kind: s.kind, Message: err.Error()}
+				return &Error{Kind: s.kind, Message: err.Error(), Code: cmp.Or(code, codesOfKinds[s.kind])}
 			}
 		}
 	}
-	return &Error{Kind: Failed, Message: err.Error()}
+	return &Error{Kind: Failed, Message: err.Error(), Code: cmp.Or(code, codeFailed)}
+}
+
+// An error of this package has no sentinel behind it: its text is made where it is
+// returned, and its kind is all that is known of it. So its code is that of the kind,
+// unless the place that makes it gives a better one.
+//
+// codesOfKinds are for errors of this package itself, whose kind says what to do.
+var codesOfKinds = map[string]string{
+	Failed: codeFailed, BadRequest: codeBadRequest, NotFound: codeBadRequest, Unreachable: CodeNoNode, TimedOut: codeTimeout,
+	Refused: codeNoRight, Cancelled: codeInterrupted,
 }
 
 // statuses are for clients that look at HTTP alone, such as curl --fail. A kind

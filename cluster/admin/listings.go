@@ -28,7 +28,7 @@ func newList[T any](kind string) *List[T] {
 func (l *List[T]) missing(id string, err error) {
 	e := *asError(err)
 	if errors.Is(err, cluster.ErrUnknownLoop) && !strings.Contains(id, "/") {
-		e = Error{NotFound, "its program does not open the admin API", "call admin.Open there, or start it with this program"}
+		e = Error{Kind: NotFound, Message: "its program does not open the admin API", Hint: "call admin.Open there, or start it with this program"}
 	}
 	l.Partial = append(l.Partial, Missing{id, e})
 }
@@ -61,6 +61,31 @@ func (s *Server) nodes(ctx context.Context) *List[Node] {
 	return list
 }
 
+// A member that died is in no survey: there is nobody to ask. What this node saw of it
+// stays in the list, since "which one is missing?" is the question after a crash, and a
+// list that is merely shorter does not answer it. Each node remembers what it has seen
+// itself; one that was started later does not know of earlier deaths.
+//
+// withFormer adds the members that are gone: dead ones, and with left those that ended on
+// purpose, too.
+func (s *Server) withFormer(list *List[Node], left bool) *List[Node] {
+	var views []nodeView
+	for _, n := range list.Items {
+		views = append(views, nodeView{Member: cluster.Member{Name: n.ID}})
+	}
+	for _, c := range s.former.list(time.Now(), views) {
+		n := Node{ID: c.Member.Name, Incarnation: incarnation(c.Member.Incarnation), State: Dead, LastSeen: c.Member.LastSeen.UTC(), Ended: c.Time.UTC(), Why: c.Why}
+		if c.Kind == cluster.NodeLeft {
+			n.State = Left
+		}
+		if left || n.State == Dead {
+			list.Items = append(list.Items, n)
+		}
+	}
+	slices.SortStableFunc(list.Items, func(a, b Node) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
 // node puts together what this node knows of a member (name, state, last seen) and
 // what the member told. Suspect counts more than silent: membership has doubted it
 // before this question did.
@@ -81,9 +106,9 @@ func (v *nodeView) node() Node {
 
 // loops lists the loops that answered; the others are in Partial. AnsweredUS is
 // measured by this node, the way there and back included.
-func (s *Server) loops(ctx context.Context) *List[Loop] {
+func (s *Server) loops(ctx context.Context, measureMS int) *List[Loop] {
 	list := newList[Loop]("LoopList")
-	for _, v := range s.survey(ctx, &loopQuestion{}) {
+	for _, v := range s.survey(ctx, &loopQuestion{MeasureMS: measureMS}) {
 		if v.err != nil {
 			list.missing(v.Name, v.err)
 		}
@@ -91,10 +116,17 @@ func (s *Server) loops(ctx context.Context) *List[Loop] {
 			id := v.Name + "/" + l.name
 			if l.err != nil {
 				list.missing(id, l.err)
+				if b, ok := v.Blocked[l.name]; ok {
+					list.Items = append(list.Items, Loop{
+						ID: id, Node: v.Name, Name: l.name, State: Blocked, Servers: []string{}, Frame: b.Frame, BlockedMS: time.Since(b.Since).Milliseconds(),
+					})
+				}
 				continue
 			}
 			list.Items = append(list.Items, Loop{
-				ID: id, Node: v.Name, Name: l.name, Tasks: l.Tasks, Conns: l.Conns, Servers: l.Servers, AnsweredUS: l.took.Microseconds(),
+				ID: id, Node: v.Name, Name: l.name, Tasks: l.Tasks, Conns: l.Conns, Servers: l.Servers,
+				AnsweredUS: max(l.took.Microseconds()-l.measured(), 0), State: Running, Queue: l.Queue, Timers: l.Timers, Watched: l.Watched,
+				Children: l.Children, Paused: l.Paused, Unsent: l.Unsent, Measured: l.Measured,
 			})
 		}
 	}
@@ -115,10 +147,60 @@ func (s *Server) conns(ctx context.Context) *List[Conn] {
 				list.missing(id, l.err)
 			}
 			if more := l.Conns - len(l.Listed); more > 0 {
-				list.missing(id, &Error{Refused, fmt.Sprintf("%d more connections, a loop lists %d", more, maxListed), "close some, or ask the program"})
+				list.missing(id, &Error{Kind: Refused, Message: fmt.Sprintf("%d more connections, a loop lists %d", more, maxListed), Hint: "close some, or ask the program"})
 			}
 			list.Items = append(list.Items, l.Listed...)
 		}
+	}
+	return list
+}
+
+// measured is how much of the time of an answer was the measuring.
+func (l *loopView) measured() int64 {
+	if l.Measured == nil {
+		return 0
+	}
+	return l.Measured.ForUS
+}
+
+// onLoops lists what every loop tells of one kind of thing, picked from its report. pick
+// gives the items and how many there are in all: a loop that has more than it tells is
+// named in Partial with the difference, so that a list which was cut is not taken for a
+// whole one. Items of one loop keep the order in which it told them.
+func onLoops[T any](ctx context.Context, s *Server, kind string, q loopQuestion, pick func(*loopReport) (items []T, all int)) *List[T] {
+	list := newList[T](kind)
+	for _, v := range s.survey(ctx, &q) {
+		if v.err != nil {
+			list.missing(v.Name, v.err)
+		}
+		for _, l := range v.loops {
+			id := v.Name + "/" + l.name
+			if l.err != nil {
+				list.missing(id, l.err)
+			}
+			items, all := pick(&l.loopReport)
+			if more := all - len(items); more > 0 {
+				list.missing(id, &Error{Kind: Refused, Message: fmt.Sprintf("%d more, a loop lists %d", more, maxListed), Hint: "ask the program"})
+			}
+			list.Items = append(list.Items, items...)
+		}
+	}
+	return list
+}
+
+// actorList lists the actors of all nodes. Their system tells of them without asking
+// their loops, so those of a blocked loop are in the list, too.
+func (s *Server) actorList(ctx context.Context) *List[Actor] {
+	list, members := newList[Actor]("ActorList"), s.node.Members()
+	answers, errs := make([][]Actor, len(members)), make([]error, len(members))
+	inParallel(len(members), func(i int) {
+		answers[i], _, errs[i] = ask(ctx, s, askActors, members[i].Name+"/"+LoopName, struct{}{})
+	})
+	for i, m := range members {
+		if errs[i] != nil {
+			list.missing(m.Name, errs[i])
+		}
+		list.Items = append(list.Items, answers[i]...)
 	}
 	return list
 }

@@ -32,7 +32,7 @@ func (s *Server) call(ctx context.Context, r *http.Request) (any, error) {
 		err = json.Unmarshal(body, &q)
 	}
 	if err != nil {
-		return nil, &Error{BadRequest, "the request is not a call: " + err.Error(), `send {"function": NAME, "on": "node/loop", "payload": JSON}`}
+		return nil, &Error{Kind: BadRequest, Message: "the request is not a call: " + err.Error(), Hint: `send {"function": NAME, "on": "node/loop", "payload": JSON}`}
 	}
 	ref, err := s.node.Ref(q.On)
 	if err != nil {
@@ -73,6 +73,7 @@ func (s *Server) close(ctx context.Context, r *http.Request) (any, error) {
 		} else {
 			t.Close()
 		}
+		s.note(Event{Code: codeConnClosed, Subject: r.URL.Query().Get("id"), Text: "asked to close", Why: r.URL.Query().Get("reason")})
 		return nil
 	})
 }

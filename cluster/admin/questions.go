@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
 // What nodes ask each other: two registered functions and their answers. They run on
@@ -45,6 +47,8 @@ type nodeReport struct {
 	Loops     []string               `json:"loops"`
 	Functions []cluster.FunctionInfo `json:"functions"`
 	Stats     cluster.Stats          `json:"stats"`
+	// Loops.
+	Blocked map[string]blocked `json:"blocked,omitempty"`
 }
 
 // askNode tells about a node; it is called on the loop LoopName.
@@ -58,21 +62,41 @@ var askNode = cluster.Func(internalPrefix+"node", func(ctx context.Context, _ st
 	r.Host, _ = os.Hostname() // a machine without a name has an empty one
 	if s, ok := servers.Load(node); ok {
 		r.Started = s.(*Server).started
+		r.Blocked = s.(*Server).watch.blockedLoops()
 	}
 	return r, nil
 })
 
 // loopQuestion says what of a loop is wanted.
 type loopQuestion struct {
-	Conns bool `json:"conns"` // list them; they are counted anyway
+	// List them; they are counted anyway.
+	Conns bool `json:"conns"`
+	// List them, with stacks of so many calls; they are counted anyway.
+	Tasks int `json:"tasks"`
+	// List them with their details.
+	Servers bool `json:"servers"`
+	// List them; they are counted anyway.
+	Children bool `json:"children"`
+	// Measure the loop for so long.
+	MeasureMS int `json:"measure_ms"`
 }
 
 // loopReport is what a loop tells of itself.
 type loopReport struct {
-	Tasks   int      `json:"tasks"`
-	Conns   int      `json:"conns"`
-	Servers []string `json:"servers"`
-	Listed  []Conn   `json:"listed,omitempty"`
+	Tasks    int        `json:"tasks"`
+	Conns    int        `json:"conns"`
+	Servers  []string   `json:"servers"`
+	Listed   []Conn     `json:"listed,omitempty"`
+	Queue    int        `json:"queue"`
+	Timers   int        `json:"timers"`
+	Watched  int        `json:"watched"`
+	Children int        `json:"children"`
+	Paused   int        `json:"paused"`
+	Unsent   int        `json:"unsent"`
+	TaskList []Task     `json:"task_list,omitempty"`
+	Serving  []Listener `json:"serving,omitempty"`
+	Procs    []Child    `json:"procs,omitempty"`
+	Measured *Measured  `json:"measured,omitempty"`
 }
 
 // askLoop tells about the loop that it runs on. Its own task is not counted.
@@ -81,13 +105,28 @@ var askLoop = cluster.Func(internalPrefix+"loop", func(ctx context.Context, q lo
 	if err != nil {
 		return loopReport{}, err
 	}
-	all := transportactors.Transports(l)
-	r := loopReport{Tasks: len(loopnode.AllTasks(l)) - 1, Conns: len(all), Servers: listening(l)} // not the task that counts
+	node, _ := cluster.NodeOf(ctx)
+	all, load, held, procs := transportactors.Transports(l), loopaccess.Of(l).Load(), transportactors.StatsOf(l), subprocess.Transports(l)
+	r := loopReport{
+		Tasks: load.Tasks - 1, Conns: len(all), Servers: listening(l), // not the task that counts
+		Queue: load.Ready, Timers: load.Timers, Watched: load.Watched, Children: len(procs), Paused: held.Paused, Unsent: held.Output,
+	}
 	if q.Conns {
-		node, _ := cluster.NodeOf(ctx)
 		r.Listed = listed(node, all)
 	}
-	return r, nil
+	if q.Tasks > 0 {
+		r.TaskList = tasksOn(node, l, q.Tasks)
+	}
+	if q.Servers {
+		r.Serving = serversOn(node, l)
+	}
+	if q.Children {
+		r.Procs = childrenOn(node, l, procs)
+	}
+	if q.MeasureMS > 0 {
+		r.Measured, err = measure(ctx, l, time.Duration(q.MeasureMS)*time.Millisecond)
+	}
+	return r, err
 })
 
 // listening are the addresses of the servers on a loop, sorted.
@@ -112,6 +151,14 @@ func listed(node *cluster.Node, all []transportactors.Transport) []Conn {
 			Peer: addressText(t.ExtraInfo("peername")), Local: addressText(t.ExtraInfo("sockname")), Protocol: fmt.Sprintf("%T", t.Protocol()),
 			WriteBuffer: t.WriteBufferSize(), Reading: t.IsReading(), Closing: t.IsClosing(),
 		})
+		c := &out[len(out)-1]
+		c.High, c.Low = t.WriteBufferLimits()
+		c.Paused, _ = t.ExtraInfo("paused").(string)
+		c.BytesIn, _ = t.ExtraInfo("bytes_read").(uint64)
+		c.BytesOut, _ = t.ExtraInfo("bytes_written").(uint64)
+		if cipher, ok := t.ExtraInfo("cipher").(transportactors.Cipher); ok {
+			c.TLS = cipher.Protocol + " " + cipher.Name
+		}
 	}
 	slices.SortFunc(out, func(a, b Conn) int { return byNumber(a.ID, b.ID) })
 	return out[:min(len(out), maxListed)]

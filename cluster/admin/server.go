@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ import (
 // There are two halves, because a command asks one node and means all of them. The
 // functions loopmesh.node and loopmesh.loop (questions.go) answer for one node or
 // loop and are called by any node of the cluster; Open makes the loop on which they
-// run. The HTTP handler (here, listings.go, operations.go) takes a command's
+// run. The HTTP handler (routes.go, listings.go, operations.go, orders.go) takes a command's
 // question, asks every member through these functions (survey.go) and puts the
 // answers together. It runs on net/http's goroutines, never on a loop, so it may
 // wait. A request ends early when its client goes away: its ctx ends, and with it the
@@ -34,6 +35,12 @@ type Server struct {
 	http    *http.Server
 	socket  *socket // nil: no Listen
 	done    chan struct{}
+	tcp     *tcpListener  // nil: no ListenTCP
+	ending  chan struct{} // closed by Close: streams end
+	once    sync.Once
+	events  *ring
+	former  former
+	watch   watcher
 }
 
 // servers finds the server of a node (*cluster.Node → *Server): a registered function
@@ -49,7 +56,7 @@ var servers sync.Map // *cluster.Node → *Server
 // Why the server is stored before the loop exists: a call of another node may run as
 // soon as the loop is there.
 func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
-	s := &Server{node: node, log: log, started: time.Now()}
+	s := &Server{node: node, log: log, started: time.Now(), ending: make(chan struct{}), events: newRing()}
 	servers.Store(node, s)
 	ref, err := node.NewLoop(LoopName)
 	if err != nil {
@@ -58,7 +65,14 @@ func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
 	}
 	forget := func() { servers.CompareAndDelete(node, s) }
 	loop, _ := ref.Local()
-	if err := loop.Ref().CallSoonThreadsafe(func() { loop.OnClose(forget) }); err != nil {
+	begin := func() {
+		loop.OnClose(forget)
+		s.startWatch(loop)
+	}
+	if err = loop.Ref().CallSoonThreadsafe(begin); err == nil {
+		err = s.hear(loop)
+	}
+	if err != nil {
 		forget()
 		return nil, fmt.Errorf("admin API of node %s: %w", node.Name(), err)
 	}
@@ -77,7 +91,7 @@ func (s *Server) Listen(path string) error {
 	s.socket, s.done = sock, make(chan struct{})
 	s.http = &http.Server{
 		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ErrorLog: s.httpLog(),
 	}
 	// goroutine: owner: the server; ends when Close closes the listener
 	go func() {
@@ -105,6 +119,8 @@ const closeLimit = 2 * time.Second
 // the answers under way, two seconds at most. The lock goes last: until then no other
 // node takes the path. The loop stays until the node is closed.
 func (s *Server) Close() {
+	s.once.Do(func() { close(s.ending) })
+	s.closeTCP()
 	if s.socket == nil {
 		return
 	}
@@ -118,37 +134,6 @@ func (s *Server) Close() {
 	s.socket.release()
 }
 
-// handler is the API as http.Handler. Each answer is a function of a ctx with a
-// deadline and the request; what it returns is written as JSON by reply.
-func (s *Server) handler() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, answer := range map[string]func(context.Context, *http.Request) (any, error){
-		"GET /api/v1/self":         func(context.Context, *http.Request) (any, error) { return s.self(), nil },
-		"GET /api/v1/nodes":        func(ctx context.Context, _ *http.Request) (any, error) { return s.nodes(ctx), nil },
-		"GET /api/v1/loops":        func(ctx context.Context, _ *http.Request) (any, error) { return s.loops(ctx), nil },
-		"GET /api/v1/conns":        func(ctx context.Context, _ *http.Request) (any, error) { return s.conns(ctx), nil },
-		"GET /api/v1/funcs":        func(ctx context.Context, _ *http.Request) (any, error) { return s.funcs(ctx), nil },
-		"POST /api/v1/call":        s.call,
-		"POST /api/v1/conns/write": s.write,
-		"POST /api/v1/conns/close": s.close,
-		"/": func(_ context.Context, r *http.Request) (any, error) {
-			return nil, &Error{NotFound, fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), "the package admin lists what there is"}
-		},
-	} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			reply(w, func() (any, error) {
-				ctx, cancel, err := withTimeout(r)
-				if err != nil {
-					return nil, err
-				}
-				defer cancel()
-				return answer(ctx, r)
-			})
-		})
-	}
-	return mux
-}
-
 // defaultTimeout is for a client that gives none, such as curl.
 const defaultTimeout = 5 * time.Second
 
@@ -159,7 +144,7 @@ func withTimeout(r *http.Request) (context.Context, context.CancelFunc, error) {
 	if text := r.URL.Query().Get("timeout"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d <= 0 {
-			return nil, nil, &Error{BadRequest, fmt.Sprintf("timeout is %q", text), "write it as 500ms, 2s or 1m"}
+			return nil, nil, &Error{Kind: BadRequest, Message: fmt.Sprintf("timeout is %q", text), Hint: "write it as 500ms, 2s or 1m"}
 		}
 		limit = d
 	}
@@ -174,7 +159,11 @@ func reply(w http.ResponseWriter, answer func() (any, error)) {
 	v, err := answer()
 	if err != nil {
 		e := asError(err)
-		w.WriteHeader(statuses[e.Kind])
+		status := statuses[e.Kind]
+		if e.Code == codeToken {
+			status = http.StatusUnauthorized
+		}
+		w.WriteHeader(status)
 		v = errorDocument{"Error", APIVersion, e}
 	}
 	_ = json.NewEncoder(w).Encode(v) // a client that is gone needs no answer
@@ -188,4 +177,9 @@ func (s *Server) self() *Self {
 		out.Members[m.Name] = incarnation(m.Incarnation)
 	}
 	return out
+}
+
+// httpLog keeps what net/http has to say about clients at debug level.
+func (s *Server) httpLog() *log.Logger {
+	return s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 }

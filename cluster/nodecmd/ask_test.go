@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -156,6 +157,9 @@ func TestAskingACluster(t *testing.T) {
 		}
 		if _, err := p.Read(make([]byte, 1)); err != io.EOF {
 			t.Fatal(err)
+		}
+		for strings.Contains(loopmesh("conn", "ls", "-o", "name").out, id) {
+			runtime.Gosched() // the peer sees the end before the transport has left the list
 		}
 		for _, bad := range []string{id, "n1/chat/transports/999", "n1/chat", "n7/chat/transports/1"} {
 			if s := loopmesh("conn", "write", bad, "x"); s.code != exitNotFound || s.out != "" || s.errs == "" {

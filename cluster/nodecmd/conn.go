@@ -29,18 +29,12 @@ func newConnLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Short: "list the connections of all nodes", Args: noArgs,
 		Long: "Lists the connections of all nodes. CONN is the id that 'conn write' and 'conn close' take. WAITING is how many bytes were\n" +
-			"written and not yet sent: a peer that does not read lets it grow. STATE is open, not reading (the program has paused it) or closing.\n" +
+			"written and not yet sent: a peer that does not read lets it grow. STATE is open, peer slow (it does not take what\nwas written), not reading (the program has paused it) or closing.\n" +
 			"Exit code 4 when a node or a loop does not answer.",
 		Example: "  loopmesh conn ls\n  loopmesh conn ls -o name",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ask(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.List[admin.Conn], error) { return c.Conns(ctx) })
-			if err != nil {
-				return err
-			}
-			if err := showConns(cmd, &o.output, list); err != nil {
-				return err
-			}
-			return checkComplete(&o, list)
+			question := func(ctx context.Context, c *admin.Client) (*admin.List[admin.Conn], error) { return c.Conns(ctx) }
+			return runList(cmd, &o, question, func(list *admin.List[admin.Conn]) error { return showConns(cmd, &o.output, list) })
 		},
 	}
 	o.listFlags(cmd)
@@ -57,6 +51,12 @@ func showConns(cmd *cobra.Command, o *output, list *admin.List[admin.Conn]) erro
 		column[admin.Conn]{"WAITING", func(c admin.Conn) string { return fmt.Sprint(c.WriteBuffer) }},
 		column[admin.Conn]{"STATE", func(c admin.Conn) string { return stateOf(c) }},
 		column[admin.Conn]{"PROTOCOL", func(c admin.Conn) string { return c.Protocol }},
+		wide[admin.Conn](),
+		column[admin.Conn]{"IN", func(c admin.Conn) string { return fmt.Sprint(c.BytesIn) }},
+		column[admin.Conn]{"OUT", func(c admin.Conn) string { return fmt.Sprint(c.BytesOut) }},
+		column[admin.Conn]{"MARKS", func(c admin.Conn) string { return fmt.Sprintf("%d/%d", c.Low, c.High) }},
+		column[admin.Conn]{"TLS", func(c admin.Conn) string { return c.TLS }},
+		column[admin.Conn]{"PAUSED", func(c admin.Conn) string { return c.Paused }},
 	)
 }
 
@@ -67,6 +67,8 @@ func stateOf(c admin.Conn) string {
 	switch {
 	case c.Closing:
 		return "closing"
+	case c.Paused != "":
+		return "peer slow"
 	case !c.Reading:
 		return "not reading"
 	}
@@ -133,10 +135,10 @@ func runOperation(cmd *cobra.Command, o *target, do func(context.Context, *admin
 	if err != nil {
 		return err
 	}
-	switch o.format {
-	case formatJSON:
+	switch {
+	case o.forPrograms():
 		return o.document(cmd, done)
-	case formatName:
+	case o.format == formatName:
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), done.ID)
 	}
 	return err

@@ -38,7 +38,7 @@ func (p *program) unknownVariables(env []string) []string {
 // variables are the flags that an environment variable can set: --nats-url is
 // LOOPMESH_NATS_URL. A flag on the command line wins.
 var variables = []string{
-	"all", "allow-partial", "cluster", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
+	"admin-listen", "admin-token-file", "all", "allow-partial", "cluster", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
 	"nkey", "node", "nodes", "output", "password-file", "port", "route-listen", "routes", "socket", "store", "timeout", "tls-ca", "tls-cert",
 	"tls-key", "user", "voter",
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -92,11 +94,11 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	var asked *admin.Error
 	switch {
 	case errors.As(err, &usage):
-		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath())}, exitUsage
+		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath()), Code: admin.CodeUsage}, exitUsage
 	case errors.As(err, &partial):
-		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "add --allow-partial to accept an incomplete answer"}, exitUnreachable
+		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "add --allow-partial to accept an incomplete answer", Code: codePartial}, exitUnreachable
 	case errors.As(err, &no):
-		return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFalse
+		return &admin.Error{Kind: admin.Failed, Message: err.Error(), Code: admin.CodeUnhealthy}, exitFalse
 	case errors.As(err, &asked):
 		if code, known := codeOfKind[asked.Kind]; known {
 			return asked, code
@@ -104,7 +106,7 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 		return asked, exitFailed // a kind of a newer node: never 0
 	case errors.Is(err, keys.ErrInvalid) && !errors.Is(err, cluster.ErrConfig):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitUsage
-	case errors.Is(err, cluster.ErrConfig), errors.Is(err, cluster.ErrSeparate), errors.Is(err, cluster.ErrTooOld), errors.Is(err, cluster.ErrNoJetStream):
+	case errors.Is(err, cluster.ErrConfig), errors.Is(err, cluster.ErrSeparate), errors.Is(err, cluster.ErrTooOld), errors.Is(err, cluster.ErrNoJetStream), errors.Is(err, admin.ErrNeedsToken):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitConfig
 	case errors.Is(err, admin.ErrInUse), errors.Is(err, cluster.ErrNameTaken):
 		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "choose another name with --name, or stop the node that has it"}, exitRefused
@@ -122,6 +124,9 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	return &admin.Error{Kind: admin.Failed, Message: err.Error()}, exitFailed
 }
 
+// codePartial is the code of a partialError; --watch goes on behind one.
+const codePartial = admin.CodePartial
+
 // printError prints err to stderr and returns the exit code: for people as two lines,
 // what failed and what to do; as one JSON document when the command was asked for
 // JSON, so that a program never has to parse prose.
@@ -129,9 +134,14 @@ func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	e, code := classify(cmd, err)
+	found, code := classify(cmd, err)
+	copied := *found
+	e := &copied
+	if e.Code == "" {
+		e.Code = admin.CodeOf(err)
+	}
 	e.Hint = named(e.Hint, cmd.Root().Name())
-	if f := cmd.Flags().Lookup("output"); f != nil && f.Value.String() == formatJSON {
+	if f := cmd.Flags().Lookup("output"); f != nil && slices.Contains([]string{formatJSON, formatLines, formatYAML}, f.Value.String()) {
 		_ = json.NewEncoder(errs).Encode(struct {
 			Kind  string       `json:"kind"`
 			Error *admin.Error `json:"error"`
@@ -139,9 +149,17 @@ func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 		}{"Error", e, code})
 		return code
 	}
-	fmt.Fprintf(errs, "%s: %s\n", cmd.Root().Name(), e.Message)
+	text := e.Message
+	if e.Code != "" {
+		first, rest, more := strings.Cut(text, "\n")
+		text = first + " (" + e.Code + ")"
+		if more {
+			text += "\n" + rest
+		}
+	}
+	fmt.Fprintf(errs, "%s: %s\n", cmd.Root().Name(), printableLines(text))
 	if e.Hint != "" {
-		fmt.Fprintf(errs, "  %s\n", e.Hint)
+		fmt.Fprintf(errs, "  %s\n", printableLines(e.Hint))
 	}
 	return code
 }

@@ -37,17 +37,13 @@ func newFuncLs() *cobra.Command {
 			"the nodes that have them. Exit code 4 when a node does not answer.",
 		Example: "  loopmesh func ls\n  loopmesh func ls --all",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := ask(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.List[admin.Func], error) { return c.Funcs(ctx) })
-			if err != nil {
-				return err
-			}
-			if !all {
-				list.Items = slices.DeleteFunc(list.Items, func(f admin.Func) bool { return f.Internal })
-			}
-			if err := showFuncs(cmd, &o.output, list); err != nil {
-				return err
-			}
-			return checkComplete(&o, list)
+			question := func(ctx context.Context, c *admin.Client) (*admin.List[admin.Func], error) { return c.Funcs(ctx) }
+			return runList(cmd, &o, question, func(list *admin.List[admin.Func]) error {
+				if !all {
+					list.Items = slices.DeleteFunc(list.Items, func(f admin.Func) bool { return f.Internal })
+				}
+				return showFuncs(cmd, &o.output, list)
+			})
 		},
 	}
 	o.listFlags(cmd)
@@ -96,7 +92,7 @@ func newFuncCall() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if o.format == formatJSON {
+			if o.forPrograms() {
 				return o.document(cmd, result)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", result.Result)

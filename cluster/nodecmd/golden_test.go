@@ -73,11 +73,11 @@ func TestDocuments(t *testing.T) {
 			return o.document(cmd, &admin.Done{Kind: "Done", APIVersion: admin.APIVersion, ID: "n1/chat/transports/3", Bytes: 6})
 		},
 	} {
-		for _, format := range []string{formatTable, formatJSON, formatName} {
+		for _, format := range formats {
 			var out bytes.Buffer
 			cmd := &cobra.Command{}
 			cmd.SetOut(&out)
-			if err := print(cmd, &output{format}); err != nil {
+			if err := print(cmd, &output{format: format}); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, name+"."+format, out.Bytes())

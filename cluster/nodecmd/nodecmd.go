@@ -19,9 +19,36 @@
 // Functions need no option: they belong to every node of the process that registers
 // them (cluster.Func).
 //
-// stdout carries data only, stderr everything else. Every command returns one of the
-// exit codes that "help exit-codes" lists, and every error says what failed, why, and
-// what to do.
+// What the commands are for:
+//
+//   - run: start, dev, keys;
+//   - what runs where: ls, status, loop ls, ps, conn ls, server ls, proc ls, actor ls,
+//     func ls; inspect shows everything about one of them;
+//   - why is it slow: loop ls measures every loop, ps and task show say what tasks wait
+//     for, conn ls which peers do not read;
+//   - stop this: task cancel, conn close, server close, proc signal, actor stop;
+//   - what happened: events, and explain for the codes in events and errors;
+//   - do something: func call, conn write.
+//
+// Rules that hold for all of them:
+//
+//   - stdout carries data only, stderr everything else. With -o json stdout is one
+//     document, with jsonl one on each line, and errors are documents, too.
+//   - Every command returns one of the exit codes that "help exit-codes" lists, and
+//     every error says what failed, why, and what to do, with a code for explain.
+//   - Fields of JSON are only added; tables may change with any version.
+//   - A command never guesses its target: nodes of two clusters on one machine, or an id
+//     that there is not, are errors that list what there is.
+//   - A list names who did not answer, and then ends with exit code 4, so that an
+//     incomplete answer is not taken for a complete one.
+//   - Every id that one command prints is taken by the others.
+//   - Names that come from other nodes and from peers are printed so that a terminal
+//     cannot be steered by them.
+//   - Flags are set by the command line, else by the variable LOOPMESH_ and their name,
+//     also in a program that is called something else: one environment serves all.
+//
+// How does a command reach a node? Through its admin socket, which only the user of the
+// node can open (package admin). Any node shows its whole cluster.
 package nodecmd
 
 import (

@@ -3,51 +3,104 @@ package nodecmd
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
-// The forms of output. JSON has every field; a table has what fits into a line and
-// may change with any version; name is the first column alone, one item a line, as
+// The forms of output. JSON and YAML have every field; jsonl has one item a line, as
+// jq and log collectors want it; a table has what fits into a line, wide the rest, and
+// both may change with any version; name is the first column alone, one item a line, as
 // xargs and shell loops want it.
 const (
 	formatTable = "table"
+	formatWide  = "wide"
 	formatJSON  = "json"
+	formatLines = "jsonl"
+	formatYAML  = "yaml"
 	formatName  = "name"
 )
 
-// output is the form in which a command prints its data to stdout: a table for
-// people, whose columns may change; JSON for programs, whose fields are API and only
-// grow; names alone, one a line, for shell loops and completion.
-type output struct{ format string }
+var formats = []string{formatTable, formatWide, formatJSON, formatLines, formatYAML, formatName}
+
+// output is the form in which a command prints its data to stdout, and what of a list
+// is printed in which order. Tables are for people; the fields of JSON are API and only
+// grow.
+type output struct {
+	format   string
+	selected selection // of lists only
+}
 
 func (o *output) flag(cmd *cobra.Command) {
-	cmd.Flags().StringVarP(&o.format, "output", "o", formatTable, "form of the output: table, json, or name for the names alone")
-	_ = cmd.RegisterFlagCompletionFunc("output", completeFrom(formatTable, formatJSON, formatName)) // the flag is there
+	cmd.Flags().StringVarP(&o.format, "output", "o", formatTable, "form of the output: "+strings.Join(formats, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("output", completeFrom(formats...)) // the flag is there
 }
 
 // check refuses an unknown form before the node is asked: an order must not be
 // carried out and then fail at the printing.
 func (o *output) check() error {
-	switch o.format {
-	case formatTable, formatJSON, formatName:
-		return nil
+	if !slices.Contains(formats, o.format) {
+		return usageError{fmt.Errorf("--output is %q; there is %s", o.format, strings.Join(formats, ", "))}
 	}
-	return usageError{fmt.Errorf("--output is %q; there is table, json and name", o.format)}
+	return o.selected.check()
 }
 
-// document prints v as one JSON document. HTML escaping is off, which would write >
-// in a function's result as \u003e.
+// forPrograms reports whether the form is one that programs read: then everything is a
+// document.
+func (o *output) forPrograms() bool {
+	return o.format == formatJSON || o.format == formatLines || o.format == formatYAML
+}
+
+// document prints v as one document. HTML escaping is off, which would write > in a
+// function's result as \u003e.
 func (o *output) document(cmd *cobra.Command, v any) error {
+	if o.format == formatYAML {
+		return yamlTo(cmd.OutOrStdout(), v)
+	}
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
+	if o.format != formatLines {
+		enc.SetIndent("", "  ")
+	}
 	return enc.Encode(v)
+}
+
+// yamlTo prints v with the names and the order of its JSON: JSON is YAML, so it is read
+// as such and written in block style.
+func yamlTo(w io.Writer, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return err
+	}
+	unquote(&doc)
+	enc := yaml.NewEncoder(w)
+	enc.SetIndent(2)
+	defer enc.Close()
+	return enc.Encode(&doc)
+}
+
+// unquote takes the style of JSON off, so that the encoder quotes what needs it. Empty
+// lists and objects have no block style and stay as they are.
+func unquote(n *yaml.Node) {
+	n.Style = 0
+	if n.Kind == yaml.MappingNode && len(n.Content) == 0 || n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		n.Style = yaml.FlowStyle
+	}
+	for _, c := range n.Content {
+		unquote(c)
+	}
 }
 
 // column is one column of a table: its title and how an item is shown in it.
@@ -56,28 +109,71 @@ type column[T any] struct {
 	value func(T) string
 }
 
-// show prints a list in the wanted form. The first column is the item's name, which
-// is all that the form "name" prints.
+// wide stands between the usual columns and those that -o wide and --columns show.
+func wide[T any]() column[T] { return column[T]{} }
+
+// show prints a list in the wanted form, with the items and in the order that the flags
+// select. The first column is the item's name, which is all that the form "name" prints.
 func show[T any](cmd *cobra.Command, o *output, list *admin.List[T], columns ...column[T]) error {
+	shown, all := split(columns)
+	items, err := pick(o.selected, list.Items, all)
+	if err != nil {
+		return err
+	}
+	picked := *list
+	picked.Items = items
 	switch o.format {
-	case formatJSON:
-		return o.document(cmd, list)
-	case formatName:
-		for _, item := range list.Items {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), columns[0].value(item)); err != nil {
+	case formatJSON, formatYAML:
+		return o.document(cmd, &picked)
+	case formatLines:
+		for _, item := range items {
+			if err := o.document(cmd, item); err != nil {
 				return err
 			}
 		}
 		return nil
+	case formatName:
+		for _, item := range items {
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), printable(all[0].value(item))); err != nil {
+				return err
+			}
+		}
+		return nil
+	case formatWide:
+		shown = all
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	titles := make([]string, len(columns))
+	if shown, err = chosen(o.selected.columns, shown, all); err != nil {
+		return err
+	}
+	return table(cmd.OutOrStdout(), !o.selected.noHeaders, items, shown)
+}
+
+// split takes the mark between the usual columns and the wide ones out.
+func split[T any](columns []column[T]) (usual, all []column[T]) {
 	for i, c := range columns {
-		titles[i] = c.title
+		if c.value == nil {
+			return columns[:i], append(slices.Clone(columns[:i]), columns[i+1:]...)
+		}
 	}
-	fmt.Fprintln(w, strings.Join(titles, "\t"))
-	for _, item := range list.Items {
-		cells := make([]string, len(columns))
+	return columns, columns
+}
+
+// Who reads what is printed? A person looks at a table, and a terminal obeys what is in
+// it; so every cell goes through printable. A program reads JSON, whose encoder escapes
+// control characters, and YAML, whose encoder quotes them. Names alone are read by shell
+// loops and shown by them, so they are treated as cells.
+//
+// table prints items with columns as wide as they need.
+func table[T any](out io.Writer, headers bool, items []T, columns []column[T]) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	cells := make([]string, len(columns))
+	for i, c := range columns {
+		cells[i] = c.title
+	}
+	if headers {
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	for _, item := range items {
 		for i, c := range columns {
 			cells[i] = printable(c.value(item))
 		}
@@ -86,20 +182,31 @@ func show[T any](cmd *cobra.Command, o *output, list *admin.List[T], columns ...
 	return w.Flush()
 }
 
-// printable replaces control characters by "?", and "" by "-", which keeps a table's
-// columns apart. Why: host names, addresses and protocol names come from other nodes
-// and from peers, and a terminal would obey an escape sequence in them. JSON needs no
-// such step: its encoder escapes them.
+// printable replaces what a terminal would obey or hide (control characters, marks that
+// turn the direction of writing) by "?", and "" by "-", which keeps a table's columns
+// apart. Why: host names, addresses, names of tasks and protocols come from other nodes
+// and from peers. JSON needs no such step: its encoder escapes control characters.
 func printable(s string) string {
 	if s == "" {
 		return "-"
 	}
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, s)
+}
+
+// printableLines is printable for a text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = printable(line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // age writes a duration for people, with its two largest units: what differs by

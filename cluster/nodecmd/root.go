@@ -28,12 +28,14 @@ they do.
   try it          loopmesh dev
   start nodes     loopmesh start --name n1 --listen 127.0.0.1:4222
                   loopmesh start --name n2 --join 127.0.0.1:4222
-  look            loopmesh ls, status, loop ls, conn ls, func ls
+  what runs       loopmesh ls, status, ps, conn ls, actor ls, func ls
+  why is it slow  loopmesh loop ls --sort -measured.busy, then task show ID
+  what happened   loopmesh events --since 8h, explain CODE
+  stop this       loopmesh task cancel ID, conn close ID, server close ID
   do something    loopmesh %s
 
-ls, status, loop, conn and func ask a node of yours on this machine, through its admin
-socket; any node shows the whole cluster. Data goes to stdout, everything else to
-stderr.`
+The commands ask a node of yours on this machine, through its admin socket; any node
+shows the whole cluster. Data goes to stdout, everything else to stderr.`
 
 // newRoot builds the tree anew for each run, so that a test, which calls run many
 // times in one process, never sees a flag of an earlier run. Three defaults of cobra
@@ -43,7 +45,8 @@ stderr.`
 // of sight.
 func newRoot(p *program, out, errs io.Writer) *cobra.Command {
 	root := group(defaultName, "run nodes whose event loops schedule on each other, and see what they do",
-		newStart(p), newDev(p), newLs(), newStatus(), newLoop(), newFunc(), newConn(), newKeys(), newVersion(), newCompletion(),
+		newStart(p), newDev(p), newLs(), newStatus(), newPs(), newInspect(), newLoop(), newTask(), newConn(), newListener(), newProc(), newActor(), newFunc(), newEvents(),
+		newExplain(), newSchema(), newKeys(), newVersion(), newCompletion(),
 		topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", p.environment()),
 	)
 	root.Long = fmt.Sprintf(rootLong, p.example)
@@ -156,7 +159,7 @@ func newVersion() *cobra.Command {
 		Use: "version", Short: "print version and Go version", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			version, goVersion := admin.Version()
-			if o.format == formatJSON {
+			if o.forPrograms() {
 				return o.document(cmd, map[string]string{"kind": "Version", "apiVersion": admin.APIVersion, "version": version, "go": goVersion})
 			}
 			if err := o.check(); err != nil {
@@ -211,6 +214,10 @@ func callBy(cmd *cobra.Command, name string) {
 	}
 }
 
+// Texts are written once, for the program that this module builds; a second set of them
+// for other names would differ sooner or later. Only the name with a space behind it is
+// replaced, so names of files and variables stay.
+//
 // named replaces the name of this module's own program where a text shows a command
 // line.
 func named(text, name string) string {

@@ -31,6 +31,7 @@ type runningNode struct {
 	node     *cluster.Node
 	admin    *admin.Server
 	services []net.Addr // as in program; nil: not started
+	adminAt  net.Addr   // of the admin API over TCP; nil: none
 }
 
 // nodeSpec says what a node consists of. Zero values mean: no loops, no service, and the
@@ -41,6 +42,8 @@ type nodeSpec struct {
 	loops    int      // how many, named io-0 and up
 	services []string // where the services of the program listen; "": nowhere
 	socket   string   // path of the admin socket; "": where the other commands look for it
+	admin    string   // address of the admin API over TCP; "": none
+	token    string   // of that API
 }
 
 // startNode starts a node and its services, and waits until they serve. The services
@@ -61,6 +64,10 @@ func startNode(ctx context.Context, s nodeSpec) (*runningNode, error) {
 	return r, nil
 }
 
+// The program's own part comes between the loops and the services: what WithPrepare makes
+// may use the loops, and a service may use what it made. Each step that fails ends the
+// start, and cluster.Start takes back what there is.
+//
 // startServices makes the loops first, then what runs on them, and the admin
 // socket last: whoever can ask the node finds everything there.
 func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error) {
@@ -86,6 +93,11 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 	}
 	if r.admin, err = admin.Open(r.node, s.cfg.Logger.Named("admin")); err != nil {
 		return err
+	}
+	if s.admin != "" {
+		if r.adminAt, err = r.admin.ListenTCP(s.admin, s.token); err != nil {
+			return err
+		}
 	}
 	if s.socket == "" {
 		s.socket = admin.Path(r.node.Name())

@@ -31,6 +31,7 @@ type startOptions struct {
 	name, cluster, natsURL, listen, socket, logLevel string
 	join                                             []string
 	services                                         []string // their addresses, as in program
+	adminListen, adminToken                          string   // the second is the file
 	loops                                            int
 	server                                           serverOptions
 	login                                            loginOptions
@@ -62,6 +63,8 @@ func newStart(p *program) *cobra.Command {
 		f.StringVar(&o.services[i], s.Name, "", "host:port at which to "+s.About+" (default: nowhere)")
 	}
 	f.StringVarP(&o.socket, "socket", "s", "", "path of the admin socket (default: where the other commands look for it)")
+	f.StringVar(&o.adminListen, "admin-listen", "", "host:port of the admin API over TCP, with /metrics, /livez and /readyz (default: the socket only)")
+	f.StringVar(&o.adminToken, "admin-token-file", "", "file with the token of --admin-listen: needed beyond this machine, and for what changes something")
 	f.StringVar(&o.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error or off")
 	return cmd
 }
@@ -125,7 +128,11 @@ func start(cmd *cobra.Command, p *program, o startOptions) error {
 		return err
 	}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, o.socket})
+	token, err := readToken(o.adminToken)
+	if err != nil {
+		return err
+	}
+	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, o.socket, o.adminListen, token})
 	if err != nil {
 		return err
 	}
@@ -157,5 +164,28 @@ func printStarted(out io.Writer, p *program, r *runningNode, closed bool) {
 		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0], p.name), who, at)
 	}
 	fmt.Fprintf(out, "  socket  %s\n", r.admin.Path())
+	if r.adminAt != nil {
+		fmt.Fprintf(out, "  admin   http://%s\n", r.adminAt)
+	}
 	fmt.Fprintln(out, "Ctrl-C shuts it down.")
+}
+
+// readToken reads the token of the admin API. A file that others can read is refused:
+// whoever has the token can stop what runs on every node.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		err = fmt.Errorf("%s can be read by other users; run chmod 600 on it", path)
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return "", usageError{fmt.Errorf("--admin-token-file: %w", err)}
+	}
+	return strings.TrimSpace(string(raw)), nil
 }

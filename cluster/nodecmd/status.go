@@ -144,7 +144,7 @@ func checkHealth(list *admin.List[nodeStatus]) error {
 
 // showStatus prints pages for people; as JSON or names it is a list like the others.
 func showStatus(cmd *cobra.Command, o *output, list *admin.List[nodeStatus]) error {
-	if o.format != formatTable {
+	if o.format != formatTable && o.format != formatWide {
 		return show(cmd, o, list, column[nodeStatus]{"NODE", func(n nodeStatus) string { return n.ID }})
 	}
 	var b strings.Builder

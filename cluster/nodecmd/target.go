@@ -43,6 +43,7 @@ func (o *target) flags(cmd *cobra.Command) {
 // list lacks something, and the user may accept that.
 func (o *target) listFlags(cmd *cobra.Command) {
 	o.flags(cmd)
+	o.selected.flags(cmd)
 	cmd.Flags().BoolVar(&o.allowPartial, "allow-partial", false, "exit with 0 although some nodes or loops do not answer")
 }
 
@@ -160,6 +161,45 @@ func answering(ctx context.Context, sockets []string) (all []found, err error) {
 		Kind: admin.Unreachable, Message: "no node of yours runs on this machine: " + why,
 		Hint: `start one with "loopmesh start" or "loopmesh dev", or point at one with --socket`,
 	}
+}
+
+// runList asks for a list, prints it and checks that it is complete; again and again
+// with --watch.
+func runList[T any](cmd *cobra.Command, o *target, question func(context.Context, *admin.Client) (*admin.List[T], error), print func(*admin.List[T]) error) error {
+	return o.selected.repeat(cmd, func() error {
+		list, err := ask(cmd, o, question)
+		if err != nil {
+			return err
+		}
+		if err := print(list); err != nil {
+			return err
+		}
+		return checkComplete(o, list)
+	})
+}
+
+// Lists are alike: the same flags, the same treatment of who did not answer, the same
+// forms of output. What differs between two of them is which question is put and which
+// columns are shown; the rest is here.
+//
+// listing describes a command that lists things of one kind.
+type listing[T any] struct {
+	use, short, long, example string
+	ask                       func(context.Context, *admin.Client) (*admin.List[T], error)
+	columns                   []column[T]
+}
+
+// command makes it.
+func (l listing[T]) command() *cobra.Command {
+	var o target
+	cmd := &cobra.Command{
+		Use: l.use, Short: l.short, Long: l.long + "\nExit code 4 when a node or a loop does not answer.", Example: l.example, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runList(cmd, &o, l.ask, func(list *admin.List[T]) error { return show(cmd, &o.output, list, l.columns...) })
+		},
+	}
+	o.listFlags(cmd)
+	return cmd
 }
 
 // checkComplete makes the command fail, after its list is printed, when somebody did

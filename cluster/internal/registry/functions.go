@@ -13,6 +13,10 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
+// OrderPrefix begins the names of functions that stop what runs here. Another node
+// needs the right "admin" to call them, whatever functions it may call otherwise.
+const OrderPrefix = "loopmesh.order."
+
 // Entry is a registered function without its types.
 type Entry struct {
 	Name    string

@@ -1,0 +1,172 @@
+package admin
+
+import (
+	"context"
+	_ "embed" // codes.txt
+	"errors"
+	"strings"
+
+	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// Codes: one for each thing that an operator may want to look up, LM and four digits.
+// Invariant: a code keeps its meaning for ever; one that is no longer used is not given
+// to anything else. The first digit is the area: 1 the command line and its node, 2
+// loops and tasks, 3 calls and messages between nodes, 4 membership, 5 actors, 6 what
+// an operator did, 7 the connection to NATS. docs/errors.md is made from this table.
+
+// Code explains one code: what has happened, why it happens, and what to do.
+type Code struct {
+	Code  string `json:"code"`
+	Title string `json:"title"`
+	Cause string `json:"cause"`
+	Do    string `json:"do"`
+}
+
+// Codes of errors that only the command line has: it makes them itself, so they are
+// exported. The others belong to errors and events of this package and of those below
+// it, and are found by CodeOf.
+const (
+	CodeUsage       = "LM1001"
+	CodeNoNode      = "LM1002"
+	CodeManyTargets = "LM1003"
+	CodePartial     = "LM1004"
+	CodeUnhealthy   = "LM1005"
+	CodeConfig      = "LM1801"
+)
+
+// The other codes. Errors of the command line and of the node it asks are 1000 to 1799,
+// of configurations 1800 to 1899; loops are 2100 to 2299, what user code does 2300 to
+// 2399; calls that failed for their caller are 3100 to 3199, what a node notices about
+// the calls of others 3200 to 3299. The gaps are room for codes that belong beside one
+// that is there.
+const (
+	codeUntrusted   = "LM1006"
+	codeSocketInUse = "LM1007"
+	codeToken       = "LM1008"
+	codeBadRequest  = "LM1009"
+	codeInterrupted = "LM1010"
+	codeStore       = "LM1802"
+	codeDenied      = "LM1803"
+	codeNameTaken   = "LM1804"
+	codeSeparate    = "LM1805"
+
+	codeLoopBlocked = "LM2101"
+	codeLoopMoves   = "LM2102"
+	codeLoopMade    = "LM2103"
+	codeLoopEnded   = "LM2104"
+	codeLoopClosed  = "LM2105"
+	codePanic       = "LM2301"
+
+	codeTimeout          = "LM3101"
+	codeUnknownNode      = "LM3102"
+	codeUnknownFunction  = "LM3103"
+	codeUnknownLoop      = "LM3104"
+	codeUnknownTransport = "LM3105"
+	codeBadAddress       = "LM3106"
+	codeBadPayload       = "LM3107"
+	codeTooLarge         = "LM3108"
+	codeBusy             = "LM3109"
+	codeNoRight          = "LM3110"
+	codeNodeDown         = "LM3111"
+	codeStale            = "LM3112"
+	codeFailed           = "LM3113"
+	codeCallsRefused     = "LM3201"
+	codeCallsLost        = "LM3202"
+	codeRightMissing     = "LM3203"
+
+	codeJoined  = "LM4101"
+	codeSuspect = "LM4102"
+	codeBack    = "LM4103"
+	codeDead    = "LM4104"
+	codeLeft    = "LM4105"
+	codeFenced  = "LM4106"
+	codeServing = "LM4107"
+	codeLost    = "LM4108"
+
+	codeActorFailed = "LM5101"
+
+	codeTaskCancelled  = "LM6101"
+	codeConnClosed     = "LM6102"
+	codeServerClosed   = "LM6103"
+	codeChildSignalled = "LM6104"
+	codeActorStopped   = "LM6105"
+
+	codeDisconnected     = "LM7101"
+	codeNATSDisconnected = "LM7102"
+	codeNATSReconnected  = "LM7103"
+	codeNATSDropped      = "LM7104"
+)
+
+// Codes is the table, in the order of the codes. It is read anew for each call, from a
+// text of a few kilobytes: it is asked for by people.
+func Codes() []Code { return readCodes(explanations) }
+
+// Explain finds a code, written as it is printed: LM and four digits.
+func Explain(code string) (Code, bool) {
+	for _, c := range Codes() {
+		if c.Code == code {
+			return c, true
+		}
+	}
+	return Code{}, false
+}
+
+// Why the codes are here and not in the errors themselves: an error of the library is
+// a value that a program compares with errors.Is, and a text; neither should change
+// because an operator's page gets another section. The table below joins the two, and
+// whoever adds an error that operators meet adds a row and an explanation.
+//
+// codesOfErrors maps errors of the libraries to codes; the first that fits counts, as
+// in kindsOfErrors.
+var codesOfErrors = []struct {
+	code string
+	err  error
+}{
+	{codeUntrusted, ErrUntrusted}, {codeToken, ErrNeedsToken}, {codeSocketInUse, ErrInUse},
+	{CodeConfig, cluster.ErrConfig}, {codeStore, cluster.ErrStore}, {codeDenied, cluster.ErrDenied}, {codeNameTaken, cluster.ErrNameTaken},
+	{codeSeparate, cluster.ErrSeparate},
+	{codeUnknownNode, cluster.ErrUnknownNode}, {codeUnknownFunction, cluster.ErrUnknownFunction}, {codeUnknownLoop, cluster.ErrUnknownLoop},
+	{codeUnknownTransport, cluster.ErrUnknownTransport}, {codeStale, cluster.ErrDeadIncarnation},
+	{codeBadAddress, actors.ErrBadAddress}, {codeBadPayload, cluster.ErrBadPayload}, {codeTooLarge, cluster.ErrTooLarge},
+	{codeBusy, cluster.ErrBusy}, {codeNoRight, cluster.ErrRefused}, {codeNodeDown, cluster.ErrNodeDown}, {codeDisconnected, cluster.ErrDisconnected},
+	{codePanic, cluster.ErrPanic}, {codeLoopClosed, loopnode.ErrLoopClosed}, {codeLoopClosed, cluster.ErrClosed},
+	{codeTimeout, context.DeadlineExceeded}, {codeTimeout, loopnode.ErrTimeout}, {codeInterrupted, context.Canceled},
+}
+
+// CodeOf is the code of an error of this module, "" when it has none of its own.
+func CodeOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) && e.Code != "" {
+		return e.Code
+	}
+	for _, c := range codesOfErrors {
+		if errors.Is(err, c.err) {
+			return c.code
+		}
+	}
+	return ""
+}
+
+// explanations are the texts of the codes, in a file of their own because they are
+// prose: three lines for each code and an empty one between two. The first line is the
+// code and what has happened, the second begins with "why: ", the third with "do: ".
+//
+//go:embed codes.txt
+var explanations string
+
+// readCodes reads them. What does not have this form would be a code without an
+// explanation, which TestCodesAreWhole finds; nothing is checked here.
+func readCodes(text string) (out []Code) {
+	for part := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+		lines := strings.SplitN(part, "\n", 3)
+		if len(lines) < 3 {
+			continue
+		}
+		code, title, _ := strings.Cut(lines[0], " ")
+		out = append(out, Code{code, title, strings.TrimPrefix(lines[1], "why: "), strings.TrimPrefix(lines[2], "do: ")})
+	}
+	return out
+}

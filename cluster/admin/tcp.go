@@ -1,0 +1,115 @@
+package admin
+
+import (
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// The API over TCP, for what cannot open a unix socket: a scraper of metrics, a
+// browser, another machine. There the file permissions of the socket are missing, so a
+// token stands in their place: beyond loopback for every request, on loopback for
+// everything that changes something, since every user of the machine reaches the port.
+//
+// A name in the Host header that is not an address of this machine is refused: a page
+// of another site whose name was made to point here (DNS rebinding) would have one. A
+// page that does reach the port is stopped by http.CrossOriginProtection when it would
+// change something, and cannot read answers, since no header allows it to.
+//
+// What the token does not do: it does not hide what is sent. Between machines the port
+// belongs behind something that encrypts; the token travels in each request.
+
+// tcpListener is what ListenTCP made.
+type tcpListener struct {
+	http     *http.Server
+	listener net.Listener
+	done     chan struct{}
+}
+
+// minToken keeps out tokens that can be guessed. It counts bytes and not entropy: a long
+// token of one letter passes, and is the fault of who chose it.
+const minToken = 16
+
+// ListenTCP takes requests at address (host:port; port 0 takes a free one) and returns
+// where. Beyond loopback every request needs token, on loopback those that change
+// something; without a token they are refused. It does not encrypt: beyond loopback put
+// it behind something that does. It does not wait. Close ends it. Errors: ErrNeedsToken,
+// and those of net.Listen.
+func (s *Server) ListenTCP(address, token string) (net.Addr, error) {
+	if token != "" && len(token) < minToken {
+		return nil, fmt.Errorf("%w: it has %d bytes, give at least %d", ErrNeedsToken, len(token), minToken)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("admin API on %s: %w", address, err)
+	}
+	local := l.Addr().(*net.TCPAddr).IP.IsLoopback()
+	if !local && token == "" {
+		_ = l.Close()
+		return nil, fmt.Errorf("%w: %s is reached from other machines", ErrNeedsToken, address)
+	}
+	t := &tcpListener{listener: l, done: make(chan struct{})}
+	t.http = &http.Server{
+		Handler: guarded(s.handler(), token, local), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: s.httpLog(),
+	}
+	s.tcp = t
+	// goroutine: owner: the server; ends when Close closes the listener
+	go func() {
+		defer close(t.done)
+		if err := t.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the admin port is closed", "error", err)
+		}
+	}()
+	return l.Addr(), nil
+}
+
+// ErrNeedsToken: the API would be open to other machines without a token, or the token
+// is too short.
+var ErrNeedsToken = errors.New("the admin API needs a token")
+
+// closeTCP ends the port and what is under way there.
+func (s *Server) closeTCP() {
+	if s.tcp != nil {
+		_ = s.tcp.http.Close()
+		<-s.tcp.done
+	}
+}
+
+// guarded checks host and token before anything else. The comparison takes the same
+// time for every wrong token.
+func guarded(next http.Handler, token string, local bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		right := token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+		free := local && given == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) || r.URL.Path == "/livez" || r.URL.Path == "/readyz"
+		switch {
+		case !knownHost(r.Host):
+			reply(w, func() (any, error) {
+				return nil, &Error{Kind: Refused, Message: fmt.Sprintf("the host %q is not this machine", r.Host), Hint: "use an IP address or localhost", Code: codeToken}
+			})
+		case !right && !free:
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			reply(w, func() (any, error) {
+				return nil, &Error{Kind: Refused, Message: "the token is missing or wrong", Hint: "send Authorization: Bearer TOKEN", Code: codeToken}
+			})
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// knownHost takes an IP address and localhost: a name that somebody else controls is
+// neither.
+func knownHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost"
+}
