@@ -164,7 +164,7 @@ func (c *Client) unreachable(err error) *Error {
 	}
 	switch {
 	case errors.Is(err, ErrUntrusted):
-		return &Error{Kind: Refused, Message: err.Error()}
+		return &Error{Kind: Refused, Message: err.Error(), Code: codeUntrusted}
 	case errors.Is(err, context.Canceled):
 		return &Error{Kind: Cancelled, Message: "interrupted"}
 	case errors.Is(err, context.DeadlineExceeded):

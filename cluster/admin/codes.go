@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // codes.txt
 	"errors"
@@ -48,6 +49,7 @@ const (
 	codeToken       = "LM1008"
 	codeBadRequest  = "LM1009"
 	codeInterrupted = "LM1010"
+	codeNotFound    = "LM1011"
 	codeStore       = "LM1802"
 	codeDenied      = "LM1803"
 	codeNameTaken   = "LM1804"
@@ -136,11 +138,12 @@ var codesOfErrors = []struct {
 	{codeTimeout, context.DeadlineExceeded}, {codeTimeout, loopnode.ErrTimeout}, {codeInterrupted, context.Canceled},
 }
 
-// CodeOf is the code of an error of this module, "" when it has none of its own.
+// CodeOf is the code of an error of this module, "" when it has none of its own. An
+// *Error that was made without one has that of its kind.
 func CodeOf(err error) string {
 	var e *Error
-	if errors.As(err, &e) && e.Code != "" {
-		return e.Code
+	if errors.As(err, &e) {
+		return cmp.Or(e.Code, codesOfKinds[e.Kind])
 	}
 	for _, c := range codesOfErrors {
 		if errors.Is(err, c.err) {

@@ -63,12 +63,9 @@ var kindsOfErrors = []struct {
 func asError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
-		if e.Code == "" {
-			coded := *e
-			coded.Code = codesOfKinds[e.Kind]
-			return &coded
-		}
-		return e
+		coded := *e
+		coded.Code = CodeOf(e)
+		return &coded
 	}
 	code := CodeOf(err)
 	for _, s := range kindsOfErrors {
@@ -87,7 +84,7 @@ func asError(err error) *Error {
 //
 // codesOfKinds are for errors of this package itself, whose kind says what to do.
 var codesOfKinds = map[string]string{
-	Failed: codeFailed, BadRequest: codeBadRequest, NotFound: codeBadRequest, Unreachable: CodeNoNode, TimedOut: codeTimeout,
+	Failed: codeFailed, BadRequest: codeBadRequest, NotFound: codeNotFound, Unreachable: CodeNoNode, TimedOut: codeTimeout,
 	Refused: codeNoRight, Cancelled: codeInterrupted,
 }
 
