@@ -54,6 +54,7 @@
 //	TLS: read in handshake      4 KiB and a message          -                      crypto/tls ends it           FuzzTLSInput
 //	TLS: not decrypted yet      one read (256 KiB)           -                      reading is paused            TestTLSKeepsInput
 //	TLS: sent behind our end    4 MiB                        -                      the connection ends          TestTLSFlood
+//	TLS: read in one turn       128 records with data        -                      the rest waits for the next  TestTLSFlood
 //	unread bytes of a Stream    2 limits and one read        WithLimit              reading is paused            TestStreamBackPressure
 //	ReadUntil, ReadLine         the limit                    WithLimit              ErrLimitOverrun              TestReadUntil
 //	framing.Buffer              its limit                    framing.New            framing.ErrTooLong           TestPackets

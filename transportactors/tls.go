@@ -44,6 +44,7 @@ type tlsTransport struct {
 
 	answers      int  // bytes that conn wrote of its own accord and lower may still queue
 	inputStopped bool // no input is read until lower's queue is short again
+	reads        int  // of conn in this turn
 	discarded    int  // bytes of cipher text that came behind our close_notify
 
 	room    []byte // what lower reads into

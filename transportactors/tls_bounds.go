@@ -17,10 +17,23 @@ package transportactors
 // until the shutdown timeout. So the bytes are counted; above discardMost the
 // connection ends, without an error, as soon as ours has left the queue.
 // Until then the input is stopped.
+//
+// Work. A change of keys is 27 bytes and costs ten times as much as the record of a
+// byte, so a read full of them would hold the loop for a tenth of a second, and a few
+// connections for seconds. After turnReads calls to crypto/tls, each of which ends
+// one record with data and at most 16 without, the rest of the input waits for the
+// next turn. A read of records of 2 KiB or more stays below it.
 const (
 	answersMost = 64 << 10
 	discardMost = 4 << 20
+	turnReads   = 128
 )
+
+// laterInput leaves the rest of the input to a later turn.
+func (t *tlsTransport) laterInput() {
+	_ = t.lower.PauseReading() // a closing transport reads nothing anyway
+	t.loop.CallSoon(t.resumed)
+}
 
 // countAnswers adds n bytes that crypto/tls wrote while it read.
 func (t *tlsTransport) countAnswers(n int) {

@@ -28,7 +28,7 @@ func TestTLSFlood(t *testing.T) {
 			flood := func() error {
 				for fed < much && !w.lower.rests {
 					var chunk []byte
-					for len(chunk) < 16<<10 {
+					for len(chunk) < 5<<10 { // less than turnReads records
 						chunk = append(chunk, w.records.keyUpdate(true)...)
 						chunk = append(chunk, w.records.seal(kindData, []byte("x"))...)
 						sent++
@@ -66,6 +66,30 @@ func TestTLSFlood(t *testing.T) {
 			}
 			return nil
 		})
+	})
+	t.Run("a read full of new keys is the work of many turns", func(t *testing.T) {
+		for _, updates := range []int{1, 15} { // before each byte; crypto/tls takes no more
+			inRecords(t, func(ctx context.Context, w *recordWorld, _ *[]loopnode.ExceptionContext) error {
+				var flood []byte
+				sent := 0
+				for ; len(flood) < 200<<10; sent++ {
+					for range updates {
+						flood = append(flood, w.records.keyUpdate(false)...)
+					}
+					flood = append(flood, w.records.seal(kindData, []byte("x"))...)
+				}
+				w.receive(flood)
+				for turned := 0; len(w.p.data) < sent; turned++ {
+					if want := min((turned+1)*turnReads, sent); len(w.p.data) != want || w.lower.rests != (want < sent) {
+						return fmt.Errorf("%d of %d bytes after %d turns; the lower transport rests: %v", len(w.p.data), sent, turned, w.lower.rests)
+					}
+					if err := turns(ctx, 1); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
 	})
 	t.Run("a protocol's own output does not stop its input", func(t *testing.T) {
 		inRecords(t, func(ctx context.Context, w *recordWorld, _ *[]loopnode.ExceptionContext) error {

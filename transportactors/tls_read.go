@@ -88,13 +88,18 @@ func (t *tlsTransport) keep(kept bool) {
 	}
 }
 
-// pump hands on what can be decrypted.
-func (t *tlsTransport) pump() {
-	for t.wantsInput() {
+// pump hands on what can be decrypted within a turn; later: the rest has to wait.
+func (t *tlsTransport) pump() (later bool) {
+	for t.reads = 0; t.wantsInput(); {
+		if t.reads >= turnReads {
+			t.laterInput()
+			return true
+		}
 		if !t.deliver() {
-			return
+			break
 		}
 	}
+	return false
 }
 
 // wantsInput reports whether input may be decrypted and more be read.
@@ -139,10 +144,12 @@ func (t *tlsTransport) deliverInto(to BufferedProtocol) bool {
 func (t *tlsTransport) decrypt(buf []byte) (n int, err error) {
 	t.inside = true
 	p := guard.Call(func() { // a session cache is the user's code
-		for n < len(buf) && err == nil {
+		for n < len(buf) && err == nil && t.reads < turnReads {
 			var m int
 			m, err = t.conn.Read(buf[n:])
-			n += m
+			if n += m; n < len(buf) { // otherwise more of the same record may be there
+				t.reads++
+			}
 		}
 	})
 	answered := len(t.out)
@@ -252,8 +259,7 @@ func (t *tlsTransport) ResumeReading() error {
 
 // resumed hands on what waits, then reads on.
 func (t *tlsTransport) resumed() {
-	t.pump()
-	if t.wantsInput() {
+	if !t.pump() && t.wantsInput() {
 		_ = t.lower.ResumeReading()
 	}
 	t.keep(true)
