@@ -97,3 +97,25 @@ func TestChat(t *testing.T) {
 	b.say(t, "ner")
 	a.hear(t, ": partner")
 }
+
+// TestAFloodOfLinesLeavesTheOthersHeard: one client sends a hundred thousand lines; what
+// another one says meanwhile is heard before the last of them.
+func TestAFloodOfLinesLeavesTheOthersHeard(t *testing.T) {
+	const flood = 100_000
+	address, _ := node(t, "")
+	loud, quiet := connect(t, address), connect(t, address)
+	if _, err := io.WriteString(loud, strings.Repeat("x\n", flood)+"the end\n"); err != nil {
+		t.Fatal(err)
+	}
+	quiet.hear(t, ": x")
+	quiet.say(t, "hello")
+	for quiet.in.Scan() {
+		switch text := quiet.in.Text(); {
+		case strings.HasSuffix(text, ": hello"):
+			return
+		case strings.HasSuffix(text, ": the end"):
+			t.Fatal("nobody was heard until the flood had ended")
+		}
+	}
+	t.Fatal(quiet.in.Err())
+}

@@ -22,7 +22,7 @@ import (
 // Nobody waits for anybody. A client that reads too slowly misses lines, and is told
 // how many; a node that does not take lines (no credit, no connection) is named to
 // the clients here. So no peer and no node can make a room's memory grow: a client
-// costs at most one unfinished line and its transport's write buffer. A line of more
+// costs at most one unfinished line, one read and its transport's write buffer. A line of more
 // than 4096 bytes is not said: the client is told so, and its connection is closed.
 
 // LoopName is the loop that holds the clients of a node.
@@ -31,6 +31,11 @@ const LoopName = "chat"
 // maxLine bounds what a client can make a room keep, and so what one line costs each
 // client of each node.
 const maxLine = 4096
+
+// linesAtOnce is how many lines of one client are said in one turn of the loop. Why:
+// a read may bring a hundred thousand, each goes to every client of every node, and
+// nobody else would be heard meanwhile. The rest waits, and so does what comes next.
+const linesAtOnce = 8
 
 // line is what travels between the rooms.
 type line struct {
@@ -125,7 +130,7 @@ type client struct {
 	room   *Room
 	t      transportactors.Transport
 	name   string
-	lines  *framing.Buffer // keeps the line that is not complete yet
+	lines  *framing.Buffer // keeps what is not said yet: a part of a line, or of a read
 	slow   bool            // reads less than is said; it misses lines, nobody waits for it
 	missed int
 }
@@ -144,19 +149,36 @@ func (c *client) ConnectionMade(t transportactors.Transport) {
 	c.notify("you are " + c.name + "; what you type reaches the clients of all nodes")
 }
 
-// DataReceived says the lines that are complete. A line that is too long is the end:
-// what comes behind it is not looked at.
-func (c *client) DataReceived(b []byte) {
+// DataReceived says the lines that are complete.
+func (c *client) DataReceived(b []byte) { c.talk(b) }
+
+// talk says complete lines, at most linesAtOnce; all: no more of them wait. A line
+// that is too long is the end: what comes behind it is not looked at.
+func (c *client) talk(b []byte) (all bool) {
+	said := 0
 	for text, err := range c.lines.Packets(b) {
 		switch {
 		case c.t.IsClosing():
-			return
+			return true
 		case err != nil:
 			c.notify(fmt.Sprintf("your line is too long, nobody got it: a line has at most %d bytes; good bye", maxLine))
 			c.t.Close()
 		case len(text) > 0:
 			c.room.broadcast(line{From: c.name, Text: string(text)})
 		}
+		if said++; said == linesAtOnce {
+			_ = c.t.PauseReading() // a closing transport reads nothing anyway
+			c.t.Loop().CallSoon(c.talkOn)
+			return false
+		}
+	}
+	return true
+}
+
+// talkOn is talk in a later turn.
+func (c *client) talkOn() {
+	if !c.t.IsClosing() && c.talk(nil) {
+		_ = c.t.ResumeReading() // the same
 	}
 }
 
