@@ -3,6 +3,7 @@ module github.com/loopmesh/loopmesh
 go 1.26.0
 
 require (
+	github.com/adhocore/gronx v1.20.4
 	github.com/asynkron/protoactor-go v0.0.0-20240822202345-3c0e61ca19c9
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/nats-io/jwt/v2 v2.8.2

@@ -5,6 +5,8 @@
 //	claim.Token()                                         // goes with every effect
 //	owner, err := names.Resolve(ctx, node, "orders")      // from any node
 //
+//	placed, err := names.Place(node, "janitor", ref, fn)  // fn runs on one of the nodes that place it
+//
 // What is promised. A name is a record in JetStream that is written by compare-and-set,
 // so of two that claim it at once one gets ErrTaken. It belongs to its owner as long as
 // the owner's node has a lease: a record that the node renews every 4 s and that the
@@ -32,6 +34,10 @@
 // voters one of them may be away. Without a majority Claim, Release and Resolve end with
 // cluster.ErrNoQuorum within five seconds; owners keep what they have until their lease
 // ends.
+//
+// What is not here: groups of loops and the routing of calls to one of them. The time in
+// which a machine sleeps is not counted by its monotonic clock, so an owner whose machine
+// was suspended finds out by membership or by the store, not by its lease.
 //
 // Functions and methods may be called from any goroutine. What takes a ctx waits: it
 // suspends the task ctx belongs to, or blocks the goroutine.

@@ -153,6 +153,12 @@ func (r *room) leaseNow() (seq uint64, later bool, err error) {
 	return rec.Seq, err == nil && readLease(rec).Life > r.node.Incarnation(), err
 }
 
+// What others may have done while membership took this node for dead is free its names
+// (isDead). When it serves again, it cannot know without asking. Until verify has asked,
+// Held is false, because the node's count of fences differs from the one at which the
+// ownership was verified; and the count changes before the node serves again, so there is
+// no moment in which Held is true and nobody has asked.
+
 // verify looks, after others may have given this node up, which of its names are still
 // its own. Until it has, Held is false for each of them.
 func (r *room) verify() {

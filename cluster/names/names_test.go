@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,19 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A test binary runs itself with a role, see live.
+const (
+	roleVariable    = "LOOPMESH_TEST_ROLE"
+	addressVariable = "LOOPMESH_TEST_ADDRESS"
+)
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		live(role)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // short are the times of a lease in tests. The store knows whole seconds.
 var short = lease.Config{TTL: 2 * time.Second, Renew: 300 * time.Millisecond, Retry: 100 * time.Millisecond, Margin: 300 * time.Millisecond}
@@ -222,6 +235,70 @@ func TestWhatIsRefused(t *testing.T) {
 	for _, odd := range []string{"a.b.*", "invoice 7>", "ü", "="} {
 		if o := mustClaim(t, a, odd); !o.Held() {
 			t.Error(odd)
+		}
+	}
+}
+
+// TestTheServerIsRestarted: an owner whose server is away for longer than others would
+// wait for the owner keeps its name when the server is back, and does not act meanwhile.
+func TestTheServerIsRestarted(t *testing.T) {
+	cfg := cluster.Config{Name: "a", StoreDir: t.TempDir(), Listen: "127.0.0.1:0"}
+	a := start(t, cfg)
+	cfg.Listen = strings.TrimPrefix(a.URL(), "nats://")
+	b := start(t, cluster.Config{Name: "b", Join: []string{cfg.Listen}})
+	b.Inside(inside.Key{}).Lease = lease.Default()
+	o := mustClaim(t, b, "orders")
+	a.Close()
+	until(t, "b does not act as the owner", func() bool { return !o.Held() })
+	_, err := Claim(testCtx(t), b, "more", loopnode.Ref{})
+	wantIs(t, err, cluster.ErrNoQuorum)
+	a = start(t, cfg)
+	until(t, "b acts again", o.Held)
+	_, err = Claim(testCtx(t), a, "orders", loopnode.Ref{})
+	wantIs(t, err, ErrTaken, "node b")
+	if who, err := Resolve(testCtx(t), a, "orders"); err != nil || who.Token != o.Token() {
+		t.Errorf("%+v, %v", who, err)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	a, b := pair(t)
+	ctx, cancel := context.WithCancel(testCtx(t))
+	defer cancel()
+	seen, err := Watch(ctx, a, "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes []string
+	var o *Ownership
+	for owner := range seen {
+		nodes = append(nodes, owner.Node)
+		switch len(nodes) {
+		case 1:
+			o = mustClaim(t, b, "orders")
+		case 2:
+			if err := o.Release(testCtx(t)); err != nil {
+				t.Fatal(err)
+			}
+		case 3:
+			cancel()
+		}
+	}
+	if got := strings.Join(nodes, ","); got != ",b," {
+		t.Errorf("owners %q", got)
+	}
+}
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick, limit := time.NewTicker(3*time.Millisecond), time.NewTimer(20*time.Second)
+	defer tick.Stop()
+	defer limit.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("not so after 20 s: %s", what)
 		}
 	}
 }

@@ -245,6 +245,10 @@ func (r *room) release(ctx context.Context, o *Ownership) error {
 	return err
 }
 
+// Who stands by sleeps until the follower or membership says that something happened to
+// the name or to its owner's node. The half of a TTL is for what nobody says: a follower
+// that is cut off. Each look is two reads, so hundreds that stand by cost little.
+
 // acquire claims again and again until it succeeds: each time something happens to the
 // name, and each time a lease may have ended.
 func (r *room) acquire(ctx context.Context, name, loop string) (*Ownership, error) {

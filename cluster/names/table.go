@@ -89,6 +89,12 @@ func (t *table) holder(name string) Owner {
 	return ownerOf(o.ownership, o.seq)
 }
 
+// The follower may be behind the store, or silent for seconds when the server that served
+// it is gone. So its table never decides a claim; it says when to look. What it decides
+// by itself is only ever the end of something: an ownership of this node whose record
+// somebody else has overwritten, or a claim of this node that its caller had given up
+// before it became effective.
+
 // follower hands records to the room.
 type follower struct{ *room }
 

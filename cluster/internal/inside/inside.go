@@ -26,6 +26,10 @@ type Node interface {
 	Inside(Key) *Parts
 }
 
+// A node that leaves goes through two phases while its connections still work. What does
+// work for others ends first (OnDrain); then names are released (OnClose), so that the
+// next owner of a name never runs beside the work of this one.
+
 // Parts is what a node shows to the packages that build on it. The node makes it and
 // sets the fields before anybody can reach it; afterwards they do not change. All
 // methods are safe from any goroutine.
@@ -47,7 +51,7 @@ type Parts struct {
 
 	mu      sync.Mutex
 	shared  map[any]any
-	closers []func()
+	closers [2][]func() // of OnDrain, of OnClose
 	closed  bool
 	denied  map[string]bool // subjects that the server refused
 }
@@ -68,13 +72,19 @@ func Shared[T any](p *Parts, key any, make func() T) T {
 	return v
 }
 
+// OnDrain has fn called when the node is about to leave, before anything that OnClose
+// was given: work that needs names ends before the names are released.
+func (p *Parts) OnDrain(fn func()) { p.add(0, fn) }
+
 // OnClose has fn called when the node is about to leave and its connections still
 // work; what was added last is called first. It must end within seconds. After the
 // node began to leave, fn is called at once.
-func (p *Parts) OnClose(fn func()) {
+func (p *Parts) OnClose(fn func()) { p.add(1, fn) }
+
+func (p *Parts) add(phase int, fn func()) {
 	p.mu.Lock()
 	if !p.closed {
-		p.closers = append(p.closers, fn)
+		p.closers[phase] = append(p.closers[phase], fn)
 		p.mu.Unlock()
 		return
 	}
@@ -82,14 +92,17 @@ func (p *Parts) OnClose(fn func()) {
 	fn()
 }
 
-// Shut calls what OnClose was given. The node calls it once, before it leaves.
+// Shut calls what OnDrain and OnClose were given. The node calls it once, before it
+// leaves.
 func (p *Parts) Shut() {
 	p.mu.Lock()
 	closers := p.closers
-	p.closers, p.closed = nil, true
+	p.closers, p.closed = [2][]func(){}, true
 	p.mu.Unlock()
-	for i := len(closers) - 1; i >= 0; i-- {
-		closers[i]()
+	for _, phase := range closers {
+		for i := len(phase) - 1; i >= 0; i-- {
+			phase[i]()
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
+	"github.com/loopmesh/loopmesh/cluster/internal/subject"
 )
 
 // Errors beside those of package engine.
@@ -36,31 +38,57 @@ const (
 	reasonHead = "Nats-Marker-Reason"
 )
 
-// Records is the stream as one node uses it. Of returns it. Safe from any goroutine.
+// Records is a stream as one node uses it. Of and WorkOf return it. Safe from any
+// goroutine.
 type Records struct {
 	parts  *inside.Parts
 	name   string // of the stream
 	prefix string // of the subjects
+	config func() jetstream.StreamConfig
 
 	mu     sync.Mutex
 	js     jetstream.JetStream // nil until it is needed, and after its connection was replaced
 	stream jetstream.Stream
 }
 
-type sharedKey struct{}
+type (
+	sharedKey     struct{}
+	sharedWorkKey struct{}
+)
 
 // Of is the records of the cluster through a node.
 func Of(parts *inside.Parts) *Records {
 	return inside.Shared(parts, sharedKey{}, func() *Records {
-		return &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster)}
+		r := &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster)}
+		r.config = r.truth
+		return r
+	})
+}
+
+// WorkOf is the queues of the cluster through a node: a stream of its own
+// (<cluster>-WORK), from which a message is gone when it was acknowledged.
+//
+//	<cluster>.work.cmd.<queue>.<id>   a command that waits
+//	<cluster>.work.end.<queue>.<id>   that it ran, or is dead
+func WorkOf(parts *inside.Parts) *Records {
+	return inside.Shared(parts, sharedWorkKey{}, func() *Records {
+		r := &Records{parts: parts, name: WorkName(parts.Cluster), prefix: WorkPrefix(parts.Cluster)}
+		r.config = r.work
+		return r
 	})
 }
 
 // StreamName is the stream of a cluster.
-func StreamName(cluster string) string { return cluster + "-LOOPS" }
+func StreamName(cluster string) string { loops, _ := subject.Streams(cluster); return loops }
 
 // Prefix begins every subject of a cluster's records.
-func Prefix(cluster string) string { return cluster + ".rec." }
+func Prefix(cluster string) string { return subject.Records(cluster) }
+
+// WorkName and WorkPrefix are the same for the queues.
+func WorkName(cluster string) string { _, work := subject.Streams(cluster); return work }
+
+// WorkPrefix begins every subject of the queues.
+func WorkPrefix(cluster string) string { return subject.Work(cluster) }
 
 // Record is what a subject holds.
 type Record struct {
@@ -107,12 +135,27 @@ func Token(text string) string {
 // It waits at most five seconds. Errors: ErrConflict, ErrFull, ErrNoQuorum (it may have
 // been written), ErrNoJetStream, ErrDenied, ErrTooLarge, ErrClosed, and ctx's.
 func (r *Records) Put(ctx context.Context, subject string, body []byte, expect uint64, ttl time.Duration) (uint64, error) {
+	return r.put(ctx, subject, subject, body, expect, ttl)
+}
+
+// PutBeside is Put that compares the sequence of another subject. It is for streams that
+// refuse a second record of a subject (WorkOf): then ErrConflict says that one of both
+// subjects is in use.
+func (r *Records) PutBeside(ctx context.Context, subject, other string, body []byte, expect uint64) (uint64, error) {
+	return r.put(ctx, subject, other, body, expect, 0)
+}
+
+// put is Put with the sequence of the subject guard.
+func (r *Records) put(ctx context.Context, subject, guard string, body []byte, expect uint64, ttl time.Duration) (uint64, error) {
 	if len(body) > r.parts.MaxPayload {
 		return 0, fmt.Errorf("%w: the record %s has %d bytes, the most is %d", fault.ErrTooLarge, subject, len(body), r.parts.MaxPayload)
 	}
 	m := nats.NewMsg(r.prefix + subject)
 	m.Data = body
 	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(expect, 10))
+	if guard != subject {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, r.prefix+guard)
+	}
 	if ttl > 0 {
 		m.Header.Set(jetstream.MsgTTLHeader, strconv.FormatInt(int64(max(ttl, time.Second)/time.Second), 10)+"s")
 	}
@@ -125,7 +168,7 @@ func (r *Records) Put(ctx context.Context, subject string, body []byte, expect u
 			case err == nil && !have.Gone && string(have.Body) == string(body):
 				seq = have.Seq
 				return nil
-			case err == nil && have.Seq != expect, errors.Is(err, ErrAbsent) && expect != 0:
+			case guard == subject && (err == nil && have.Seq != expect || errors.Is(err, ErrAbsent) && expect != 0):
 				return ErrConflict
 			case err != nil && !errors.Is(err, ErrAbsent):
 				return err
@@ -136,7 +179,7 @@ func (r *Records) Put(ctx context.Context, subject string, body []byte, expect u
 			seq = ack.Sequence
 			return nil
 		}
-		if unsure && isConflict(err) {
+		if unsure && isConflict(err) && guard == subject {
 			// The write of before may have come between the look and this one.
 			return errUnsure
 		}
@@ -221,7 +264,7 @@ func (r *Records) judge(subject string, err error) error {
 	case err == nil, errors.Is(err, ErrAbsent), errors.Is(err, ErrConflict):
 		return err
 	case isConflict(err):
-		return ErrConflict
+		return fmt.Errorf("%w: %w", ErrConflict, err)
 	case isFull(err):
 		return fmt.Errorf("%w: make room, or raise its limit: %w", ErrFull, err)
 	case errors.Is(err, engine.ErrNoJetStream), errors.Is(err, engine.ErrClosed), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, fault.ErrConfig):
@@ -236,7 +279,7 @@ func (r *Records) judge(subject string, err error) error {
 
 func isConflict(err error) bool {
 	var api *jetstream.APIError
-	return errors.Is(err, ErrConflict) || errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164)
+	return errors.Is(err, ErrConflict) || errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164 || api.ErrorCode == 10077 && strings.Contains(api.Description, "per subject"))
 }
 
 func isFull(err error) bool {
@@ -273,10 +316,84 @@ func (r *Records) open(ctx context.Context) (jetstream.JetStream, error) {
 	return js, nil
 }
 
-// config is the stream of records. Why MaxMsgsPerSubject 1: a short ttl would be raised
+// work is the stream of queues. Why it discards what is new: a second command with the
+// id of one that waits is refused by the server.
+func (r *Records) work() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: r.name, Subjects: []string{r.prefix + ">"}, Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, AllowMsgTTL: true,
+		Description: "loopmesh: commands",
+	}
+}
+
+// Walk tells the last record of each subject that filter matches, by sequence, until it
+// returns false. It asks for one after another, so it is for people, not for work; and
+// for streams in which nobody may have a second consumer.
+func (r *Records) Walk(ctx context.Context, filter string, tell func(Record) bool) error {
+	for seq := uint64(1); ; seq++ {
+		var rec Record
+		err := r.try(ctx, filter, func(ctx context.Context, _ jetstream.JetStream) error {
+			r.mu.Lock()
+			stream := r.stream
+			r.mu.Unlock()
+			if stream == nil {
+				return nats.ErrNoResponders
+			}
+			m, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(r.prefix+filter))
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return ErrAbsent
+			}
+			if err == nil {
+				rec = Record{Subject: strings.TrimPrefix(m.Subject, r.prefix), Seq: m.Sequence, Body: m.Data, Gone: m.Header.Get(reasonHead) != ""}
+			}
+			return err
+		})
+		if errors.Is(err, ErrAbsent) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if seq = rec.Seq; !rec.Gone && !tell(rec) {
+			return nil
+		}
+	}
+}
+
+// Delete removes the record of that sequence, if it is still there.
+func (r *Records) Delete(ctx context.Context, seq uint64) error {
+	return r.try(ctx, "a record", func(ctx context.Context, js jetstream.JetStream) error {
+		stream, err := js.Stream(ctx, r.name)
+		if err == nil {
+			err = stream.DeleteMsg(ctx, seq)
+		}
+		var api *jetstream.APIError
+		if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+			return nil
+		}
+		return err
+	})
+}
+
+// Stream is JetStream and the name of the stream, which is there, for a consumer.
+func (r *Records) Stream(ctx context.Context) (js jetstream.JetStream, name string, err error) {
+	err = r.try(ctx, r.name, func(_ context.Context, have jetstream.JetStream) error {
+		js = have
+		return nil
+	})
+	return js, r.name, err
+}
+
+// Subject is a subject with its prefix.
+func (r *Records) Subject(subject string) string { return r.prefix + subject }
+
+// Text is a subject without its prefix.
+func (r *Records) Text(subject string) string { return strings.TrimPrefix(subject, r.prefix) }
+
+// truth is the stream of records. Why MaxMsgsPerSubject 1: a short ttl would be raised
 // to the one of the markers otherwise. Why no MaxAge and no limit of bytes: they would
 // remove records in silence.
-func (r *Records) config() jetstream.StreamConfig {
+func (r *Records) truth() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: r.name, Subjects: []string{r.prefix + ">"}, Storage: jetstream.FileStorage,
 		MaxMsgsPerSubject: 1, AllowMsgTTL: true, AllowAtomicPublish: true, SubjectDeleteMarkerTTL: markers,

@@ -12,6 +12,7 @@
 //	<cluster>.name.<node>.<sender>                      who has this name?
 //	<cluster>.inbox.<node>.<token>                      answers to requests of a node that starts
 //	<cluster>.engine.<sender>                           servers to each other and to their clients
+//	<cluster>.rec.>, <cluster>.work.>                   what is durable, see package records
 //
 // A life is the receiver's incarnation in decimal.
 //
@@ -83,7 +84,40 @@ func (s *Space) join(kind, node, life string) string {
 
 // Publish are the patterns a node may publish to, whatever its incarnation.
 func (s *Space) Publish() []string {
-	return []string{s.join(".to.", "*", "*"), s.join(".bulk.", "*", "*"), s.Alive, s.Engine, s.Name("*"), s.cluster + ".inbox.>"}
+	own := []string{s.join(".to.", "*", "*"), s.join(".bulk.", "*", "*"), s.Alive, s.Engine, s.Name("*"), s.cluster + ".inbox.>"}
+	return append(own, s.durable()...)
+}
+
+// Streams are the streams of a cluster: of records and of commands, see package records.
+func Streams(cluster string) (loops, work string) { return cluster + "-LOOPS", cluster + "-WORK" }
+
+// Records and Work begin the subjects of these streams.
+func Records(cluster string) string { return cluster + ".rec." }
+
+// Work is the beginning of the subjects of commands.
+func Work(cluster string) string { return cluster + ".work." }
+
+// durable are the subjects that durable work takes: the records themselves, of leases
+// only the node's own, and what JetStream is asked for about the two streams. A node may
+// neither delete nor change nor purge a stream. Whoever may publish here can claim every
+// name, and cancel and send every durable call: these are not rights of one node on
+// another, and the functions that run are those that the other program registered.
+func (s *Space) durable() []string {
+	rec, jobs := Records(s.cluster), Work(s.cluster)
+	loops, work := Streams(s.cluster)
+	list := []string{
+		rec + "own.*", rec + "lease." + s.node, rec + "timer.*.*", rec + "queue.*", rec + "effect.>", jobs + "cmd.*.*", jobs + "end.*.*",
+		"$JS.API.INFO", "$JS.API.STREAM.MSG.DELETE." + work, "$JS.ACK." + work + ".>", "$JS.ACK.*.*." + work + ".>",
+	}
+	for _, stream := range []string{loops, work} {
+		for _, ask := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.MSG.GET."} {
+			list = append(list, "$JS.API."+ask+stream)
+		}
+		for _, ask := range []string{"CONSUMER.CREATE.", "CONSUMER.INFO.", "CONSUMER.DELETE.", "CONSUMER.MSG.NEXT."} {
+			list = append(list, "$JS.API."+ask+stream+".>")
+		}
+	}
+	return list
 }
 
 // Subscribe are the patterns a node may subscribe to. The last two are the

@@ -26,14 +26,18 @@ func may(patterns []string, subject string) bool {
 
 func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
 	n1, n2 := New("c", "n1", 7, "d"), New("c", "n2", 7, "d")
-	for _, s := range []string{n1.To("n2", 8), n1.To("n1", 8), n1.BulkTo("n2", 8), n1.Name("n2"), n1.Alive, n1.Engine, n2.Inbox + ".x"} {
+	for _, s := range []string{
+		n1.To("n2", 8), n1.To("n1", 8), n1.BulkTo("n2", 8), n1.Name("n2"), n1.Alive, n1.Engine, n2.Inbox + ".x", "c.rec.lease.n1", "c.rec.own.x",
+		"c.rec.timer.g.i", "c.work.cmd.q.i", "$JS.API.CONSUMER.CREATE.c-LOOPS.x.c.rec.own.*", "$JS.ACK.c-WORK.q-x.1.1.1.1.0",
+	} {
 		if !may(n1.Publish(), s) {
 			t.Errorf("n1 cannot publish to %s", s)
 		}
 	}
 	for _, s := range []string{
 		n2.To("n1", 8), n2.To("n2", 8), n2.BulkTo("n1", 8), n2.Name("n1"), n2.Alive, n2.Engine, n1.Reply + "7", n2.Reply + "7",
-		"c.to.n2.8.n1.other", "c.to.n2.8.n1", "other.to.n2.8.n1.d", "$SYS.ACCOUNT.A.DISCONNECT", "$JS.API.INFO",
+		"c.to.n2.8.n1.other", "c.to.n2.8.n1", "other.to.n2.8.n1.d", "$SYS.ACCOUNT.A.DISCONNECT", "$JS.API.STREAM.DELETE.c-LOOPS", "$JS.API.STREAM.PURGE.c-LOOPS",
+		"$JS.API.STREAM.UPDATE.c-WORK", "$JS.API.STREAM.MSG.DELETE.c-LOOPS", "$JS.API.STREAM.INFO.d-LOOPS", "c.rec.lease.n2", "d.rec.own.x", "$JS.ACK.d-WORK.c.1.1.1.1.0",
 	} {
 		if may(n1.Publish(), s) {
 			t.Errorf("n1 can publish to %s", s)
