@@ -25,6 +25,18 @@
 //   - Code that must not wait: a callback (CallSoon, CallLater, AddReader).
 //   - From another goroutine: the loop's Ref, and only that.
 //
+// How does a program end in good order? SIGINT cancels main, and so does the end of the
+// ctx that Run was given:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+//	defer stop()
+//	err := loopnode.Run(ctx, main)
+//
+// The wait that main is in then returns ErrCancelled, once. Waits that come later wait
+// as before, so that main can let its connections and children go, in a Timeout. Only
+// ctx itself stays ended: give context.WithoutCancel(ctx) to functions of other packages
+// there. The example examples/gateway does all of this.
+//
 // Two types, two audiences. The methods of Loop, Future and Task belong to the
 // goroutine that runs the loop: call them from callbacks and tasks, or while
 // the loop is not running. The methods of Ref are safe from everywhere.

@@ -26,6 +26,25 @@ func ExampleRun() {
 	// <nil>
 }
 
+// An end in good order: main is cancelled once, and the waits after that are not. A
+// program makes ctx with signal.NotifyContext, for SIGTERM.
+func ExampleRun_end() {
+	ctx, stop := context.WithCancel(context.Background())
+	err := loopnode.Run(ctx, func(ctx context.Context) error {
+		stop()
+		fmt.Println("cancelled:", errors.Is(loopnode.WaitDone(ctx), loopnode.ErrCancelled))
+		return loopnode.Timeout(ctx, time.Second, func(ctx context.Context) error {
+			defer fmt.Println("all is let go")
+			return loopnode.Sleep(ctx, time.Millisecond)
+		})
+	})
+	fmt.Println(err)
+	// Output:
+	// cancelled: true
+	// all is let go
+	// <nil>
+}
+
 // A loop by hand: callbacks run in the order of the calls, a turn later.
 func ExampleNew() {
 	loop, err := loopnode.New(loopnode.Config{})

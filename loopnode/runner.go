@@ -55,12 +55,14 @@ func made(l *Loop, err error) (*Loop, error) {
 // waits for main; ctx cancels it. main is a task and must not block, see
 // CreateTask. Then, in this order: the tasks left over are
 // cancelled and awaited, generators are closed, the executor is shut down (5
-// minutes at most), the loop is closed. SIGINT cancels main, and Run returns a
-// FatalError with ErrInterrupted; a second SIGINT ends the run at once, also when
-// main ignores its cancellation: nothing that is left over is awaited, the loop is
-// closed (see Loop.Close). Call it
-// from a goroutine that runs no loop. The policy's current loop stays as it is.
-// asyncio.run.
+// minutes at most), the loop is closed.
+//
+// SIGINT cancels main. When main ends with that cancellation Run returns a FatalError
+// with ErrInterrupted, otherwise what main returns. A second SIGINT ends the run at
+// once, also when main ignores its cancellation: nothing that is left over is awaited,
+// the loop is closed (see Loop.Close). For SIGTERM give Run a ctx of
+// signal.NotifyContext. Call Run from a goroutine that runs no loop. The policy's
+// current loop stays as it is. asyncio.run.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Option) error {
 	r := NewRunner(opts...)
 	if err := r.runnable(main); err != nil {
