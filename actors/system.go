@@ -190,8 +190,9 @@ func (s *System) targetAt(path string) target {
 }
 
 func (s *System) unknown(to Ref, env envelope) error {
-	s.deadLetter(to, env, ErrUnknown)
-	return fmt.Errorf("%w: %s", ErrUnknown, to)
+	err := fmt.Errorf("%w: %s", ErrUnknown, to)
+	s.deadLetter(to, env, err) // who asked gets the same text
+	return err
 }
 
 // Stop asks an actor to end, before the messages that wait in its mailbox. It

@@ -61,6 +61,15 @@ func PanicText(v any) string {
 	return fmt.Sprintf("a value of type %T", v)
 }
 
+// End is the reason that a Terminated frame carries. An end without a failure is
+// ErrStopped itself, as it is on the node where it happened.
+func End(target string, f *wire.Frame) error {
+	if f.Code == wire.Stopped && f.Message == ErrStopped.Error() {
+		return ErrStopped
+	}
+	return FromFrame(target, "", f)
+}
+
 // FromFrame is the error that a frame carries.
 func FromFrame(target, function string, f *wire.Frame) *RemoteError {
 	return &RemoteError{Target: target, Function: function, Message: f.Message, code: f.Code, sentinel: named.find(f.Sentinel)}

@@ -101,7 +101,7 @@ func (t *Watches) Remote(to actors.Address, ended func(reason error)) (cancel fu
 	id := t.link.NextID()
 	var refused error
 	t.step(func(now time.Duration) {
-		t.owners[id] = ended
+		t.owners[id] = func(reason error) { ended(about(to, reason)) }
 		if refused = t.out.Watch(now, id, watch.Node{Name: to.Node, Incarnation: to.Incarnation}, to.Path); refused != nil {
 			delete(t.owners, id)
 		}
@@ -117,6 +117,16 @@ func (t *Watches) Remote(to actors.Address, ended func(reason error)) (cancel fu
 			t.out.Unwatch(id)
 		})
 	}
+}
+
+// about is the reason why a watch of to ended, with what it watched and not only the
+// node.
+func about(to actors.Address, reason error) error {
+	var remote *fault.RemoteError
+	if errors.As(reason, &remote) {
+		return fault.At(remote, actors.Address{Node: to.Node, Path: to.Path}.String())
+	}
+	return reason
 }
 
 // recheck ends a watch of a life that has ended between the look at the members and

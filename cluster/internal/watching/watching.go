@@ -164,7 +164,7 @@ func (t *Watches) Heard(f *wire.Frame) {
 		case wire.Watching:
 			t.out.Watching(from, id)
 		case wire.Terminated:
-			t.out.Terminated(from, id, fault.FromFrame(from.Name, "", f))
+			t.out.Terminated(from, id, fault.End(from.Name, f))
 		}
 	})
 }
