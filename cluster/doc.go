@@ -20,10 +20,12 @@
 //     whose servers form one NATS cluster, and Join with all three on the others; or
 //     the URL of a NATS of your own.
 //   - Run something on a loop of another node: Func, then Call for its result,
-//     CallSoon, CallLater and CallAt without one.
+//     CallSoon, CallLater and CallAt without one. The state of the loop that it works
+//     on is a loopnode.PerLoop, and NodeOf(ctx) is the node it runs on.
 //   - Send a message to an actor of another node: RegisterMessage registers its type,
 //     Node.Actors is the system to send from, actors.RefOf names the receiver.
-//   - Write to a connection of another node: Node.Transport, as to one of your own.
+//   - Write to a connection of another node: Node.Transport, as to one of your own; a
+//     function that runs there tells the address (see the example).
 //   - Hear that a loop, or its node, has ended: Node.Watch.
 //
 // How soon is a death seen? A killed process within milliseconds where the server

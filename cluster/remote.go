@@ -44,7 +44,8 @@ import (
 type RemoteTransport = streams.Stream
 
 // Transport begins a stream to the connection at an address such as
-// "n1/io-0/srv:7000/c42". It asks the connection's node and waits for the answer, as a
+// "n1/io-0/transports/42". On the node of the connection t that is
+// node.Actors().Export(t.Ref().Actor()).String(); 'loopmesh conn ls' shows it, too. It asks the connection's node and waits for the answer, as a
 // call does. It lasts until Close, Abort or Detach, or until the connection or its node
 // ends. Errors: ErrUnknownTransport, ErrRefused (this node has no right to write there),
 // actors.ErrBadAddress, and those of Function.Call.
