@@ -38,7 +38,8 @@ type Config struct {
 	// Resolver looks names up; nil is net.DefaultResolver.
 	Resolver Resolver
 	// Stuck is the duration after which the watchdog names a callback that has not
-	// returned, while it is stuck; default 5 s, negative switches it off.
+	// returned, while it is stuck: after this long at the earliest, and after half as long
+	// again at the latest. Default 5 s, negative switches it off.
 	Stuck time.Duration
 	// Actors is the system that the loop, its transports and its children are
 	// actors of; nil is actors.Default().
