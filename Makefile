@@ -96,7 +96,7 @@ prove-stop:
 
 # Three voters in network namespaces are cut off in turn; needs root and iproute2.
 prove-partition:
-	go test -count=1 -v -timeout 20m -tags netns -run Partitioned ./tests/multinode
+	go test -count=1 -v -timeout 20m -tags netns -run 'Partitioned|CutOff' ./tests/multinode
 
 # 10 000 children, 200 at a time: no zombie, no descriptor left.
 stress-proc:

@@ -91,7 +91,9 @@
 //
 // Without a connection to NATS a node keeps its loops running. Calls under way end
 // with ErrDisconnected at once, and so do new ones; it goes on trying and is back by
-// itself.
+// itself. A node whose server has lost most of the other voters moves to another one
+// that it reaches. One that reaches none serves nobody (NodeFenced), and its calls to the
+// other side end with ErrDisconnected at once.
 //
 // Functions and methods here may be called from any goroutine unless they say
 // otherwise. None of them waits unless it takes a ctx.

@@ -26,6 +26,10 @@ func (o *Outgoing) Unreachable(token string) {
 		return
 	}
 	o.members.Absent(p.peer)
+	if o.members.Apart() { // the other node may live, and nothing decides soon whether it does
+		p.done(answer{err: p.failure(fault.ErrDisconnected, "nothing ran: the NATS server that this node uses has lost most of the others")})
+		return
+	}
 	number, _ := o.members.Number(p.peer.Name)
 	p.done(answer{err: p.nobody(), again: number == p.peer.Number})
 }

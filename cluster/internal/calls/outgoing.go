@@ -27,6 +27,8 @@ type Members interface {
 	// Lookup asks for a node that is no member yet, and calls done when it has become
 	// one or is known not to be there.
 	Lookup(node string, done func())
+	// Apart reports whether this node's server has lost most of the others.
+	Apart() bool
 	// Absent is told that NATS found nobody as that life of a node.
 	Absent(link.Peer)
 }
@@ -224,7 +226,7 @@ func (o *Outgoing) Answered(f *wire.Frame, from string) {
 		o.late.Add(1)
 	case f.Kind == wire.Error:
 		err := fault.FromFrame(p.target, p.function, f)
-		p.done(answer{err: err, again: errors.Is(err, fault.ErrFenced)})
+		p.done(answer{err: err, again: errors.Is(err, fault.ErrFenced) && !o.members.Apart()})
 	default:
 		p.done(answer{Reply: Reply{f.Codec, f.Payload}})
 	}

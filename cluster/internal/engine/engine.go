@@ -33,15 +33,18 @@ type Engine struct {
 	control, bulk, notices *Link
 
 	mu        sync.Mutex
-	lastVotes Votes  // guarded by mu
-	home      string // cluster name of the first server; guarded by mu
+	lastVotes Votes    // guarded by mu
+	home      string   // cluster name of the first server; guarded by mu
+	minority  minority // guarded by mu
 
 	noticed atomic.Bool // the server tells who goes
 	quiet   struct{ reconnect, errors, skew, routes seldom }
 
 	closing   atomic.Bool
 	closeOnce sync.Once
-	stop      chan struct{} // closed by Close
+	stop      chan struct{}   // closed by Close
+	live      context.Context // ends with stop
+	die       context.CancelFunc
 	work      sync.WaitGroup
 }
 
@@ -51,6 +54,7 @@ type Engine struct {
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	cfg = cfg.withDefaults()
 	e := &Engine{cfg: cfg, log: cfg.Log, stop: make(chan struct{}), Grants: keys.DefaultGrants()}
+	e.live, e.die = context.WithCancel(context.WithoutCancel(ctx))
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
@@ -201,7 +205,8 @@ const (
 func (e *Engine) run() {
 	routes, files, report, warn := e.ticker(e.server != nil && e.cfg.clustered(), lookRoutes), e.ticker(e.cfg.Keys != "", lookKeys),
 		e.ticker(e.server != nil, reportEach), e.ticker(true, warnAgain)
-	for _, t := range []*time.Ticker{routes, files, report, warn} {
+	side := e.ticker(len(e.cfg.Join) > 0, reportEach)
+	for _, t := range []*time.Ticker{routes, files, report, warn, side} {
 		defer t.Stop()
 	}
 	stamp, hours := e.keyStamp(), warn.C
@@ -221,6 +226,8 @@ func (e *Engine) run() {
 			}
 		case <-report.C:
 			e.sendReport(false)
+		case <-side.C:
+			e.leaveMinority(time.Now())
 		case <-hours:
 			e.warnExposed()
 		}
@@ -252,6 +259,7 @@ func (e *Engine) Close() {
 	e.closeOnce.Do(func() {
 		e.closing.Store(true)
 		close(e.stop)
+		e.die()
 		e.work.Wait()
 		for _, l := range []*Link{e.control, e.bulk, e.notices} {
 			if l != nil {

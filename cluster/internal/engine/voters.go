@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Voters are the servers of one NATS cluster: 1, 3 or 5, with the same list
@@ -152,6 +153,7 @@ func (e *Engine) setVotes(v Votes) {
 	e.mu.Lock()
 	same := v.Voters == e.lastVotes.Voters && slices.Equal(v.Connected, e.lastVotes.Connected)
 	e.lastVotes = v
+	e.minority.note(v.Majority(), time.Now())
 	e.mu.Unlock()
 	if same {
 		return

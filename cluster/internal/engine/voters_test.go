@@ -353,3 +353,67 @@ func complete(t *testing.T, what string, s *series, count int) {
 	}
 	t.Logf("%s: %d, and %d twice", what, next, again)
 }
+
+// TestAClientLeavesTheSmallerSide: a client whose server is cut off from the other
+// voters moves to one that it can reach, and stays where it is when there is none.
+func TestAClientLeavesTheSmallerSide(t *testing.T) {
+	all, _ := voters(t, "")
+	lost := make(chan Kind, 30)
+	client := opened(t, Config{Node: "c", Join: addresses(all), Events: Events{Lost: func(k Kind, _ error) { lost <- k }}})
+	until(t, "it knows the voters", func() bool { return len(client.Votes().Connected) == 3 })
+	server := func() string { return client.Control().current().nats.ConnectedServerName() }
+	home := server()
+	cutOff := func() { // as its server would report it
+		client.mu.Lock()
+		client.minority.since = time.Now().Add(-time.Hour)
+		client.mu.Unlock()
+		client.leaveMinority(time.Now())
+	}
+	until(t, "it has moved", func() bool {
+		if now := server(); now != home && client.Control().Connected() {
+			return true
+		}
+		cutOff()
+		return false
+	})
+	var other *Engine
+	for _, v := range all {
+		if v.cfg.Node == server() {
+			other = v
+		}
+	}
+	hears(t, client, other.cfg.Node, inbox(t, other))
+	for _, v := range all {
+		if v != other {
+			v.Close()
+		}
+	}
+	until(t, "it knows that its server is alone", func() bool { return !client.Votes().Majority() })
+	for len(lost) > 0 {
+		<-lost
+	}
+	for range 3 {
+		cutOff()
+	}
+	if len(lost) != 0 || server() != other.cfg.Node {
+		t.Errorf("it left the only server that it can reach: lost %d connections, now at %s", len(lost), server())
+	}
+}
+
+func TestTheWaitToLeaveTheSmallerSideGrows(t *testing.T) {
+	var m minority
+	at := time.Unix(1000, 0)
+	m.note(false, at)
+	m.note(false, at.Add(time.Second))
+	for _, wait := range []time.Duration{2, 4, 8, 16, 32, 64, 64, 64} {
+		wait *= time.Second
+		if m.due(m.since.Add(wait-1)) || !m.due(m.since.Add(wait)) {
+			t.Errorf("after %d moves it is not %v", m.moves, wait)
+		}
+		m.moves++
+	}
+	m.note(true, at)
+	if m.due(at.Add(time.Hour)) || m.moves != 0 {
+		t.Error("on the larger side it would leave")
+	}
+}

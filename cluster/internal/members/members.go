@@ -75,6 +75,7 @@ type Members struct {
 	serveUntil atomic.Int64 // see Serving
 	fences     atomic.Uint64
 	lives      sync.Map    // name -> incarnation of the members, to be read without mu
+	apart      atomic.Bool // the own server has lost most of the others
 	notices    atomic.Bool // the server tells when a client goes, so nobody need be asked often
 
 	down, absences, conflicts atomic.Uint64

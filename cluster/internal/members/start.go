@@ -68,8 +68,12 @@ func (m *Members) Reconnected() {
 
 // Isolated notes whether the own server has lost the majority of the others.
 func (m *Members) Isolated(isolated bool) {
+	m.apart.Store(isolated)
 	m.step(func(machine *membership.Machine, now time.Duration) { machine.Isolated(now, isolated) })
 }
+
+// Apart reports what Isolated noted last.
+func (m *Members) Apart() bool { return m.apart.Load() }
 
 // Servers says how many servers a node may be moving between. Where there is one
 // and it tells nobody who goes, two answers "nobody listens" are all that can be had.
