@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/subject"
 	"github.com/loopmesh/loopmesh/cluster/keys"
@@ -86,10 +85,8 @@ func TestWhatKeysLetAClientReach(t *testing.T) {
 	if err != nil {
 		t.Fatal("a node with a server:", err)
 	}
-	cfg := jetstream.StreamConfig{Name: subject.StoreStream("loopmesh"), Subjects: []string{"loopmesh.rec.>"}}
-	if _, err := maker.CreateStream(ctx, cfg); err != nil {
-		t.Fatal("a voter makes the stream:", err)
-	}
+	stream, _ := subject.Streams("loopmesh")
+	until(t, "a voter makes the stream when it starts", func() bool { _, err := maker.Stream(ctx, stream); return err == nil })
 	js, err := n2.engine.JetStream(ctx)
 	if err != nil {
 		t.Fatal("a node without a server:", err)
@@ -97,7 +94,7 @@ func TestWhatKeysLetAClientReach(t *testing.T) {
 	if _, err := js.Publish(ctx, "loopmesh.rec.own.db", []byte("n2")); err != nil {
 		t.Error("a record:", err)
 	}
-	if m, err := maker.Stream(ctx, cfg.Name); err != nil {
+	if m, err := maker.Stream(ctx, stream); err != nil {
 		t.Error(err)
 	} else if r, err := m.GetLastMsgForSubject(ctx, "loopmesh.rec.own.db"); err != nil || string(r.Data) != "n2" {
 		t.Error("reading it:", r, err)
@@ -118,17 +115,16 @@ func TestWhatKeysLetAClientReach(t *testing.T) {
 		if may := c.allowed(subjects); len(may) != 0 {
 			t.Errorf("%s may subscribe %q", name, may)
 		}
-		stream := subject.StoreStream("loopmesh")
 		publishes := []string{
 			other.To("n1", n1.number), other.BulkTo("n1", n1.number), other.Alive, other.Engine, other.Name("n1"),
 			other.Reply + "w-1", "loopmesh.to.n1." + fmt.Sprint(n1.number) + "." + name + ".xYWRtaW4", // rights it was not given
 			"loopmesh.rec.lease.n2", "loopmesh.rec.", "loopmesh.rec.else.x",
 			"$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.VARZ", "$SYS.REQ.USER.INFO", "$SYS.REQ.CLAIMS.UPDATE", "$JS.API.META.LEADER.STEPDOWN",
 			"$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.NAMES." + stream, "$JS.API.CONSUMER.LIST." + stream,
-			"$JS.API.CONSUMER.DELETE." + stream + ".x", "$JS.API.CONSUMER.PAUSE." + stream + ".x", "$JS.API.CONSUMER.DURABLE.CREATE." + stream + ".x", "$JS.API.DIRECT.GET." + stream,
+			"$JS.API.CONSUMER.PAUSE." + stream + ".x", "$JS.API.CONSUMER.DURABLE.CREATE." + stream + ".x", "$JS.API.DIRECT.GET." + stream,
 			"$JS.API.STREAM.CREATE.KV_x", "$JS.API.STREAM.TEMPLATE.CREATE.x", "$JS.API.ACCOUNT.PURGE.x",
 		}
-		for _, verb := range []string{"CREATE", "UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"} {
+		for _, verb := range []string{"UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"} {
 			publishes = append(publishes, "$JS.API.STREAM."+verb+"."+stream)
 		}
 		for _, s := range publishes {
@@ -149,7 +145,6 @@ func TestWhatKeysLetAClientReach(t *testing.T) {
 		}
 		before := n1.Stats().Malformed
 		to := n2.engine.Subjects.To("n1", n1.number)
-		stream := subject.StoreStream("loopmesh")
 		for _, ask := range [][2]string{
 			{"$JS.API.STREAM.MSG.GET." + stream, `{"last_by_subj":"loopmesh.rec.own.x"}`},
 			{"$JS.API.INFO", ""},

@@ -35,6 +35,12 @@ type Config struct {
 	// another one when its own is gone. Addresses of servers that are not connected
 	// to each other are refused.
 	Join []string
+	// AwaitNATS makes Start wait while NATS cannot be reached, as long as its ctx allows,
+	// and say so in the log, instead of ending with ErrDisconnected. What a new attempt
+	// does not change ends it at once: keys that are refused, a wrong certificate. Loops
+	// that have to run meanwhile are made without a node (package loopnode) and handed
+	// over in Prepare (Node.Host).
+	AwaitNATS bool
 	// Beside makes the node use the embedded server of another node in this
 	// process, through memory.
 	Beside *Node
@@ -196,6 +202,8 @@ func (c Config) validate() error {
 		return badConfig("Cluster is %q: use up to %d letters, digits, - and _", c.Cluster, wire.MaxNode)
 	case c.Beside != nil && c.Beside.link.Closing():
 		return badConfig("Beside is node %s, which is closed: give a node that lives", c.Beside.name)
+	case c.AwaitNATS && c.embeds():
+		return badConfig("AwaitNATS is for a NATS server of others, but neither URL nor Join is set")
 	case c.Heartbeat > maxHeartbeat:
 		return badConfig("Heartbeat is %v: the most is %v", c.Heartbeat, maxHeartbeat)
 	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0 || c.MaxTimers < 0:

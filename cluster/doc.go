@@ -53,7 +53,7 @@
 //   - watches of others: 100,000, of one node 50,000, then ErrBusy; members: 10,000,
 //     then not known; names that were used but never answered: 1,024; former members
 //     that are remembered: 4,096; member events that a reader has not read: 1,024, then
-//     EventsLost;
+//     events.Lagged;
 //   - frames not yet looked at: 512 Ki messages or 256 MiB, then NATS drops the
 //     newest (Dropped): calls among them end by their deadline.
 //
@@ -89,10 +89,19 @@
 // A node without a right gets ErrRefused where it waits for an answer; the refusal is
 // logged and counted (NoRight) on the node that refused.
 //
+// Programs of two wire versions do not understand each other: a frame of another version is
+// refused, counted (Malformed) and logged at most once a second. Within a version kinds of
+// frames are only added.
+//
+// What a program can follow: Node.Events is one stream of who comes and goes, of whether
+// this node may serve, and of what did not work between two nodes: refusals for want of a
+// right, subjects that the server denied, claims of this node's name, messages that NATS
+// dropped here or that never arrived (package events).
+//
 // Without a connection to NATS a node keeps its loops running. Calls under way end
 // with ErrDisconnected at once, and so do new ones; it goes on trying and is back by
 // itself. A node whose server has lost most of the other voters moves to another one
-// that it reaches. One that reaches none serves nobody (NodeFenced), and its calls to the
+// that it reaches. One that reaches none serves nobody (events.Fenced), and its calls to the
 // other side end with ErrDisconnected at once.
 //
 // Functions and methods here may be called from any goroutine unless they say

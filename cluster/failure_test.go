@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -405,6 +406,41 @@ func TestNodesSurviveARestartOfNATS(t *testing.T) {
 	}
 	wantIs(t, receive(t, "the notice", ended).Reason, ErrStopped)
 	receive(t, "the callee's end", hold.ended)
+}
+
+// TestNATSGoesAndComesBackOverAndOver restarts NATS five times. Each time calls fail at
+// once while it is away, and work again when it is back; nobody is taken for dead, and
+// nothing is left behind by an outage.
+func TestNATSGoesAndComesBackOverAndOver(t *testing.T) {
+	s, port := natsServer(t, 0)
+	nodes := group(t, 2, func(c *Config) { c.Beside, c.URL = nil, natsURL(port) })
+	newLoop(t, nodes[1], "io-0")
+	far := refTo(t, nodes[0], "n2/io-0")
+	ended := watchInto(t, nodes[0], "n2/io-0")
+	until(t, "the watch stands", acked(nodes[0]))
+	goroutines := 0
+	for round := range 5 {
+		s.Shutdown()
+		s.WaitForShutdown()
+		until(t, "calls fail at once", func() bool {
+			begin := time.Now()
+			_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{1, 1})
+			return errors.Is(err, ErrDisconnected) && time.Since(begin) < 100*time.Millisecond
+		})
+		s, _ = natsServer(t, port)
+		until(t, "calls work again", func() bool {
+			got, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{round, 2})
+			return got == round+2 && err == nil
+		})
+		until(t, "the watch stands again", acked(nodes[0]))
+		if round == 0 {
+			goroutines = runtime.NumGoroutine()
+		}
+	}
+	if len(ended) != 0 {
+		t.Error("an outage was taken for a death:", (<-ended).Reason)
+	}
+	until(t, "no goroutine is left behind", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
 }
 
 func TestANodeThatStartsAgainIsSomebodyElse(t *testing.T) {

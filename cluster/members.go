@@ -6,24 +6,14 @@ import (
 	"strconv"
 	"sync/atomic"
 
-	"github.com/loopmesh/loopmesh/cluster/internal/members"
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/watching"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// Member is a node of the cluster as this node knows it. Its fields:
-//
-//	Name        string
-//	Incarnation uint64
-//	Joined      time.Time // when it became a member for this node
-//	LastSeen    time.Time // when it last said something
-//	Suspect     bool      // it may be gone
-//	Self        bool      // it is this node
-type Member = members.Member
-
 // Members are the nodes of the cluster known to be alive, this one included,
 // by name.
-func (n *Node) Members() []Member { return n.members.List() }
+func (n *Node) Members() []events.Member { return n.members.List() }
 
 // WaitMembers waits until exactly count nodes are known, this one included.
 func (n *Node) WaitMembers(ctx context.Context, count int) error {
@@ -41,63 +31,37 @@ func (n *Node) WaitMembersAtLeast(ctx context.Context, count int) error {
 	return n.members.Wait(ctx, "at least "+strconv.Itoa(count), func(have int) bool { return have >= count }, n.stop)
 }
 
-// MemberEvent is one change of the membership as this node sees it. Its fields:
+// Events are what happens to the membership and to this node from now on, in order, see
+// package events. The first ones are an events.Joined for every other member that there
+// is, so a service that handles Joined, Dead and Left knows its peers at any time:
 //
-//	Kind   MemberEventKind
-//	Member Member    // as it was then; of EventsLost: none
-//	Why    string    // the evidence, in words
-//	Time   time.Time // when this node saw it
-type MemberEvent = members.Change
-
-// MemberEventKind says what a MemberEvent is about: one of the constants below. Its
-// String is a word for logs, such as "joined".
-type MemberEventKind = members.ChangeKind
-
-// The kinds of MemberEvent. A node goes from joined to suspect and back as often as
-// it likes; dead or left ends it. A node that was given up and lives joins again.
-const (
-	NodeJoined  = members.Joined  // a node is a member now; a stream begins with those that are
-	NodeSuspect = members.Suspect // it may be gone; nothing has ended yet
-	NodeBack    = members.Back    // a suspect has given a sign of life
-	NodeDead    = members.Dead    // it is given up; MemberEvent.Why is the evidence
-	NodeLeft    = members.Left    // it ended on purpose
-	EventsLost  = members.Lagged  // the reader was too slow: forget all members, they are told again as joined
-	NodeFenced  = members.Fenced  // this node serves nobody until it reaches the cluster again
-	NodeServing = members.Serving // this node serves again
-	NodeLost    = members.Lost    // a newer node has this node's name: this node ends
-)
-
-// MemberEvents are the changes of the membership from now on, in order. The first
-// ones are a NodeJoined for every other member that there is, so a service that
-// handles NodeJoined, NodeDead and NodeLeft knows its peers at any time:
-//
-//	for e := range node.MemberEvents(ctx) {
+//	for e := range node.Events(ctx) {
 //		switch e.Kind {
-//		case cluster.NodeJoined:
+//		case events.Joined:
 //			peers[e.Member.Name] = e.Member
-//		case cluster.NodeDead, cluster.NodeLeft:
+//		case events.Dead, events.Left:
 //			delete(peers, e.Member.Name)
-//		case cluster.EventsLost:
+//		case events.Lagged:
 //			clear(peers)
 //		}
 //	}
 //
 // It waits between two events, in a task of a loop or in a goroutine, and ends when
 // ctx does or the node is closed. A reader that is more than 1024 events behind gets
-// EventsLost instead and all members anew.
-func (n *Node) MemberEvents(ctx context.Context) iter.Seq[MemberEvent] {
-	return func(yield func(MemberEvent) bool) {
+// events.Lagged instead and all members anew.
+func (n *Node) Events(ctx context.Context) iter.Seq[events.Event] {
+	return func(yield func(events.Event) bool) {
 		if ctx == nil {
 			return
 		}
 		s := n.members.Subscribe()
 		defer s.Cancel()
 		for {
-			events, err := s.Next(ctx)
-			if err != nil || len(events) == 0 {
+			list, err := s.Next(ctx)
+			if err != nil || len(list) == 0 {
 				return
 			}
-			for _, e := range events {
+			for _, e := range list {
 				if !yield(e) {
 					return
 				}
@@ -106,14 +70,14 @@ func (n *Node) MemberEvents(ctx context.Context) iter.Seq[MemberEvent] {
 	}
 }
 
-// OnMemberEvents calls fn on loop for each event of MemberEvents, in order, until
+// OnEvents calls fn on loop for each event of Events, in order, until
 // stop is called or the loop or the node is closed. fn runs as a callback of the
 // loop: it must not wait. After stop has returned on the loop's goroutine, fn is not
-// called any more. OnMemberEvents does not wait; any goroutine. Error: ErrConfig for
+// called any more. OnEvents does not wait; any goroutine. Error: ErrConfig for
 // a nil loop or fn.
-func (n *Node) OnMemberEvents(loop *loopnode.Loop, fn func(MemberEvent)) (stop func(), err error) {
+func (n *Node) OnEvents(loop *loopnode.Loop, fn func(events.Event)) (stop func(), err error) {
 	if loop == nil || fn == nil {
-		return nil, badConfig("OnMemberEvents needs a loop and a function, not nil")
+		return nil, badConfig("OnEvents needs a loop and a function, not nil")
 	}
 	s := n.members.Subscribe()
 	var stopped atomic.Bool

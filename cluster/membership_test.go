@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -208,27 +209,27 @@ func TestMemberEventsKeepAServiceInStep(t *testing.T) {
 	nodes := group(t, 2)
 	ctx, cancel := context.WithCancel(testCtx(t))
 	defer cancel()
-	events := make(chan MemberEvent, 100)
+	seen := make(chan events.Event, 100)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for e := range nodes[0].MemberEvents(ctx) {
-			events <- e
+		for e := range nodes[0].Events(ctx) {
+			seen <- e
 		}
 	}()
-	onLoop := make(chan MemberEvent, 100)
+	onLoop := make(chan events.Event, 100)
 	ref := newLoop(t, nodes[0], "io")
 	loop, _ := ref.Local()
-	stop, err := nodes[0].OnMemberEvents(loop, func(e MemberEvent) { onLoop <- e })
+	stop, err := nodes[0].OnEvents(loop, func(e events.Event) { onLoop <- e })
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := func(kind MemberEventKind, name string) {
+	want := func(kind events.Kind, name string) {
 		t.Helper()
-		for _, ch := range []chan MemberEvent{events, onLoop} {
+		for _, ch := range []chan events.Event{seen, onLoop} {
 			for { // suspicions come and go with the load of the machine
 				e := receive(t, kind.String(), ch)
-				if e.Kind == NodeSuspect || e.Kind == NodeBack {
+				if e.Kind == events.Suspect || e.Kind == events.Back {
 					continue
 				}
 				if e.Kind != kind || e.Member.Name != name {
@@ -238,13 +239,13 @@ func TestMemberEventsKeepAServiceInStep(t *testing.T) {
 			}
 		}
 	}
-	want(NodeJoined, "n2")
+	want(events.Joined, "n2")
 	third := start(t, Config{Name: "n3", Beside: nodes[0], Heartbeat: 100 * time.Millisecond, DeadAfter: time.Second})
-	want(NodeJoined, "n3")
+	want(events.Joined, "n3")
 	third.Close()
-	want(NodeLeft, "n3")
+	want(events.Left, "n3")
 	die(nodes[1])
-	want(NodeDead, "n2")
+	want(events.Dead, "n2")
 	stop()
 	if err := nodes[0].WaitMembersAtLeast(testCtx(t), 1); err != nil {
 		t.Error(err)

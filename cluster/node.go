@@ -14,10 +14,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/lease"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/members"
+	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -133,7 +136,7 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 func (n *Node) join(ctx context.Context) (err error) {
 	cfg := n.cfg.engine()
 	cfg.Number, cfg.Log, cfg.Events = n.number, n.log, n.connectionEvents()
-	if n.engine, err = engine.Open(ctx, cfg); err != nil {
+	if n.engine, err = n.reach(ctx, cfg); err != nil {
 		return err
 	}
 	// NATS cuts the connection of a client that sends more than the server takes.
@@ -160,7 +163,44 @@ func (n *Node) join(ctx context.Context) (err error) {
 		return err
 	}
 	n.members.Announce()
+	if n.engine.MakesStreams() {
+		ctx, cancel := context.WithCancel(context.Background())
+		n.parts.OnClose(cancel)
+		// goroutine: owner: node; ends when the stream is there, or Close has begun
+		n.work.Go(func() {
+			records.Of(n.parts).Make(ctx)
+			records.WorkOf(n.parts).Make(ctx)
+		})
+	}
 	return nil
+}
+
+// Times of reach.
+const (
+	reachFirst = 50 * time.Millisecond
+	reachMost  = time.Second
+)
+
+// reach opens the engine. With Config.AwaitNATS it tries again while nobody answers.
+func (n *Node) reach(ctx context.Context, cfg engine.Config) (*engine.Engine, error) {
+	var told time.Time
+	for wait := reachFirst; ; wait = min(2*wait, reachMost) {
+		e, err := engine.Open(ctx, cfg)
+		if err == nil || !n.cfg.AwaitNATS || !errors.Is(err, ErrDisconnected) || ctx.Err() != nil {
+			return e, err
+		}
+		if time.Since(told) >= time.Minute {
+			told = time.Now()
+			n.log.Warn("NATS cannot be reached; this node is no member until it can, and goes on trying", "error", err)
+		}
+		pause := time.NewTimer(wait)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		}
+	}
 }
 
 // prepare lets the program make what others are to find before they hear of the node.
@@ -182,6 +222,7 @@ func (n *Node) prepare(ctx context.Context) error {
 // Only the control connection decides whether the node is connected; the loss of bulk
 // stops streams, and that of notices only makes the death of others be seen later.
 func (n *Node) connectionEvents() engine.Events {
+	self := link.Peer{Name: n.name, Number: n.number}
 	return engine.Events{
 		Lost: func(kind engine.Kind, _ error) {
 			if kind == engine.Control && !n.link.Closing() {
@@ -199,7 +240,10 @@ func (n *Node) connectionEvents() engine.Events {
 		Gone:   n.members.Noticed,
 		Votes:  func(v engine.Votes) { n.members.Isolated(!v.Majority()) },
 		Denied: n.subjectDenied,
-		Slow:   func(string) { n.slow.Add(1) },
+		Slow: func(subject string) {
+			n.slow.Add(1)
+			n.members.Report(events.Slow, self, subject)
+		},
 	}
 }
 

@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"fmt"
 	"strings"
 
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
@@ -29,6 +31,7 @@ func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
 		right += ":" + name
 	}
 	r.refused.Add(1)
+	r.members.Report(events.Refused, link.Peer{Name: in.Sender, Number: f.FromNumber}, fmt.Sprintf("a %s that needs %s, and its rights are %s", f.Kind, right, in.Rights))
 	if ok, more := r.refusals.Allow(); ok {
 		r.log.Warn("a node asked for what it has no right to", "from", in.Sender, "needs", right, "has", in.Rights, "kind", f.Kind.String(), "kept_back", more)
 	}
@@ -103,6 +106,7 @@ func hasRight(in link.Arrival, kind, name string) bool {
 // not let this node send. NATS says so behind a publish that went well, or not at all.
 func (n *Node) subjectDenied(subject string) {
 	n.parts.Deny(subject)
+	n.members.Report(events.Denied, link.Peer{Name: n.name, Number: n.number}, subject)
 	rest, ok := strings.CutPrefix(subject, n.cfg.Cluster+".")
 	kind, rest, _ := strings.Cut(rest, ".")
 	node, _, more := strings.Cut(rest, ".")

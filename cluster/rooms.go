@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/actors"
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/casts"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
@@ -76,7 +78,9 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	r.watches.Loops(r.loops)
 	r.out = calls.NewOutgoing(r.link, r.members, calls.Limits{MaxPayload: cfg.MaxPayload, Timeout: cfg.CallTimeout})
 	r.in = calls.NewIncoming(r.link, r.loops, calls.InLimits{MaxPayload: cfg.MaxPayload, Calls: cfg.MaxInbound, Bytes: inboundBytes})
-	r.outflows, r.inflows = flows.NewOut(r.link, n.lost), flows.NewIn(r.link)
+	r.outflows, r.inflows = flows.NewOut(r.link, n.lost), flows.NewIn(r.link, func(from link.Peer, missing uint64) {
+		r.members.Report(events.Gap, from, fmt.Sprintf("%d messages of it never arrived", missing))
+	})
 	r.casts = casts.New(r.link, r.members, r.loops, r.outflows, r.inflows,
 		casts.Limits{MaxPayload: cfg.MaxPayload, Timers: cfg.MaxTimers, TimerBytes: inboundBytes}, log)
 	r.tells = tells.New(r.link, r.casts, r.outflows, r.inflows, sys, log)

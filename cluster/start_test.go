@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/internal/wire"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 func TestAZeroConfigIsANode(t *testing.T) {
@@ -128,6 +133,77 @@ func TestStartFailsWithoutNATS(t *testing.T) {
 	if _, err := Start(done, Config{Logger: quiet()}); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a ctx that has ended: %v", err)
 	}
+}
+
+// TestANodeWaitsForNATS starts a node before its NATS. Its loop runs meanwhile, and is
+// the node's when it is there.
+func TestANodeWaitsForNATS(t *testing.T) {
+	s, port := natsServer(t, 0)
+	s.Shutdown()
+	s.WaitForShutdown()
+	log := &lockedText{}
+	loop, err := loopnode.New(loopnode.Config{Name: "io-0", Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	turned := make(chan error, 1)
+	go func() { turned <- loop.RunForever() }()
+	defer func() {
+		_ = loop.Ref().CallSoonThreadsafe(loop.Stop) // it may have ended with its node
+		<-turned
+		_ = loop.Close()
+	}()
+	cfg := Config{
+		Name: "n1", URL: natsURL(port), AwaitNATS: true, Logger: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn}),
+		Prepare: func(_ context.Context, n *Node) error { _, err := n.Host(loop); return err },
+	}
+	short, cancel := context.WithTimeout(testCtx(t), 200*time.Millisecond)
+	defer cancel()
+	_, err = Start(short, cfg)
+	wantIs(t, err, ErrDisconnected, context.DeadlineExceeded)
+	started := make(chan *Node, 1)
+	go func() {
+		n, err := Start(testCtx(t), cfg)
+		if err != nil {
+			t.Error(err)
+		}
+		started <- n
+	}()
+	until(t, "it says that it waits", func() bool { return log.count("cannot be reached") == 2 })
+	ran := make(chan struct{})
+	if err := loop.Ref().CallSoonThreadsafe(func() { close(ran) }); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "a callback of the loop", ran)
+	natsServer(t, port)
+	n1 := receive(t, "the node", started)
+	if n1 == nil {
+		return
+	}
+	t.Cleanup(n1.Close)
+	n2 := start(t, Config{Name: "n2", URL: natsURL(port)})
+	if got, err := add.Via(n2).Call(testCtx(t), refTo(t, n2, "n1/io-0"), sum{1, 2}); got != 3 || err != nil {
+		t.Error(got, err)
+	}
+
+	t.Run("what another attempt does not change is an error at once", func(t *testing.T) {
+		denied, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Username: "u", Password: "p"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		denied.Start()
+		t.Cleanup(func() { denied.Shutdown(); denied.WaitForShutdown() })
+		if !denied.ReadyForConnections(patience) {
+			t.Fatal("the server does not start")
+		}
+		for _, c := range []Config{{User: "u", Password: "wrong"}, {TLS: &tls.Config{ServerName: "x"}, User: "u", Password: "p"}} {
+			c.URL, c.AwaitNATS, c.Logger = denied.ClientURL(), true, quiet()
+			_, err := Start(testCtx(t), c)
+			wantIs(t, err, ErrDenied)
+		}
+		_, err = Start(testCtx(t), Config{AwaitNATS: true, Logger: quiet()})
+		wantIs(t, err, ErrConfig)
+	})
 }
 
 func TestAPortThatIsTakenIsSaidSo(t *testing.T) {

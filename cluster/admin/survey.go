@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
 )
 
 // How one question becomes many. A survey has two rounds: every member is asked on
@@ -20,7 +21,7 @@ import (
 // nodeView is a member and what it told, or why it did not. What it did not tell is
 // zero.
 type nodeView struct {
-	cluster.Member
+	events.Member
 	nodeReport
 	loops []loopView
 	err   error

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
 )
 
 // T is the part of *testing.T that a Cluster uses.
@@ -158,7 +159,7 @@ func (c *Cluster) Restart(name string) {
 // a member.
 func (c *Cluster) Knows(name, other string) bool {
 	c.t.Helper()
-	return slices.ContainsFunc(c.Node(name).Members(), func(m cluster.Member) bool { return m.Name == other })
+	return slices.ContainsFunc(c.Node(name).Members(), func(m events.Member) bool { return m.Name == other })
 }
 
 // Together waits until every node that lives knows exactly those that live, in their
@@ -174,7 +175,7 @@ func (c *Cluster) Together() {
 		}
 		for name := range want {
 			have := c.nodes[name].node.Members()
-			if len(have) != len(want) || slices.ContainsFunc(have, func(m cluster.Member) bool { return want[m.Name] != m.Incarnation }) {
+			if len(have) != len(want) || slices.ContainsFunc(have, func(m events.Member) bool { return want[m.Name] != m.Incarnation }) {
 				return false
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
@@ -194,13 +195,13 @@ func (r *room) isDead(node string, life uint64) bool {
 
 // deaths notes which lives of nodes are over. A node that joins ends its earlier lives.
 func (r *room) deaths() {
-	for e := range r.node.MemberEvents(r.ctx) {
+	for e := range r.node.Events(r.ctx) {
 		over := e.Member.Incarnation
 		switch e.Kind {
-		case cluster.NodeJoined:
+		case events.Joined:
 			over--
-		case cluster.NodeDead, cluster.NodeLeft:
-		case cluster.NodeServing:
+		case events.Dead, events.Left:
+		case events.Serving:
 			r.verify()
 			continue
 		default:

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
 )
 
 // These tests need root and iproute2: go test -tags netns ./tests/multinode. They
@@ -100,8 +101,8 @@ type deaths struct {
 
 // watch writes down whom a node gives up, until ctx ends.
 func (d *deaths) watch(ctx context.Context, n *cluster.Node) {
-	for e := range n.MemberEvents(ctx) {
-		if e.Kind == cluster.NodeDead {
+	for e := range n.Events(ctx) {
+		if e.Kind == events.Dead {
 			d.mu.Lock()
 			d.all = append(d.all, e.Member.Name)
 			d.mu.Unlock()
@@ -200,18 +201,18 @@ func TestClientsOfAVoterThatIsCutOff(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	kinds := make(chan cluster.MemberEventKind, 1000)
+	kinds := make(chan events.Kind, 1000)
 	var following sync.WaitGroup
 	following.Go(func() {
-		for e := range moving.MemberEvents(ctx) {
-			if e.Kind == cluster.NodeFenced || e.Kind == cluster.NodeServing {
+		for e := range moving.Events(ctx) {
+			if e.Kind == events.Fenced || e.Kind == events.Serving {
 				kinds <- e.Kind
 			}
 		}
 	})
 	net.cutRoutes(3)
 	p.until("all clients have left the voter that is cut off", func() bool { return !slices.ContainsFunc(workers, at) })
-	for _, want := range []cluster.MemberEventKind{cluster.NodeFenced, cluster.NodeServing} {
+	for _, want := range []events.Kind{events.Fenced, events.Serving} {
 		if got := receive(t, "an event of the one that moved", kinds); got != want {
 			t.Errorf("it was told %v, want %v", got, want)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
 )
 
 // make prove-stop stops a process 100 times for 1 to 30 s.
@@ -44,11 +45,11 @@ func member() error {
 		return err
 	}
 	fmt.Println("at", strings.TrimPrefix(n.URL(), "nats://"))
-	for e := range n.MemberEvents(ctx) {
+	for e := range n.Events(ctx) {
 		switch e.Kind {
-		case cluster.NodeDead:
+		case events.Dead:
 			fmt.Println("dead", e.Member.Name, e.Why)
-		case cluster.NodeJoined:
+		case events.Joined:
 			fmt.Println("joined", e.Member.Name)
 		}
 	}

@@ -49,6 +49,14 @@ func (e *Engine) loadKeys() error {
 	return nil
 }
 
+// MakesStreams reports whether this node makes the streams of the cluster when it starts:
+// it has a place for them, and keys of a voter or an admin. Otherwise, and without keys,
+// whoever needs a stream first makes it.
+func (e *Engine) MakesStreams() bool {
+	id := e.identity()
+	return id != nil && e.cfg.StoreDir != "" && (id.Voter || id.Grants.Admin())
+}
+
 func (e *Engine) keyStamp() string {
 	if e.cfg.Keys == "" {
 		return ""

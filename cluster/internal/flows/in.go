@@ -40,6 +40,8 @@ type In struct {
 	byNode map[sender]int // flows of each node
 	dirty  []*Inflow      // with news that were not told at once
 
+	gap func(from link.Peer, missing uint64) // messages never came; it does not wait
+
 	gaps, overruns, repeats atomic.Uint64
 }
 
@@ -61,9 +63,9 @@ type InCounters struct {
 	Flows   int
 }
 
-// NewIn makes an empty table.
-func NewIn(l *link.Link) *In {
-	return &In{link: l, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
+// NewIn makes an empty table. gap is told of messages that never came.
+func NewIn(l *link.Link, gap func(from link.Peer, missing uint64)) *In {
+	return &In{link: l, gap: gap, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
 }
 
 // Inflow is what one node sends to one target here. It does not know the target: the
@@ -89,8 +91,7 @@ func (i *In) Arrived(f *wire.Frame) *Inflow {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	verdict, missing := fl.half.Arrive(credit.Amount(f.At), credit.Cost(len(f.Payload)))
-	i.gaps.Add(missing)
-	if missing > 0 {
+	if i.missing(f, missing) {
 		fl.noteLocked()
 	}
 	switch verdict {
@@ -104,6 +105,16 @@ func (i *In) Arrived(f *wire.Frame) *Inflow {
 		i.repeats.Add(1)
 	}
 	return nil
+}
+
+// missing counts and tells messages that never came; true when there are any.
+func (i *In) missing(f *wire.Frame, n uint64) bool {
+	if n == 0 {
+		return false
+	}
+	i.gaps.Add(n)
+	i.gap(link.Sender(f), n)
+	return true
 }
 
 // flow finds the flow of a frame, or makes it. nil: its node has maxIn of them, and
@@ -195,7 +206,7 @@ func (i *In) Synced(f *wire.Frame) {
 	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	i.gaps.Add(fl.half.Sync(credit.Amount(f.At)))
+	i.missing(f, fl.half.Sync(credit.Amount(f.At)))
 	fl.tellLocked()
 }
 

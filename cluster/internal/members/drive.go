@@ -5,6 +5,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/membership"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -124,7 +125,6 @@ func (m *Members) tell(e membership.Event) {
 	case membership.Claimed, membership.Refused:
 		m.steps <- step{e.Kind, e.ID, e.Why} // one of them, once
 	case membership.Lost:
-		m.conflicts.Add(1)
 		m.log.Error("this node must end: a newer node has its name", "its_incarnation", e.ID.Incarnation)
 		m.events.Lost(e.ID.Incarnation)
 	}
@@ -211,6 +211,10 @@ func (m *Members) Heard(f *wire.Frame) {
 	msg.To = membership.ID{Name: me.Name, Incarnation: me.Number}
 	if msg.Kind == membership.Refuse {
 		msg.Seq, msg.Other = 0, f.ID
+	}
+	if f.From == me.Name && f.FromNumber != me.Number && (msg.Kind == membership.Claim || msg.Kind == membership.Beat || msg.Kind == membership.Probe) {
+		m.conflicts.Add(1)
+		m.Report(events.Conflict, link.Sender(f), "another process has, or wants, this node's name: "+msg.Kind.String())
 	}
 	m.step(func(machine *membership.Machine, now time.Duration) { machine.Step(now, msg) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/membership"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
@@ -13,49 +14,15 @@ import (
 // once and starts anew with Lagged and the members of that moment. Dropping single
 // changes would leave it with members that are long gone.
 
-// ChangeKind says what a Change is about.
-type ChangeKind uint8
-
-// The kinds of change. The last four are about this node.
-const (
-	Joined  ChangeKind = 1 + iota // a node is a member now; every stream begins with those that are
-	Suspect                       // a member may be gone: it is silent, or its connection has ended
-	Back                          // a suspect has given a sign of life
-	Dead                          // a member is given up, or was replaced by a newer incarnation
-	Left                          // a member ended on purpose
-	Lagged                        // changes were dropped: forget what is known, all members are told again as Joined
-
-	Fenced  // this node serves nobody until it reaches the cluster again
-	Serving // this node serves again
-	Lost    // a newer node has this node's name: this node ends
-)
-
-// String names the kind for logs.
-func (k ChangeKind) String() string {
-	names := [...]string{"", "joined", "suspect", "back", "dead", "left", "lagged", "fenced", "serving", "lost"}
-	if int(k) < len(names) {
-		return names[k]
-	}
-	return "unknown"
-}
-
-// Change is one change of the membership as this node sees it.
-type Change struct {
-	Kind   ChangeKind
-	Member Member    // as it was then; of Lagged: none
-	Why    string    // the evidence, in words
-	Time   time.Time // when this node saw it
-}
-
-var changeKinds = map[membership.EventKind]ChangeKind{
-	membership.Joined: Joined, membership.Suspect: Suspect, membership.Back: Back, membership.Dead: Dead, membership.Left: Left,
-	membership.Fenced: Fenced, membership.Serving: Serving, membership.Lost: Lost,
+var changeKinds = map[membership.EventKind]events.Kind{
+	membership.Joined: events.Joined, membership.Suspect: events.Suspect, membership.Back: events.Back, membership.Dead: events.Dead, membership.Left: events.Left,
+	membership.Fenced: events.Fenced, membership.Serving: events.Serving, membership.Lost: events.NameLost,
 }
 
 // public is an event as users see it. mu is held.
-func (m *Members) public(e membership.Event) Change {
+func (m *Members) public(e membership.Event) events.Event {
 	now := time.Now()
-	c := Change{Kind: changeKinds[e.Kind], Why: e.Why, Time: now, Member: Member{Name: e.ID.Name, Incarnation: e.ID.Incarnation, LastSeen: now}}
+	c := events.Event{Kind: changeKinds[e.Kind], Why: e.Why, Count: 1, Time: now, Member: events.Member{Name: e.ID.Name, Incarnation: e.ID.Incarnation, LastSeen: now}}
 	if have, ok := m.machine.Find(e.ID.Name); ok && have.ID == e.ID {
 		c.Member = m.member(have)
 	}
@@ -73,7 +40,7 @@ const maxChanges = 1024
 // it at Lagged, has the members that this node has, as soon as the queue is empty.
 type Subscription struct {
 	members *Members
-	queue   []Change
+	queue   []events.Event
 	lagged  bool
 	over    bool
 	wake    func() // called once, outside of order: something is there; nil: nobody waits
@@ -93,13 +60,13 @@ func (m *Members) Subscribe() *Subscription {
 func (s *Subscription) present() {
 	m, now := s.members, time.Now()
 	for _, have := range m.machine.Members() {
-		s.queue = append(s.queue, Change{Kind: Joined, Member: m.member(have), Time: now})
+		s.queue = append(s.queue, events.Event{Kind: events.Joined, Member: m.member(have), Count: 1, Time: now})
 	}
 }
 
 // add appends a change. mu of Members is held; no change is lost between two, because
 // each is added in the step that made it.
-func (s *Subscription) add(c Change) {
+func (s *Subscription) add(c events.Event) {
 	switch {
 	case c.Kind == 0:
 		return
@@ -122,10 +89,10 @@ func (s *Subscription) signal() {
 
 // take returns what is there. A stream that lagged begins anew here and not when it
 // overflowed: what is told as Joined has to be true when it is read.
-func (s *Subscription) take() []Change {
+func (s *Subscription) take() []events.Event {
 	if s.lagged {
 		s.lagged = false
-		s.queue = []Change{{Kind: Lagged, Time: time.Now(), Why: "this subscriber did not keep up"}}
+		s.queue = []events.Event{{Kind: events.Lagged, Count: 1, Time: time.Now(), Why: "this subscriber did not keep up"}}
 		s.present()
 	}
 	out := s.queue
@@ -135,7 +102,7 @@ func (s *Subscription) take() []Change {
 
 // Next waits, in a task or a goroutine, until there are changes, and returns them in
 // order. It returns nothing when the stream has ended, and why ctx has.
-func (s *Subscription) Next(ctx context.Context) ([]Change, error) {
+func (s *Subscription) Next(ctx context.Context) ([]events.Event, error) {
 	for {
 		w, err := wait.New[struct{}](ctx)
 		if err != nil {
@@ -168,7 +135,7 @@ func (s *Subscription) Notify(wake func()) {
 }
 
 // Take returns the changes that are there.
-func (s *Subscription) Take() []Change {
+func (s *Subscription) Take() []events.Event {
 	s.members.mu.Lock()
 	defer s.members.mu.Unlock()
 	return s.take()

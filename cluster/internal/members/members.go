@@ -14,21 +14,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/membership"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 )
-
-// Member is a node of the cluster as this node knows it.
-type Member struct {
-	Name        string    `json:"name"`
-	Incarnation uint64    `json:"incarnation"`
-	Joined      time.Time `json:"joined"`    // when it became a member for this node
-	LastSeen    time.Time `json:"last_seen"` // when it last said something
-	Suspect     bool      `json:"suspect"`   // it may be gone
-	Self        bool      `json:"self"`
-}
 
 // Events are what Members tells the rooms that depend on other nodes: one after
 // another, in the order in which it happened, on any goroutine. They never wait.
@@ -70,6 +61,7 @@ type Members struct {
 	reporting  bool          // somebody tells what is in waiting
 	changed    chan struct{} // closed and renewed when somebody comes or goes
 	subs       map[*Subscription]struct{}
+	seldoms    seldoms
 	lookups    []lookup
 	nameTaken  bool         // the subject of the name is subscribed
 	serveUntil atomic.Int64 // see Serving
@@ -90,7 +82,10 @@ type step struct {
 }
 
 // Counters are what Members has counted.
-type Counters struct{ Down, NoResponders, Conflicts uint64 }
+type Counters struct {
+	Down, NoResponders, Conflicts uint64
+	Followers                     int // streams of events
+}
 
 // New makes the room. It does nothing before Start.
 func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
@@ -99,14 +94,17 @@ func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
 	machine.Secret = cfg.Secret
 	return &Members{
 		link: l, cfg: cfg, events: events, log: log, begun: time.Now(),
-		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{},
+		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{}, seldoms: seldoms{},
 		machine: membership.New(machine, membership.ID{Name: me.Name, Incarnation: me.Number}),
 	}
 }
 
 // Counters reads what was counted.
 func (m *Members) Counters() Counters {
-	return Counters{Down: m.down.Load(), NoResponders: m.absences.Load(), Conflicts: m.conflicts.Load()}
+	m.mu.Lock()
+	followers := len(m.subs)
+	m.mu.Unlock()
+	return Counters{Followers: followers, Down: m.down.Load(), NoResponders: m.absences.Load(), Conflicts: m.conflicts.Load()}
 }
 
 // now is the time of the machine.
@@ -145,20 +143,20 @@ func (m *Members) LastHeard(node string) string {
 }
 
 // List are the members, this node included, by name.
-func (m *Members) List() []Member {
+func (m *Members) List() []events.Member {
 	me := m.link.Self()
-	out := []Member{{Name: me.Name, Incarnation: me.Number, Joined: m.begun, LastSeen: time.Now(), Self: true}}
+	out := []events.Member{{Name: me.Name, Incarnation: me.Number, Joined: m.begun, LastSeen: time.Now(), Self: true}}
 	m.mu.Lock()
 	for _, have := range m.machine.Members() {
 		out = append(out, m.member(have))
 	}
 	m.mu.Unlock()
-	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b events.Member) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
-func (m *Members) member(have membership.Member) Member {
-	return Member{Name: have.Name, Incarnation: have.Incarnation, Joined: m.at(have.Joined), LastSeen: m.at(have.Heard), Suspect: have.Suspect}
+func (m *Members) member(have membership.Member) events.Member {
+	return events.Member{Name: have.Name, Incarnation: have.Incarnation, Joined: m.at(have.Joined), LastSeen: m.at(have.Heard), Suspect: have.Suspect}
 }
 
 // Wait waits until enough reports true of the number of members, this one

@@ -316,6 +316,22 @@ func (r *Records) open(ctx context.Context) (jetstream.JetStream, error) {
 	return js, nil
 }
 
+// Make makes the stream, if it is not there, and waits until it is or ctx ends. With keys
+// a voter does so when it starts, so that no other node decides what the stream captures.
+func (r *Records) Make(ctx context.Context) {
+	for ctx.Err() == nil {
+		if _, err := r.open(ctx); err == nil {
+			return
+		}
+		pause := time.NewTimer(time.Second)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+		}
+	}
+}
+
 // work is the stream of queues. Why it discards what is new: a second command with the
 // id of one that waits is refused by the server.
 func (r *Records) work() jetstream.StreamConfig {
