@@ -54,6 +54,8 @@
 //     then not known; names that were used but never answered: 1,024; former members
 //     that are remembered: 4,096; member events that a reader has not read: 1,024, then
 //     events.Lagged;
+//   - lives of nodes that are no members and keep something here (flows, watches,
+//     streams): 256, each for 10 s, then they are refused;
 //   - frames not yet looked at: 512 Ki messages or 256 MiB, then NATS drops the
 //     newest (Dropped): calls among them end by their deadline.
 //

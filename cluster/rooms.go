@@ -59,7 +59,7 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	// Why random ids: an answer to an earlier incarnation must not fit a call of this one.
 	r.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: r.arrived, End: func() { r.casts.Queue() }, Broadcast: r.broadcastArrived, Unreachable: r.unreachable})
 	r.members = members.New(r.link, members.Config{Heartbeat: cfg.Heartbeat, DeadAfter: cfg.DeadAfter, Secret: randomNumber() >> 16}, members.Events{
-		Joined: r.nodeJoined, Gone: r.nodeGone, Needed: r.needed, Sweep: r.sweep,
+		Joined: r.nodeJoined, Gone: r.nodeGone, Unknown: r.letGo, Needed: r.needed, Sweep: r.sweep,
 		Serving:  func() { r.watches.Again() },
 		Lost:     n.lostName,
 		Stranger: func(peer link.Peer, question uint64) { r.out.Stranger(peer, question) },
@@ -78,8 +78,11 @@ func makeRooms(n *Node, sys *actors.System, work *sync.WaitGroup) *rooms {
 	r.watches.Loops(r.loops)
 	r.out = calls.NewOutgoing(r.link, r.members, calls.Limits{MaxPayload: cfg.MaxPayload, Timeout: cfg.CallTimeout})
 	r.in = calls.NewIncoming(r.link, r.loops, calls.InLimits{MaxPayload: cfg.MaxPayload, Calls: cfg.MaxInbound, Bytes: inboundBytes})
-	r.outflows, r.inflows = flows.NewOut(r.link, n.lost), flows.NewIn(r.link, func(from link.Peer, missing uint64) {
-		r.members.Report(events.Gap, from, fmt.Sprintf("%d messages of it never arrived", missing))
+	r.outflows, r.inflows = flows.NewOut(r.link, n.lost), flows.NewIn(r.link, flows.InEvents{
+		Admit: r.members.Admit,
+		Gap: func(from link.Peer, missing uint64) {
+			r.members.Report(events.Gap, from, fmt.Sprintf("%d messages of it never arrived", missing))
+		},
 	})
 	r.casts = casts.New(r.link, r.members, r.loops, r.outflows, r.inflows,
 		casts.Limits{MaxPayload: cfg.MaxPayload, Timers: cfg.MaxTimers, TimerBytes: inboundBytes}, log)
@@ -122,7 +125,7 @@ func (r *rooms) arrived(f *wire.Frame, in link.Arrival) {
 	switch {
 	case f.Kind == wire.Pong, f.Kind == wire.Ask, f.Kind == wire.Refuse, f.Kind == wire.Goodbye:
 		r.members.Heard(f)
-	case r.fenced(f):
+	case r.fenced(f), r.stranger(f):
 	case f.Kind == wire.Call:
 		r.in.Serve(f)
 	case f.Kind == wire.Cast:
@@ -198,6 +201,25 @@ func (r *rooms) fenced(f *wire.Frame) bool {
 	r.refusedFenced.Add(1)
 	r.refuse(f, fault.Codef(wire.Fenced, "%w: nothing ran", fault.ErrFenced))
 	return true
+}
+
+// stranger refuses what this node would have to keep for a life of a node that is no
+// member, when there are too many of these. Flows ask by themselves.
+func (r *rooms) stranger(f *wire.Frame) bool {
+	if f.Kind != wire.Watch && (f.Kind != wire.Stream || f.Op != wire.Open) || r.members.Admit(link.Sender(f)) {
+		return false
+	}
+	r.refuse(f, fault.Codef(wire.Busy, "%w: too many nodes that are no members", fault.ErrBusy))
+	return true
+}
+
+// letGo drops what is kept for a life of a node that has not become a member.
+func (r *rooms) letGo(peer link.Peer) {
+	r.link.Forget(peer)
+	r.inflows.NodeDown(peer)
+	r.written.NodeDown(peer)
+	r.in.NodeDown(peer)
+	r.watches.Forget(peer)
 }
 
 func (r *rooms) nodeJoined(peer link.Peer) { r.out.Heard(peer) }

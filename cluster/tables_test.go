@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 func TestManyCallsAtOnce(t *testing.T) {
@@ -72,4 +74,33 @@ func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 	}
 	badFn := &Function[chan int, int]{name: "test.lonely", via: nodes[0]}
 	wantIs(t, badFn.CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), nil), ErrBadPayload)
+}
+
+// TestWhatStrangersMakeANodeKeepIsBounded: flows, watches and streams in the names of
+// lives that no node lives. A member is served all the same.
+func TestWhatStrangersMakeANodeKeepIsBounded(t *testing.T) {
+	nodes := group(t, 2)
+	n1 := nodes[0]
+	newLoop(t, n1, "io-0")
+	nc := rawClient(t, n1)
+	const lives = 2000
+	before := n1.Stats().FramesIn
+	for i := range uint64(lives) {
+		from := wire.Frame{From: "x", FromNumber: i + 1, Flow: 1, ID: 1, Path: "io-0", At: wire.Amount{Messages: 1, Bytes: 1}}
+		for _, kind := range []wire.Kind{wire.Sync, wire.Watch, wire.Stream} {
+			f := from
+			f.Kind, f.Op = kind, wire.Open
+			publish(t, nc, toNode(n1, "x"), &f)
+		}
+	}
+	until(t, "all have arrived", func() bool { return n1.Stats().FramesIn >= before+3*lives })
+	if flows, watches := n1.inflows.Counters().Flows, n1.watches.Counters().Incoming; flows > 300 || watches > 300 {
+		t.Errorf("%d flows and %d watches of %d lives are kept", flows, watches, lives)
+	}
+	if err := add.Via(nodes[1]).CallSoon(testCtx(t), refTo(t, nodes[1], "n1/io-0"), sum{1, 1}); err != nil {
+		t.Error(err)
+	}
+	until(t, "a call of a member runs", func() bool { return n1.inflows.Counters().Flows > 0 && n1.Stats().CastsIn > 0 })
+	watchInto(t, nodes[1], "n1/io-0")
+	until(t, "a watch of a member stands", acked(nodes[1]))
 }

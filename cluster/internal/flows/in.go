@@ -40,7 +40,7 @@ type In struct {
 	byNode map[sender]int // flows of each node
 	dirty  []*Inflow      // with news that were not told at once
 
-	gap func(from link.Peer, missing uint64) // messages never came; it does not wait
+	events InEvents
 
 	gaps, overruns, repeats atomic.Uint64
 }
@@ -63,9 +63,15 @@ type InCounters struct {
 	Flows   int
 }
 
-// NewIn makes an empty table. gap is told of messages that never came.
-func NewIn(l *link.Link, gap func(from link.Peer, missing uint64)) *In {
-	return &In{link: l, gap: gap, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
+// InEvents are what In asks and tells. They do not wait.
+type InEvents struct {
+	Admit func(link.Peer) bool                 // may this life of a node begin a flow?
+	Gap   func(from link.Peer, missing uint64) // messages of it never came
+}
+
+// NewIn makes an empty table.
+func NewIn(l *link.Link, events InEvents) *In {
+	return &In{link: l, events: events, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
 }
 
 // Inflow is what one node sends to one target here. It does not know the target: the
@@ -113,12 +119,13 @@ func (i *In) missing(f *wire.Frame, n uint64) bool {
 		return false
 	}
 	i.gaps.Add(n)
-	i.gap(link.Sender(f), n)
+	i.events.Gap(link.Sender(f), n)
 	return true
 }
 
-// flow finds the flow of a frame, or makes it. nil: its node has maxIn of them, and
-// the frame is dropped; a sender has the same limit of its own.
+// flow finds the flow of a frame, or makes it. nil: its node has maxIn of them, or is no
+// member and may not begin one, and the frame is dropped; a sender has the same limit of
+// its own.
 func (i *In) flow(f *wire.Frame) *Inflow {
 	key := inKey{sender{f.From, f.FromNumber}, f.Flow}
 	i.mu.Lock()
@@ -130,7 +137,7 @@ func (i *In) flow(f *wire.Frame) *Inflow {
 		i.latest = fl
 		return fl
 	}
-	if i.byNode[key.from] >= maxIn {
+	if i.byNode[key.from] >= maxIn || !i.events.Admit(link.Sender(f)) {
 		i.overruns.Add(1)
 		return nil
 	}

@@ -28,6 +28,7 @@ type Events struct {
 	Gone     func(peer link.Peer, why string, hasLeft bool) // once for every Joined
 	Serving  func()                                         // this node may serve again: others may have given it up meanwhile
 	Lost     func(newer uint64)                             // a newer node has this node's name
+	Unknown  func(link.Peer)                                // it was admitted and has not become a member (Admit)
 	Stranger func(peer link.Peer, question uint64)          // nobody listens as a life that is no member's
 	Mark     func(link.Peer) (question uint64)              // a question to the node follows
 	Needed   func(now time.Time) []link.Peer                // nodes that somebody here depends on; may repeat
@@ -62,6 +63,7 @@ type Members struct {
 	changed    chan struct{} // closed and renewed when somebody comes or goes
 	subs       map[*Subscription]struct{}
 	seldoms    seldoms
+	strangers  map[link.Peer]time.Duration // since when
 	lookups    []lookup
 	nameTaken  bool         // the subject of the name is subscribed
 	serveUntil atomic.Int64 // see Serving
@@ -94,7 +96,7 @@ func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
 	machine.Secret = cfg.Secret
 	return &Members{
 		link: l, cfg: cfg, events: events, log: log, begun: time.Now(),
-		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{}, seldoms: seldoms{},
+		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{}, seldoms: seldoms{}, strangers: map[link.Peer]time.Duration{},
 		machine: membership.New(machine, membership.ID{Name: me.Name, Incarnation: me.Number}),
 	}
 }

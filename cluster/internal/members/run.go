@@ -69,6 +69,7 @@ func (m *Members) tick() {
 	m.mu.Lock()
 	m.endLookups(func(l lookup) bool { return m.now() > l.until })
 	m.mu.Unlock()
+	m.endStrangers()
 	now := time.Now()
 	for _, peer := range m.needed(now) {
 		m.inquire(peer)

@@ -183,6 +183,11 @@ func (t *Watches) NodeDown(peer link.Peer, why string, hasLeft bool) {
 	})
 }
 
+// Forget drops the watches of a life that has never become a member.
+func (t *Watches) Forget(peer link.Peer) {
+	t.step(func(time.Duration) { t.in.Forget(watch.Node{Name: peer.Name, Incarnation: peer.Number}) })
+}
+
 // Unreachable handles NATS's "nobody is there" for a watch. It returns the peer
 // that it is about; false when the token is of something else.
 func (t *Watches) Unreachable(token string) (peer link.Peer, ok bool) {

@@ -1,0 +1,56 @@
+package members
+
+import (
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+)
+
+// A life of a node that is no member can be real: it has just started, and its frames
+// are ahead of its heartbeat. It can be invented as well, and then nothing would ever
+// tell that it is over. So what such a life makes this node keep (flows, watches,
+// streams) is kept for as long as a real one needs to become a member, and the number of
+// such lives at one time is bounded.
+
+const (
+	maxStrangers = 256              // lives that are no members and keep something here
+	strangerFor  = 10 * time.Second // how long, unless they become members
+)
+
+// Admit reports whether a life of a node may make this node keep something: it is a
+// member, or may become one. It does not wait. Any goroutine.
+func (m *Members) Admit(peer link.Peer) bool {
+	if number, ok := m.Number(peer.Name); ok && number == peer.Number || peer.Name == m.link.Self().Name {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.strangers[peer]; known {
+		return true
+	}
+	if len(m.strangers) >= maxStrangers {
+		return false
+	}
+	m.strangers[peer] = m.now()
+	return true
+}
+
+// endStrangers lets go of what lives keep that have not become members in time.
+func (m *Members) endStrangers() {
+	var over []link.Peer
+	m.mu.Lock()
+	for peer, since := range m.strangers {
+		number, ok := m.Number(peer.Name)
+		switch {
+		case ok && number == peer.Number:
+			delete(m.strangers, peer) // from now on it has an end that is told
+		case m.now()-since >= strangerFor:
+			delete(m.strangers, peer)
+			over = append(over, peer)
+		}
+	}
+	m.mu.Unlock()
+	for _, peer := range over {
+		m.events.Unknown(peer)
+	}
+}
