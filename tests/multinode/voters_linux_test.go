@@ -21,7 +21,7 @@ type load struct {
 }
 
 // coded are the errors in which a call may end while a voter goes.
-var coded = []error{cluster.ErrDisconnected, cluster.ErrNodeDown, cluster.ErrUnknownNode, cluster.ErrExpired}
+var coded = []error{cluster.ErrDisconnected, cluster.ErrNodeDown, cluster.ErrUnknownNode, cluster.ErrExpired, cluster.ErrLost, cluster.ErrClosed, cluster.ErrFenced}
 
 // run calls until stop is closed.
 func (l *load) run(t *testing.T, from *cluster.Node, to loopnode.Ref, stop <-chan struct{}) {
@@ -68,7 +68,7 @@ func (l *load) bad() int  { l.mu.Lock(); defer l.mu.Unlock(); return l.failed }
 
 // startVoters starts three voters on the machines of a page, and two nodes w1 and w2
 // in this process that are clients of them, with a loop io-0 each.
-func (p *page) startVoters() [2]*cluster.Node {
+func (p *page) startVoters(change ...func(*cluster.Config)) [2]*cluster.Node {
 	t := p.t
 	p.run("here", "./loopmesh keys init keys --cluster shop --voter n1=10.0.0.1 --voter n2=10.0.0.2 --voter n3=10.0.0.3 --node w1 --node w2")
 	var voters []string
@@ -80,7 +80,11 @@ func (p *page) startVoters() [2]*cluster.Node {
 	dir := filepath.Join(p.folder("here"), "keys")
 	var workers [2]*cluster.Node
 	for i := range workers {
-		workers[i] = join(t, cluster.Config{Name: fmt.Sprintf("w%d", i+1), Join: voters, Keys: dir})
+		cfg := cluster.Config{Name: fmt.Sprintf("w%d", i+1), Join: voters, Keys: dir}
+		for _, f := range change {
+			f(&cfg)
+		}
+		workers[i] = join(t, cfg)
 		newLoop(t, workers[i], "io-0")
 	}
 	for _, w := range workers {
