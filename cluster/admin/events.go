@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	nodeevents "github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -201,10 +202,10 @@ func (r *reader) next(ctx context.Context) *List[Event] {
 
 // memberChanged notes a change of the membership, and keeps who has gone. Loop
 // goroutine of the loop LoopName.
-func (s *Server) memberChanged(c cluster.MemberEvent) {
-	code := map[cluster.MemberEventKind]string{
-		cluster.NodeJoined: codeJoined, cluster.NodeSuspect: codeSuspect, cluster.NodeBack: codeBack, cluster.NodeDead: codeDead,
-		cluster.NodeLeft: codeLeft, cluster.NodeFenced: codeFenced, cluster.NodeServing: codeServing, cluster.NodeLost: codeLost,
+func (s *Server) memberChanged(c nodeevents.Event) {
+	code := map[nodeevents.Kind]string{
+		nodeevents.Joined: codeJoined, nodeevents.Suspect: codeSuspect, nodeevents.Back: codeBack, nodeevents.Dead: codeDead,
+		nodeevents.Left: codeLeft, nodeevents.Fenced: codeFenced, nodeevents.Serving: codeServing, nodeevents.NameLost: codeLost,
 	}[c.Kind]
 	if code == "" {
 		return
@@ -217,7 +218,7 @@ func (s *Server) memberChanged(c cluster.MemberEvent) {
 // missing in a list. Guarded by mu.
 type former struct {
 	mu   sync.Mutex
-	gone map[string]cluster.MemberEvent
+	gone map[string]nodeevents.Event
 }
 
 // Who is gone is kept for a day, and no more of them than maxFormer.
@@ -228,15 +229,15 @@ const (
 
 // changed notes who has gone and forgets who is back. With too many, those that went
 // first are forgotten: they are the least likely to be asked for.
-func (f *former) changed(c cluster.MemberEvent) {
+func (f *former) changed(c nodeevents.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch c.Kind {
-	case cluster.NodeJoined, cluster.NodeBack:
+	case nodeevents.Joined, nodeevents.Back:
 		delete(f.gone, c.Member.Name)
-	case cluster.NodeDead, cluster.NodeLeft:
+	case nodeevents.Dead, nodeevents.Left:
 		if f.gone == nil {
-			f.gone = map[string]cluster.MemberEvent{}
+			f.gone = map[string]nodeevents.Event{}
 		}
 		f.gone[c.Member.Name] = c
 		if len(f.gone) > maxFormer {
@@ -252,10 +253,10 @@ func (f *former) changed(c cluster.MemberEvent) {
 }
 
 // list gives those that are gone and not members again, by name.
-func (f *former) list(now time.Time, members []nodeView) []cluster.MemberEvent {
+func (f *former) list(now time.Time, members []nodeView) []nodeevents.Event {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []cluster.MemberEvent
+	var out []nodeevents.Event
 	for name, c := range f.gone {
 		lives := slices.ContainsFunc(members, func(v nodeView) bool { return v.Name == name })
 		if now.Sub(c.Time) > keepFormer {
@@ -264,12 +265,12 @@ func (f *former) list(now time.Time, members []nodeView) []cluster.MemberEvent {
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b cluster.MemberEvent) int { return strings.Compare(a.Member.Name, b.Member.Name) })
+	slices.SortFunc(out, func(a, b nodeevents.Event) int { return strings.Compare(a.Member.Name, b.Member.Name) })
 	return out
 }
 
 // hear lets the server hear of changes, on its loop, until that is closed.
 func (s *Server) hear(loop *loopnode.Loop) error {
-	_, err := s.node.OnMemberEvents(loop, s.memberChanged)
+	_, err := s.node.OnEvents(loop, s.memberChanged)
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	nodeevents "github.com/loopmesh/loopmesh/cluster/events"
 )
 
 // The lists: what a survey found, as documents. Invariant: who did not answer is
@@ -71,11 +72,11 @@ func (s *Server) nodes(ctx context.Context) *List[Node] {
 func (s *Server) withFormer(list *List[Node], left bool) *List[Node] {
 	var views []nodeView
 	for _, n := range list.Items {
-		views = append(views, nodeView{Member: cluster.Member{Name: n.ID}})
+		views = append(views, nodeView{Member: nodeevents.Member{Name: n.ID}})
 	}
 	for _, c := range s.former.list(time.Now(), views) {
 		n := Node{ID: c.Member.Name, Incarnation: incarnation(c.Member.Incarnation), State: Dead, LastSeen: c.Member.LastSeen.UTC(), Ended: c.Time.UTC(), Why: c.Why}
-		if c.Kind == cluster.NodeLeft {
+		if c.Kind == nodeevents.Left {
 			n.State = Left
 		}
 		if left || n.State == Dead {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster"
+	nodeevents "github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -178,11 +179,11 @@ func (s *Server) stopActor(_ context.Context, r *http.Request) (any, error) {
 }
 
 // member finds a member by its name.
-func (s *Server) member(name string) (cluster.Member, bool) {
+func (s *Server) member(name string) (nodeevents.Member, bool) {
 	for _, m := range s.node.Members() {
 		if m.Name == name {
 			return m, true
 		}
 	}
-	return cluster.Member{}, false
+	return nodeevents.Member{}, false
 }
