@@ -181,7 +181,9 @@ const (
 	reachMost  = time.Second
 )
 
-// reach opens the engine. With Config.AwaitNATS it tries again while nobody answers.
+// reach opens the engine. With Config.AwaitNATS it tries again while nobody answers, more
+// and more seldom, until ctx ends; the log says so once a minute. An error that another
+// attempt cannot change (ErrDenied, ErrConfig, …) ends it at once.
 func (n *Node) reach(ctx context.Context, cfg engine.Config) (*engine.Engine, error) {
 	var told time.Time
 	for wait := reachFirst; ; wait = min(2*wait, reachMost) {

@@ -213,7 +213,9 @@ func (r *rooms) stranger(f *wire.Frame) bool {
 	return true
 }
 
-// letGo drops what is kept for a life of a node that has not become a member.
+// letGo drops what is kept for a life of a node that has not become a member. It is what
+// nodeGone does for a member, without the parts that only members have: no call of this
+// node waits for a life that was never found.
 func (r *rooms) letGo(peer link.Peer) {
 	r.link.Forget(peer)
 	r.inflows.NodeDown(peer)

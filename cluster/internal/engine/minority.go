@@ -41,6 +41,11 @@ func (m *minority) due(now time.Time) bool {
 // leaveMinority moves the node to another server when its own has been on the smaller
 // side for long and another one can be reached. What waits for an answer ends, as with
 // every loss of a connection. The goroutine of run.
+//
+// Why it looks before it moves: nats.go closes the old connection first, and a client
+// that can reach nobody else would lose the only server that it has. Why all three
+// connections move: each has a pool of servers of its own, and those left behind would
+// reach nobody.
 func (e *Engine) leaveMinority(now time.Time) {
 	e.mu.Lock()
 	due := e.minority.due(now)
@@ -60,7 +65,9 @@ func (e *Engine) leaveMinority(now time.Time) {
 	}
 }
 
-// reachesAnother reports whether a server that is not the one in use can be reached.
+// reachesAnother reports whether a server that is not the one in use can be reached. It
+// does not ask on which side that one is: its report says so a second after the move, and
+// when it is alone as well, the next move waits twice as long.
 func (e *Engine) reachesAnother() bool {
 	nc := e.control.current().nats
 	ctx, cancel := context.WithTimeout(e.live, probeWait)

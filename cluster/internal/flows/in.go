@@ -113,7 +113,9 @@ func (i *In) Arrived(f *wire.Frame) *Inflow {
 	return nil
 }
 
-// missing counts and tells messages that never came; true when there are any.
+// missing counts and tells messages that never came; true when there are any. It is
+// called under the lock of the flow, so that the gap is told before what came behind it
+// is accepted.
 func (i *In) missing(f *wire.Frame, n uint64) bool {
 	if n == 0 {
 		return false

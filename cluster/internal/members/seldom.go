@@ -28,7 +28,8 @@ type seldom struct {
 	kept uint64
 }
 
-// seldoms belong to Members and are guarded by its mu.
+// seldoms belong to Members and are guarded by its mu. Invariant: an entry older than
+// seldomEach with nothing kept back says nothing, and may be dropped at any time.
 type seldoms map[cause]*seldom
 
 // count notes that it has happened once more, and returns how many to tell of; 0: none.

@@ -19,6 +19,9 @@ const (
 
 // Admit reports whether a life of a node may make this node keep something: it is a
 // member, or may become one. It does not wait. Any goroutine.
+//
+// It is asked where something new is kept, not for each frame: of a flow that exists,
+// every further frame is served without a look at this table.
 func (m *Members) Admit(peer link.Peer) bool {
 	if number, ok := m.Number(peer.Name); ok && number == peer.Number || peer.Name == m.link.Self().Name {
 		return true

@@ -192,7 +192,8 @@ type witness struct {
 }
 
 // examine asks a member whether it really knows a newer incarnation of this node's
-// name: anybody may have said so for it.
+// name: anybody may have said so for it. A member is asked again when it is said to
+// insist, at most four times per heartbeat; its last answer counts until then.
 func (m *Machine) examine(now time.Duration, name string, newer uint64) {
 	have := m.members[name]
 	if have == nil || !m.link.up {
