@@ -158,7 +158,8 @@ func (p *page) until(what string, ok func() bool) {
 	}
 }
 
-// nodes are those that ls shows on a machine.
+// nodes are those that ls shows on a machine, without those that it keeps because they
+// died.
 func (p *page) nodes(machine string) []string {
 	out, _ := p.command(testCtx(p.t), machine, "./loopmesh ls -o json").Output() // a part of the cluster is an answer as well
 	var list admin.List[admin.Node]
@@ -167,7 +168,9 @@ func (p *page) nodes(machine string) []string {
 	}
 	var names []string
 	for _, n := range list.Items {
-		names = append(names, n.ID)
+		if n.State != admin.Dead {
+			names = append(names, n.ID)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -14,10 +14,10 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
-// nodesOf is what ls shows.
+// nodesOf is what ls shows, without those that it keeps because they died.
 func nodesOf(t *testing.T, args ...string) []string {
 	t.Helper()
-	out, errs, code := ask(t, append([]string{"ls", "-o", "name"}, args...)...)
+	out, errs, code := ask(t, append([]string{"ls", "-o", "name", "--filter", "state!=dead"}, args...)...)
 	if code != 0 && code != 4 { // 4: one that has just ended does not answer
 		t.Fatalf("ls: exit code %d: %s", code, errs)
 	}
@@ -83,6 +83,9 @@ func TestThreeProcesses(t *testing.T) {
 			until(t, p.name+" does not show n2", func() bool {
 				return slices.Equal(nodesOf(t, "--node", p.name), []string{"hub", "n1", "n3"})
 			})
+		}
+		if out, errs, code := ask(t, "ls", "--strict", "--node", "n1"); code != 4 || !strings.Contains(out, "dead") || !strings.Contains(errs, "n2: dead, killed? last seen ") {
+			t.Error(code, out, errs)
 		}
 		talk(t, "still here", a, a, c)
 		if _, errs, code := ask(t, "func", "call", "demo.add", "[1]", "--on", "n2/io-0", "--node", "n1"); code != 3 || !strings.Contains(errs, "nodes: hub, n1, n3") {
