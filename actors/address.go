@@ -8,17 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// Address says where an actor, a loop or a transport is: a node, which life of
+// Address says where an actor, a loop or a transport is: a node, the incarnation of
 // that node, and a path on it. It is a comparable value; copy it freely.
 type Address struct {
 	// Node is the node's name; empty means this process.
 	Node string
-	// Incarnation tells one life of a node from the next, so that a message for
-	// a dead life never reaches a stranger. Zero means any.
+	// Incarnation is the number of one life of a node, so that a message for a life
+	// that has ended never reaches the next one. Zero means any.
 	Incarnation uint64
-	// Loop tells one loop of a name from the next in the same life of the node, so that
-	// what is meant for a loop that has ended never reaches its successor. Zero means
-	// any. It counts only with an Incarnation.
+	// Loop is the number of one loop among those that have its name, one after another,
+	// in one incarnation, so that a message for a loop that has ended never reaches the
+	// next one. Zero means any. It counts only with an Incarnation.
 	Loop uint64
 	// Path names the thing on its node: segments separated by slashes.
 	Path string

@@ -108,15 +108,15 @@ func (c *cell) dropTaken(q asked) {
 	c.taken.remove(q)
 }
 
-// replyAddress gives something that is no actor an address when one is asked for:
-// only what leaves the process needs it. From then on the system finds it by that
-// address until unregister.
+// replyAddress gives an Ask an address when one is asked for: only an Ask of another
+// node needs it. From then on the system finds the Ask by that address until
+// unregister.
 type replyAddress struct {
 	sys  *System
 	name string // under sys.mu
 }
 
-// replyPrefix is how the paths of Asks and of function watches begin.
+// replyPrefix is how the paths of Asks begin.
 const replyPrefix = "$reply/"
 
 func (t *replyAddress) registerLocked(self target) Address {
@@ -126,7 +126,7 @@ func (t *replyAddress) registerLocked(self target) Address {
 }
 
 func (t *replyAddress) nameLocked() string {
-	if t.name == "" { // a random number: who has not seen the Ask cannot answer it
+	if t.name == "" { // a random number, so that only the actor that was asked knows it
 		t.name = replyPrefix + strconv.FormatUint(rand.Uint64(), 36)
 	}
 	return t.name
@@ -164,8 +164,8 @@ type ownAsk struct{ *pendingAsk }
 
 func (o ownAsk) place() *int { return &o.asksAt }
 
-// address is where answers from other nodes come. A settled Ask takes none, so it
-// is not registered any more.
+// address is where answers from other nodes come. A settled Ask takes no answer, so
+// it is not registered again.
 func (q *pendingAsk) address() Address {
 	q.sys.mu.Lock()
 	defer q.sys.mu.Unlock()
@@ -178,7 +178,7 @@ func (q *pendingAsk) address() Address {
 func (q *pendingAsk) takenBy(c *cell)      { q.take(q, c) }
 func (q *pendingAsk) releasedFrom(c *cell) { q.release(q, c) }
 
-// deliver is the answer on its way. Any goroutine.
+// deliver takes the answer. Any goroutine.
 func (q *pendingAsk) deliver(env envelope) error {
 	answer, err := env.msg, error(nil)
 	if r, ok := env.msg.(Refusal); ok {
@@ -232,7 +232,7 @@ func (q *pendingAsk) abandon() {
 	}
 }
 
-// withdraw lets the node that was asked forget the Ask.
+// withdraw tells the node that was asked, if there is one, to forget the Ask.
 func (q *pendingAsk) withdraw() {
 	q.sys.mu.Lock()
 	to := q.remote
@@ -261,8 +261,8 @@ func (q *pendingAsk) finish(fn func(any, error)) {
 	fn(q.answer, q.err)
 }
 
-// askLimit is the time-out of an Ask without one: none within the process, where
-// every way an Ask can fail is told, and Options.AskTimeout across nodes.
+// askLimit is the time-out of an Ask that gives none: Options.AskTimeout across nodes;
+// none within the process, where the asker hears of every failure.
 func (s *System) askLimit(to Ref) time.Duration {
 	if _, here := s.find(to); here {
 		return 0

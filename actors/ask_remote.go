@@ -18,15 +18,16 @@ type remoteAsk struct {
 	of   *cell // whose limit counts it; nil: nobody's
 }
 
-// refusalText is how many bytes of text a refusal keeps that stands for an answer
-// that could not be sent.
+// refusalText is how many bytes of text a refusal has that replaces an outcome that
+// could not be sent.
 const refusalText = 512
 
 // isReply reports whether an address is that of an Ask.
 func isReply(a Address) bool { return strings.HasPrefix(a.Path, replyPrefix) }
 
-// asker makes of a sender elsewhere what an actor here answers to. c is the actor
-// that is asked, nil when nobody is.
+// asker gives the sender that an actor here answers to: for an Ask of another node a
+// remoteAsk in place of the address, any other sender unchanged. c is the actor that is
+// asked, nil when the message is for no actor.
 func (s *System) asker(sender Ref, c *cell) (Ref, error) {
 	if sender.at != nil || !isReply(sender.Address()) {
 		return sender, nil
@@ -65,7 +66,7 @@ func (s *System) withdraw(sender Ref) {
 	}
 }
 
-// first is askState.first, and takes the Ask off the books.
+// first is askState.first; the Ask then no longer counts against its actor's limit.
 func (q *remoteAsk) first(self asked) bool {
 	if !q.askState.first(self) {
 		return false
@@ -86,7 +87,7 @@ func (q *remoteAsk) address() Address { return q.home.Address() }
 func (q *remoteAsk) takenBy(c *cell)      { q.take(q, c) }
 func (q *remoteAsk) releasedFrom(c *cell) { q.release(q, c) }
 
-// deliver is the answer on its way.
+// deliver takes the answer and sends it to the node that asked.
 func (q *remoteAsk) deliver(env envelope) error {
 	if !q.first(q) {
 		q.sys.deadLetter(Ref{at: q}, envelope{msg: env.msg}, ErrUnknown)
@@ -106,9 +107,9 @@ func (q *remoteAsk) settle(answer any, err error) bool {
 	return true
 }
 
-// sendHome sends the outcome. One that cannot be sent (too large, of a type that
-// is not registered) becomes a short refusal that says so: the asker would wait
-// for its deadline otherwise. The error is of the first attempt.
+// sendHome sends the outcome to the node that asked. An outcome that cannot be sent (too
+// large, of a type that is not registered) is replaced by a short refusal that says so:
+// otherwise the asker would wait for its deadline. The error is of the first attempt.
 func (q *remoteAsk) sendHome(env envelope) error {
 	err := q.sys.send(q.home, env)
 	if err == nil || errors.Is(err, ErrNoRoute) || errors.Is(err, ErrNodeDown) {

@@ -25,9 +25,8 @@ const (
 )
 
 // cell is one actor under one Ref, through all its lives: the mailbox that
-// protoactor posts to, the actor that protoactor calls, and behind guards the
-// user's actor. Why one type: a message is then one slot of a ring and one
-// callback, with no hop between mailbox and actor.
+// protoactor posts to and the actor that protoactor calls. It calls the user's actor
+// under guard. Why one type: a message is then one slot of a ring and one callback.
 //
 // Fields above mu belong to the loop's goroutine, or to the goroutine in
 // loopClosed once the loop is gone. A life is what begins with a call of the

@@ -6,10 +6,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// Context is what an actor may do, and what it is called for. Owned by the loop goroutine of its
-// actor: every method belongs there, inside Receive or not. Message and Sender
-// mean something only inside Receive; the Context itself stays the same for all
-// lives of the actor.
+// Context is how an actor reads the message that it handles, and how it acts: send,
+// ask, watch, spawn, stop. Every method belongs to the goroutine of the actor's loop,
+// inside Receive or not. Message and Sender mean something only inside Receive; the
+// Context itself stays the same for all lives of the actor.
 type Context struct {
 	c       *cell
 	current envelope // the message that is handled, empty otherwise
@@ -126,8 +126,8 @@ func (x *Context) Exit(err error) { x.c.exiting, x.c.exitErr, x.c.exitForGood = 
 
 // End ends this actor after the current message, whatever its lifetime. The
 // reason, ErrStopped when nil, is for its watchers and no failure. It is for
-// actors that stand for something outside which has come to its end, a connection
-// say. OTP: exit with {shutdown, Reason}.
+// actors that represent something else which has ended, for example a connection.
+// OTP: exit with {shutdown, Reason}.
 func (x *Context) End(reason error) { x.c.exiting, x.c.exitErr, x.c.exitForGood = true, reason, true }
 
 // Spawn starts a child on the same loop. factory is called on the loop, for each

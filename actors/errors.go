@@ -2,9 +2,9 @@ package actors
 
 import "errors"
 
-// The reasons and refusals of this package. Errors wrap them with text; ask
-// with errors.Is. In Terminated.Reason stands one of ErrStopped, ErrUnknown,
-// ErrLoopDied, ErrNodeDown, a *Panic, or the error the actor ended with.
+// The errors of this package. They are wrapped with text: test with errors.Is.
+// Terminated.Reason is ErrStopped, ErrUnknown, ErrLoopDied, ErrNodeDown, a *Panic, or
+// the error the actor ended with.
 var (
 	// ErrStopped: the actor was asked to stop, or ended itself without an error. It is
 	// also cluster.ErrStopped, of a loop, which is why the text names no actor.
@@ -23,7 +23,8 @@ var (
 	// ErrWouldBlock: the call waits, and its goroutine runs a loop, which would
 	// stand still meanwhile. It is also loopnode.ErrWouldBlock.
 	ErrWouldBlock = errors.New("waiting here would block the event loop")
-	// ErrTooManyRestarts: a supervisor's budget of restarts is spent.
+	// ErrTooManyRestarts: a supervisor has restarted as often within its Period as its
+	// Intensity allows.
 	ErrTooManyRestarts = errors.New("too many restarts")
 	// ErrNameTaken: an actor with this name is alive.
 	ErrNameTaken = errors.New("the name is taken")

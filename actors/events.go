@@ -19,8 +19,9 @@ type Failure struct {
 	// wrapped with ErrTooManyRestarts when the budget was spent.
 	Reason error
 	// Normal: there was no failure; it ended itself without an error (Exit(nil), or
-	// a loop that was stopped), and is judged because its lifetime is Permanent. Why
-	// a mark: Reason may be another's ErrStopped, which it failed with.
+	// a loop that was stopped), and its supervisor decides because its lifetime is
+	// Permanent. Why a field: Reason may be another actor's ErrStopped, with which this
+	// one failed.
 	Normal bool
 	// Message is what the actor was handling.
 	Message any
@@ -37,10 +38,10 @@ type Failure struct {
 	At time.Time
 }
 
-// Ask is what decide, which may be nil, answers to the failure. One that panics
-// means Stop, and the panic becomes part of Reason. One that calls runtime.Goexit
-// ends the goroutine; ErrGoexit then becomes part of Reason on the way out, so that
-// a deferred function of the caller can go on. For supervisors.
+// Ask calls decide, which may be nil, and returns its directive. When decide panics, the
+// directive is Stop, and the panic becomes part of Reason. When it calls runtime.Goexit,
+// the goroutine ends; ErrGoexit becomes part of Reason on the way out, so that a
+// deferred function of the caller can go on. For supervisors.
 func (f *Failure) Ask(decide func(Failure) Directive) (d Directive) {
 	if decide == nil {
 		return Undecided
@@ -68,8 +69,8 @@ type DeadLetter struct {
 	Err error
 }
 
-// Subscription is a bounded stream of events. A subscriber that does not keep
-// up loses the newest ones, and can see how many: no publisher ever waits.
+// Subscription is a bounded stream of events. A subscriber that is too slow misses the
+// newest ones, and can see how many: no publisher ever waits.
 type Subscription[T any] struct {
 	stream  *stream[T]
 	events  chan T
@@ -165,8 +166,8 @@ func (s *System) hookFailed(c *cell, kind hookKind, err error) {
 	s.publish(Failure{Who: c.ref(), Loop: c.host.loop.Name(), Reason: err, Hook: kind.String(), Directive: d})
 }
 
-// deadLetter accounts for a message that reached nobody. When it was an Ask, the
-// asker gets the error.
+// deadLetter counts and publishes a message that reached nobody. When it was an Ask,
+// the asker gets the error.
 func (s *System) deadLetter(to Ref, env envelope, err error) {
 	if _, ok := env.msg.(*continuation); ok {
 		return // a call back into an actor that is gone

@@ -11,7 +11,7 @@ import (
 )
 
 // host is one loop with the actors that live on it. It is made with the first
-// actor and removed with the last, and it is the only caller of the Loop.
+// actor and removed with the last. The package reaches the loop through it only.
 //
 // A loop can close while actors live on it. From then on dead is set, nothing
 // can be scheduled there, and the goroutine that reports the close ends the
@@ -43,7 +43,7 @@ func (s *System) now(h *host) int64 {
 	return int64(s.opts.Now().Sub(s.born)) // monotonic, unless Now hides it
 }
 
-// after is Loop.After, and nothing at all once the loop is gone with its timers.
+// after is Host.After. Once the loop is closed, with its timers, it does nothing.
 func (h *host) after(d time.Duration, fn func()) (cancel func()) {
 	if h.dead.Load() {
 		return func() {}
@@ -56,7 +56,7 @@ func (h *host) after(d time.Duration, fn func()) (cancel func()) {
 	}
 }
 
-// follow makes a loop that can tell it end its actors when it closes. Not under
+// follow registers loopClosed with a loop that tells when it closes (Closer). Not under
 // mu: a loop that is closed calls back at once.
 func (s *System) follow(h *host) {
 	l, ok := h.loop.(Closer)

@@ -10,8 +10,7 @@ type Loop interface {
 	ActorHost() Host
 }
 
-// Host is what actors need of the loop they live on. In this package only host
-// calls it.
+// Host is what actors need of the loop they live on.
 type Host interface {
 	// Post schedules fn from any goroutine and wakes the loop. An error means
 	// that the loop is closed and fn will not run.

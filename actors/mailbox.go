@@ -6,11 +6,11 @@ import (
 	"github.com/loopmesh/loopmesh/internal/guard"
 )
 
-// An actor's mailbox is not drained by somebody of its own: it lies on the
-// loop's ready queue. Each message is queued in one of two rings, and one step (a
-// callback bound once per actor) is scheduled on the loop; each step handles one
-// message. So messages take turns with everything else on the loop, in the order
-// in which they were scheduled, and an actor that floods itself starves nobody.
+// No goroutine of its own empties an actor's mailbox; the loop does. Each message is
+// queued in one of two rings, and one step (a callback bound once per actor) is
+// scheduled on the loop; each step handles one message. So messages take turns with
+// everything else on the loop, in the order in which they were scheduled, and an actor
+// that sends itself messages without end does not keep others waiting.
 //
 //	local    from senders on the same loop: no lock
 //	foreign  from other goroutines: under mu, one Post each
@@ -44,8 +44,8 @@ func (c *cell) postLocal(env envelope) error {
 	return nil
 }
 
-// pushLocal queues what no limit holds back: continuations are as many as the
-// actor has timers and Asks.
+// pushLocal queues a message without looking at the limit. Continuations are not
+// limited: there are as many as the actor has timers and Asks.
 func (c *cell) pushLocal(env envelope) {
 	c.local.push(env)
 	c.showLocal()
@@ -132,8 +132,8 @@ func (c *cell) loseForeign() {
 	}
 }
 
-// counted is a message of another node whose sender has a credit to get back when
-// the message has left the mailbox. It exists only inside of foreign.
+// counted is a message of another node whose sender gets credit back when the message
+// has left the mailbox. It exists only inside of foreign.
 type counted struct {
 	msg   any
 	taken func()

@@ -1,11 +1,11 @@
 package actors
 
-// members is an unordered set whose members know their place in it, so that one
-// leaves in constant time and the set needs no hashing. It gives memory back when
+// members is an unordered set whose members know their place in it, so that one is
+// removed in constant time and the set needs no hashing. It gives memory back when
 // it has become small. Owned by whoever guards it; the zero value is empty.
 //
-// It is for what comes and goes all the time and must be found when its owner
-// ends: timers and open Asks.
+// It is for values that are added and removed often and must be found when their owner
+// ends: timers and Asks without an outcome.
 type members[T interface{ place() *int }] struct{ list []T }
 
 // membersKeep: a list this short is never shrunk.

@@ -18,11 +18,11 @@ type Actor interface {
 	Receive(*Context)
 }
 
-// Panic is what user code threw, as an error: find it with errors.As and a
+// Panic is a panic of user code as an error: find it with errors.As and a
 // *Panic. Its fields:
 //
-//	Value any       // what was thrown
-//	Stack []byte    // the place, as text
+//	Value any       // what it panicked with
+//	Stack []byte    // its stack, as text
 //	Calls []uintptr // the same, for runtime.CallersFrames
 type Panic = guard.Panic
 
@@ -41,7 +41,8 @@ type Restarting struct{}
 // Stopping says that the actor ends; its children are still there.
 type Stopping struct{}
 
-// Stopped is the last message: the children are gone, the name is free.
+// Stopped is the last message: the children have ended. Another actor can have the name
+// as soon as Receive has returned from it.
 type Stopped struct{}
 
 // Terminated tells a watcher that an actor ended: exactly once per Watch.
@@ -55,8 +56,8 @@ type Terminated struct {
 	Reason error
 }
 
-// StopRequest travels to another node when an actor there is asked to stop.
-// Whether it is obeyed is the receiving node's policy: deliver it or do not.
+// StopRequest travels to another node when an actor there is asked to stop. The
+// receiving node decides whether it delivers it.
 type StopRequest struct{}
 
 // WithdrawRequest travels to another node when its sender, an Ask, was given up,

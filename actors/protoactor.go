@@ -38,9 +38,8 @@ var (
 	paResume  = &pa.ResumeMailbox{}
 )
 
-// newCore makes protoactor's system. Its own messages are details to us: one
-// level down. Its dead letters are not used, so its log throttle must not keep a
-// goroutine for long.
+// newCore makes protoactor's system. What it logs is logged one level lower. Its dead
+// letters are not used, so the goroutine of its log throttle must end soon.
 func (s *System) newCore() *pa.ActorSystem {
 	logger := slog.New(logbridge.Handler(s.log.Named("protoactor"), logbridge.Options{Quieter: true}))
 	core := pa.NewActorSystem(

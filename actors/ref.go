@@ -13,7 +13,7 @@ type Ref struct {
 	remote unique.Handle[Address] // the address when at is nil
 }
 
-// target is what a Ref points at in this process: an actor, an Ask or a watch.
+// target is what a Ref points at in this process: an actor or an Ask.
 type target interface {
 	address() Address
 	deliver(envelope) error // any goroutine

@@ -68,9 +68,9 @@ func (s *System) spawn(on Loop, parent *cell, name string, factory func() Actor,
 	return c.ref(), nil
 }
 
-// reserve takes the name: its place in cells is nil until publishName. Why before
-// protoactor: there the constructor would have run when the name turns out to be
-// taken.
+// reserve takes the name: its value in cells is nil until publishName. It comes before
+// protoactor's spawn, so that a name that is taken is refused before anything is
+// started.
 func (s *System) reserve(on Loop, parent *cell, name string, factory func() Actor, o spawnOptions) (*cell, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,15 +161,16 @@ func (s *System) releaseNameLocked(c *cell) {
 	}
 }
 
-// removeCell forgets an actor that ended. With the last actor of a loop goes the
-// hook that the loop holds for us.
+// removeCell forgets an actor that ended. With the last actor of a loop it takes back
+// OnClose, which follow has registered.
 func (s *System) removeCell(c *cell) {
 	if unhook := s.detachCell(c); unhook != nil {
 		unhook()
 	}
 }
 
-// detachCell is removeCell but for the hook, which must not be called under mu.
+// detachCell is the part of removeCell that runs under mu. The caller calls unhook
+// afterwards.
 func (s *System) detachCell(c *cell) (unhook func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

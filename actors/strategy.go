@@ -23,7 +23,7 @@ func (l Lifetime) String() string {
 	return [...]string{"temporary", "transient", "permanent"}[min(l, Permanent)]
 }
 
-// Scope says whom the restart of one child takes along.
+// Scope says which siblings are restarted together with a child that failed.
 type Scope uint8
 
 const (
@@ -62,7 +62,7 @@ func (d Directive) String() string {
 type Strategy struct {
 	// Restart says which ends are followed by a new life.
 	Restart Lifetime
-	// Scope says whom a restart takes along.
+	// Scope says which siblings are restarted together with a child that failed.
 	Scope Scope
 	// Intensity is how many restarts within Period the supervisor accepts, over
 	// all it supervises together (OTP's meaning). Zero is 10, negative no limit.
@@ -88,8 +88,8 @@ type Backoff struct {
 	Max time.Duration
 	// Factor is the growth per restart; below 1 it is 2.
 	Factor float64
-	// Jitter in [0,1] is the part of the delay that is drawn: the delay lies
-	// between (1-Jitter)×d and d, so that many do not return together.
+	// Jitter in [0,1] is the part of the delay that is random: the delay lies between
+	// (1-Jitter)×d and d, so that many actors do not restart at the same time.
 	Jitter float64
 }
 

@@ -17,9 +17,9 @@ import (
 //	Stop      the actor ends
 //	Escalate  the failure becomes the parent's; at the top Options.OnFailure is asked
 //
-// Invariant: a suspended actor has exactly one of these on its way, so it is
-// never suspended for good. That holds even when a user's Decide ends the
-// goroutine: the decision is then Stop, taken on the way out.
+// Invariant: for a suspended actor exactly one of these follows, so it is never
+// suspended for ever. That holds even when a user's Decide ends the goroutine: the
+// decision is then Stop, made on the way out.
 
 // supervisor is a strategy with its budget. Owned by the loop of those it
 // supervises.
@@ -41,12 +41,12 @@ type report struct {
 	err   error
 	msg   any
 	hook  hookKind
-	// normal: the actor ended itself without an error. Why a mark of its own:
-	// errors.Is(err, ErrStopped) is also true for a failure with another's end.
+	// normal: the actor ended itself without an error. Why a field:
+	// errors.Is(err, ErrStopped) is also true when it failed with another actor's end.
 	normal bool
 }
 
-// failed takes what went wrong in the current message to the supervisor.
+// failed reports the failure of the current message to the supervisor.
 func (c *cell) failed(err error) {
 	c.refuseAsk(err)
 	c.fail(noHook, c.ctx.current.msg, err)
@@ -117,7 +117,7 @@ func (s *supervisor) handle(r *report) {
 	f := &Failure{Who: c.ref(), Reason: r.err, Normal: r.normal, Message: r.msg, Hook: r.hook.String(), Loop: c.host.loop.Name()}
 	decided := false
 	defer func() {
-		if !decided { // a user's Decide has ended the goroutine; Failure.Ask has written that down
+		if !decided { // a user's Decide has ended the goroutine; Failure.Ask has put that into Reason
 			f.Directive = Stop
 		}
 		s.sys.publish(*f)
@@ -166,7 +166,7 @@ func (s *supervisor) directive(c *cell, f *Failure) Directive {
 	return Stop
 }
 
-// policy answers what the top could not.
+// policy asks Options.OnFailure about a failure that an actor at the top escalates.
 func (s *supervisor) policy(f *Failure) Directive {
 	if d := f.Ask(s.sys.opts.OnFailure); d != Undecided && d != Escalate {
 		return d
@@ -213,7 +213,8 @@ func (s *supervisor) apply(r *report, f *Failure) {
 	}
 }
 
-// restartedWith is whom the restart of c takes along, in spawn order.
+// restartedWith are the actors that restart together with c, itself included, in spawn
+// order.
 func (s *supervisor) restartedWith(c *cell) []*cell {
 	if c.own != nil || s.strategy.Scope == OneForOne {
 		return []*cell{c}

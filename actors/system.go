@@ -65,8 +65,8 @@ type System struct {
 	hosts      map[Loop]*host
 	registered map[string]target  // Asks that have an address
 	remoteAsks map[Ref]*remoteAsk // Asks of other nodes without an outcome, by sender
-	seq        uint64
-	live       int // names reserved and not released
+	seq        uint64             // of the newest actor
+	live       int                // actors reserved and not removed
 	closing    bool
 	drained    chan struct{} // closed when closing and live is zero
 }
@@ -176,7 +176,7 @@ func (s *System) send(to Ref, env envelope) error {
 	return s.unknown(to, env)
 }
 
-// targetAt is the actor, Ask or watch at a path here, nil when there is none.
+// targetAt is the actor or the Ask at a path here, nil when there is none.
 func (s *System) targetAt(path string) target {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,8 +253,8 @@ func (s *System) loopHere() (name string, ok bool) {
 	return "", false
 }
 
-// beginShutdown lists the actors at the top that must be asked to end. Those whose
-// name is only reserved ask themselves, see publishName.
+// beginShutdown lists the actors at the top that must be asked to end. An actor whose
+// name is only reserved is asked by publishName.
 func (s *System) beginShutdown() []*cell {
 	s.mu.Lock()
 	defer s.mu.Unlock()

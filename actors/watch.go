@@ -22,13 +22,13 @@ import (
 // watcher is told when a watched actor ends. Any goroutine. Comparable.
 type watcher interface{ ended(reason error) }
 
-// watchNote asks an actor to keep a watcher; a system message.
+// watchNote asks an actor to tell a watcher of its end; a system message.
 type watchNote struct {
 	by       watcher
 	answered atomic.Bool
 }
 
-// refuse tells the watcher at once, unless the note was taken in the meantime.
+// refuse tells the watcher at once, unless addWatcher has taken the note.
 func (w *watchNote) refuse(reason error) {
 	if w.answered.CompareAndSwap(false, true) {
 		w.by.ended(reason)
@@ -92,7 +92,7 @@ type actorWatch struct {
 
 func (w *actorWatch) ended(reason error) { w.by.postSystem(&watchEnd{w, reason}) }
 
-// notice hands Terminated to the actor if the watch still stands.
+// notice hands Terminated to the actor, unless the watch was taken back.
 func (c *cell) notice(t watchEnd) {
 	if c.watching[t.watch.as] != t.watch || c.phase != alive {
 		return
@@ -150,9 +150,9 @@ func (w *callbackWatch) ended(reason error) {
 }
 
 // Watch calls fn once when the actor has ended, or at once with ErrUnknown when
-// nobody has that address. It does not wait. fn runs on the goroutine that
-// brings the news, usually the actor's loop: it must not block; a panic of it is
-// logged. After cancel has returned, fn is not called any more unless it already
+// nobody has that address. It does not wait. fn runs on the goroutine that ends the
+// actor or receives the notice, usually the actor's loop: it must not block; a panic of
+// it is logged. After cancel has returned, fn is not called any more unless it already
 // runs. Any goroutine.
 func (s *System) Watch(r Ref, fn func(Terminated)) (cancel func()) {
 	if fn == nil {

@@ -97,14 +97,14 @@ type Config struct {
 	Prepare func(ctx context.Context, n *Node) error
 	// Lost is called once, on a goroutine of its own, when a newer node has taken this
 	// node's name while this one was stopped or cut off. The node serves nobody any
-	// more, its calls have failed, and its addresses mean nothing; what is left to do
-	// is to end. It may close the node. nil: the node closes itself, see Node.Done.
+	// more, its calls have failed, and its addresses are no longer valid; the program
+	// should end. Lost may close the node. nil: the node closes itself, see Node.Done.
 	Lost func(error)
 
 	// Heartbeat is how often a node says that it lives; default 1 s.
 	Heartbeat time.Duration
 	// DeadAfter is after how long a silent node counts as dead; default 3 s, at least
-	// three heartbeats. A node that closed its connection is found out much sooner.
+	// three heartbeats. A node whose connection was closed counts as dead much sooner.
 	DeadAfter time.Duration
 	// CallTimeout bounds calls whose ctx has no deadline; default 30 s.
 	CallTimeout time.Duration
@@ -138,9 +138,9 @@ const (
 	maxPayloadLimit    = 8 << 20 // what nats-server advises as the most
 )
 
-// withKeys takes what Config leaves open from the key folder, and settles the
-// logger, which every later step may use. It also refuses a name
-// made up at random where the name has to be the same at the next start.
+// withKeys takes from the key folder what Config does not set, and makes the logger,
+// which every later step may use. It refuses a Config without a name where the name has
+// to be the same at the next start.
 func (c Config) withKeys() (Config, error) {
 	if c.Keys != "" {
 		id, err := keys.Load(c.Keys, c.Name)

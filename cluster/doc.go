@@ -29,15 +29,15 @@
 //   - Hear that a loop, or its node, has ended: Node.Watch.
 //
 // How soon is a death seen? A killed process within milliseconds where the server
-// tells its clients who has gone: every embedded server does. Elsewhere a node
-// asks those it depends on (a watch, a call under way, a watched actor), up to 16
-// of them every 20 ms. The server's word is only a reason to ask: a node is given
+// tells its clients whose connection has ended: every embedded server does. Elsewhere a
+// node asks those it depends on (a watch, a call under way, a watched actor), up to 16
+// of them every 20 ms. The server's notice is only a reason to ask: a node is given
 // up when NATS twice says that nobody listens under its name, or when it was
 // silent for Config.DeadAfter. An external NATS tells too when its operator lets
 // the account of the nodes import $SYS.ACCOUNT.*.DISCONNECT of the system account.
 //
-// What happens when too much arrives? Who sends waits, or is refused; nothing that was
-// sent is dropped without a word:
+// What happens when too much arrives? The sender waits, or is refused; when something
+// that was sent is dropped, its sender is told:
 //
 //   - calls without an answer: 2,048 or 512 KiB of one node may be under way to one loop
 //     and not taken by it. Then CallSoon waits, and TryCallSoon is ErrNoCredit. A loop

@@ -22,7 +22,8 @@ var (
 	ErrUnknownMessage = fault.ErrUnknownMessage
 	// ErrUnknownTransport: the node has no connection under that path.
 	ErrUnknownTransport = fault.ErrUnknownTransport
-	// ErrDeadIncarnation: the address means an earlier life of the node.
+	// ErrDeadIncarnation: the address is of an earlier incarnation of the node, which has
+	// ended.
 	ErrDeadIncarnation = fault.ErrDeadIncarnation
 	// ErrExpired: the deadline passed before a result was there. Also
 	// context.DeadlineExceeded.
@@ -36,7 +37,8 @@ var (
 	ErrPanic = fault.ErrPanic
 	// ErrCancelled: the function's task was cancelled on its node.
 	ErrCancelled = fault.ErrCancelled
-	// ErrBusy: the node holds as many unfinished calls as it may.
+	// ErrBusy: the loop has as many unfinished calls as it may (Config.MaxInbound), or the
+	// node as many calls for later, watches or streams.
 	ErrBusy = fault.ErrBusy
 	// ErrClosed: the loop is closed, or the node is leaving. Calls that run on a loop
 	// made by NewLoop when it or its node is closed end with it at once, and their
@@ -57,7 +59,7 @@ var (
 	ErrNoCredit = fault.ErrNoCredit
 	// ErrLost: it left this node and never arrived. Reason of Loss.
 	ErrLost = fault.ErrLost
-	// ErrCutOff: Node.Stop ended work of others.
+	// ErrCutOff: Node.Stop ended calls of other nodes that had not ended by themselves.
 	ErrCutOff = fault.ErrCutOff
 	// ErrFenced: the node did not serve, because it could not reach the cluster for so
 	// long that others may have given it up. Nothing ran.
@@ -85,7 +87,8 @@ var (
 	ErrStore = engine.ErrStore
 	// ErrNoJetStream: JetStream is needed, and is off or not allowed.
 	ErrNoJetStream = engine.ErrNoJetStream
-	// ErrNoQuorum: fewer than half of the voters can be reached.
+	// ErrNoQuorum: JetStream did not answer: no majority of the voters can be reached, or
+	// they have no leader.
 	ErrNoQuorum = engine.ErrNoQuorum
 )
 

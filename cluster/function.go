@@ -111,8 +111,8 @@ func Declare[In, Out any](name string) *Function[In, Out] {
 	return f
 }
 
-// Handle gives a declared function its body, see Func. It panics when it has one. What
-// it returns means nothing: a package variable can be initialized with it.
+// Handle gives a declared function its body, see Func. It panics when the function has
+// one. It returns a value only so that it can initialize a package variable.
 func (f *Function[In, Out]) Handle(fn func(ctx context.Context, in In) (Out, error)) struct{} {
 	b := body[In, Out](fn)
 	if fn == nil || !f.shared.body.CompareAndSwap(nil, &b) {
@@ -210,11 +210,12 @@ func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (
 // drops its result; an error goes to that loop's exception handler. Calls from
 // one goroutine to one loop keep their order.
 //
-// A loop of another node that does not take calls as fast as they come slows who
-// calls: CallSoon waits until the loop has taken enough, at most until ctx ends. It
+// A loop of another node that does not take calls as fast as they come slows its
+// callers: CallSoon waits until the loop has taken enough, at most until ctx ends. It
 // suspends the task ctx belongs to, or blocks the goroutine; in a callback of a loop,
-// which may not wait, it is ErrNoCredit at once. nil means that it is on its way; should
-// it not run, Config.OnLoss and Stats tell. Errors: ErrNoCredit (with ctx's error when
+// which may not wait, it is ErrNoCredit at once. nil means that the call was sent; if it
+// does not run, Config.OnLoss is told and Stats counts it. Errors: ErrNoCredit (with
+// ctx's error when
 // that ended the wait), ErrUnknownNode, ErrDeadIncarnation, ErrDisconnected, ErrNodeDown,
 // ErrTooLarge, ErrBadPayload, ErrClosed, ErrNoNode. asyncio: loop.call_soon_threadsafe.
 func (f *Function[In, Out]) CallSoon(ctx context.Context, ref loopnode.Ref, in In) error {
@@ -380,7 +381,7 @@ func callLocalJSON(ctx context.Context, n *Node, loop *loopnode.Loop, name strin
 	return asJSON(out)
 }
 
-// asJSON is the result as text, whatever it travelled as.
+// asJSON is the result as JSON: bytes become a string in base64.
 func asJSON(o registry.Outcome) (json.RawMessage, error) {
 	if o.Codec == wire.Raw {
 		return json.Marshal(o.Payload)

@@ -28,8 +28,9 @@ var stamps = struct {
 	lives map[int][]uint64
 }{lives: map[int][]uint64{}}
 
-// cable is a TCP connection to a server that a test can cut without closing it.
-type cable struct {
+// proxy passes bytes between nodes and a server until a test stops them, without
+// closing a connection.
+type proxy struct {
 	listener net.Listener
 	mu       sync.Mutex
 	cut      chan struct{} // closed while it is whole; nil: never cut
@@ -37,13 +38,13 @@ type cable struct {
 	work     sync.WaitGroup
 }
 
-func newCable(t *testing.T, server string) *cable {
+func newProxy(t *testing.T, server string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cable{listener: l, cut: make(chan struct{})}
+	c := &proxy{listener: l, cut: make(chan struct{})}
 	close(c.cut)
 	c.work.Go(func() {
 		for {
@@ -76,7 +77,7 @@ func newCable(t *testing.T, server string) *cable {
 	return c
 }
 
-func (c *cable) carry(from, to net.Conn) {
+func (c *proxy) carry(from, to net.Conn) {
 	defer func() { _, _ = from.Close(), to.Close() }()
 	buf := make([]byte, 4096)
 	for {
@@ -96,13 +97,13 @@ func (c *cable) carry(from, to net.Conn) {
 	}
 }
 
-func (c *cable) interrupt() {
+func (c *proxy) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut = make(chan struct{})
 }
 
-func (c *cable) mend() {
+func (c *proxy) mend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	select {
@@ -120,7 +121,7 @@ func TestTwinsNeverRunTheSameCall(t *testing.T) {
 	stamps.mu.Unlock()
 	beats := func(c *Config) { c.Heartbeat, c.DeadAfter = 100*time.Millisecond, time.Second }
 	hub := group(t, 1, beats, func(c *Config) { c.Listen = "127.0.0.1:0" })[0]
-	wire := newCable(t, hostOf(t, hub))
+	wire := newProxy(t, hostOf(t, hub))
 	withLoop := func(c *Config) {
 		c.Prepare = func(_ context.Context, n *Node) error {
 			_, err := n.NewLoop("io-0", func(c *loopnode.Config) { c.Logger = quiet() })

@@ -29,11 +29,11 @@ import (
 // are safe from any goroutine.
 //
 // A node is one incarnation: it is made, joins, and ends once; a process that goes on
-// makes another one. What it does lies in its rooms; the methods here wire and order
+// makes another one. What it does lies in its parts; the methods here wire and order
 // them. Invariant: when closed is closed, no goroutine of the node is left, except
 // that of a loop whose callback does not return.
 type Node struct {
-	*rooms
+	*wiring
 	cfg    Config
 	name   string
 	number uint64 // incarnation
@@ -93,8 +93,8 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		if !errors.As(err, &newer) || again == 0 {
 			return n, err
 		}
-		// Others remember a life of this name that was later than now: a clock was, or
-		// is, wrong. The order of the lives is what counts.
+		// Others remember an incarnation of this name that is later than this time: a clock
+		// was, or is, wrong. What counts is the order of the incarnations.
 		number = newer.Incarnation + 1
 	}
 }
@@ -107,9 +107,9 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 		cfg: cfg, name: cfg.Name, number: number, log: cfg.Logger.With("node", cfg.Name),
 		stop: make(chan struct{}), closed: make(chan struct{}),
 	}
-	sys, err := adopt(cfg.Actors, n.log)
+	sys, err := systemOf(cfg.Actors, n.log)
 	if err == nil {
-		n.rooms = makeRooms(n, sys, &n.work)
+		n.wiring = makeWiring(n, sys, &n.work)
 		n.parts = &inside.Parts{
 			Cluster: cfg.Cluster, Log: n.log, MaxPayload: cfg.MaxPayload, Lease: lease.Default(),
 			JetStream: func(ctx context.Context) (jetstream.JetStream, error) { return n.engine.JetStream(ctx) },
@@ -220,9 +220,9 @@ func (n *Node) prepare(ctx context.Context) error {
 	return nil
 }
 
-// connectionEvents say what to do with what the engine tells. The engine logs it.
-// Only the control connection decides whether the node is connected; the loss of bulk
-// stops streams, and that of notices only makes the death of others be seen later.
+// connectionEvents handle the events of the engine, which logs them. Only the control
+// connection decides whether the node is connected. While bulk is lost, streams wait;
+// while notices is lost, the death of others is seen later.
 func (n *Node) connectionEvents() engine.Events {
 	self := link.Peer{Name: n.name, Number: n.number}
 	return engine.Events{
@@ -354,7 +354,7 @@ func (n *Node) Close() {
 	<-n.closed
 }
 
-// flushLimit bounds the last word of a node: a server that hangs must not hold up a
+// flushLimit bounds the last flush of a node: a server that hangs must not hold up a
 // close.
 const flushLimit = 500 * time.Millisecond
 

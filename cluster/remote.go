@@ -45,7 +45,8 @@ type RemoteTransport = streams.Stream
 
 // Transport begins a stream to the connection at an address such as
 // "n1/io-0/transports/42". On the node of the connection t that is
-// node.Actors().Export(t.Ref().Actor()).String(); 'loopmesh conn ls' shows it, too. It asks the connection's node and waits for the answer, as a
+// node.Actors().Export(t.Ref().Actor()).String(); 'loopmesh conn ls' shows it, too. It
+// asks the connection's node and waits for the answer, as a
 // call does. It lasts until Close, Abort or Detach, or until the connection or its node
 // ends. Errors: ErrUnknownTransport, ErrRefused (this node has no right to write there),
 // actors.ErrBadAddress, and those of Function.Call.
@@ -67,7 +68,7 @@ func (n *Node) Transport(ctx context.Context, address string) (*RemoteTransport,
 //
 // T travels as CBOR, []byte as it is (see the package); a value that is to arrive as a pointer is
 // registered as a pointer. It panics when the name or the type is taken, like
-// http.Handle. What it returns means nothing.
+// http.Handle. It returns a value only so that it can initialize a package variable.
 func RegisterMessage[T any](name string) struct{} { return registry.AddMessage[T](name) }
 
 // Actors is the actor system that other nodes reach through this node: the one
@@ -77,8 +78,8 @@ func RegisterMessage[T any](name string) struct{} { return registry.AddMessage[T
 // belong to it.
 func (n *Node) Actors() *actors.System { return n.actors }
 
-// adopt gives the actor system of a node: the configured one, or a new one.
-func adopt(sys *actors.System, log hclog.Logger) (*actors.System, error) {
+// systemOf gives the actor system of a node: the configured one, or a new one.
+func systemOf(sys *actors.System, log hclog.Logger) (*actors.System, error) {
 	if sys == nil {
 		var err error
 		if sys, err = actors.New(actors.Options{Logger: log.Named("actors")}); err != nil {
@@ -93,7 +94,8 @@ func adopt(sys *actors.System, log hclog.Logger) (*actors.System, error) {
 
 const actorsLimit = time.Second // how long actors on loops that others run may take to end
 
-// releaseActors takes the system off the node; one that was made for it ends.
+// releaseActors takes the actor system off the node, and shuts it down when it was made
+// for the node.
 func (n *Node) releaseActors() {
 	n.actors.RouteRemote(nil)
 	n.actors.RouteWatches(nil)

@@ -13,15 +13,14 @@ import (
 )
 
 // Who may do what here. Rights are checked by the node that is asked, for each frame,
-// on the receiving goroutine. They come from the subject of the frame (link.Arrival),
-// and with keys the NATS server lets a node publish under a subject with its own name
-// and rights only; so a check is a comparison of texts and needs no table of nodes.
+// on the receiving goroutine. They are read from the subject of the frame
+// (link.Arrival). With keys the NATS server lets a node publish only under subjects
+// with its own name and rights; so a check compares texts and needs no table of nodes.
 
-// allowed reports whether the sender may ask this of this node. The rights stand in
-// the subject, under which the server lets no other node publish; without keys they
-// are those of everybody (Config.Allow). A refusal is an answer where somebody
-// waits for one, and is counted and logged here in any case.
-func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
+// allowed reports whether the sender has the right that its frame takes. Without keys
+// every sender has the rights of Config.Allow. A frame without the right is counted and
+// logged, and its sender is told where it waits for an answer (refuse).
+func (w *wiring) allowed(f *wire.Frame, in link.Arrival) bool {
 	kind, name := neededRight(f)
 	if kind == "" || hasRight(in, kind, name) {
 		return true
@@ -30,34 +29,34 @@ func (r *rooms) allowed(f *wire.Frame, in link.Arrival) bool {
 	if name != "" {
 		right += ":" + name
 	}
-	r.refused.Add(1)
-	r.members.Report(events.Refused, link.Peer{Name: in.Sender, Number: f.FromNumber}, fmt.Sprintf("a %s that needs %s, and its rights are %s", f.Kind, right, in.Rights))
-	if ok, more := r.refusals.Allow(); ok {
-		r.log.Warn("a node asked for what it has no right to", "from", in.Sender, "needs", right, "has", in.Rights, "kind", f.Kind.String(), "kept_back", more)
+	w.refused.Add(1)
+	w.members.Report(events.Refused, link.Peer{Name: in.Sender, Number: f.FromNumber}, fmt.Sprintf("a %s that needs %s, and its rights are %s", f.Kind, right, in.Rights))
+	if ok, more := w.refusals.Allow(); ok {
+		w.log.Warn("a node asked for what it has no right to", "from", in.Sender, "needs", right, "has", in.Rights, "kind", f.Kind.String(), "kept_back", more)
 	}
-	r.refuse(f, fault.Codef(wire.Refused, "%w: node %s has no right %s here, its rights are %s", fault.ErrRefused, in.Sender, right, in.Rights))
+	w.refuse(f, fault.Codef(wire.Refused, "%w: node %s has no right %s here, its rights are %s", fault.ErrRefused, in.Sender, right, in.Rights))
 	return false
 }
 
 // refuse tells the sender of a frame that it does not run, where somebody waits to
 // hear it.
-func (r *rooms) refuse(f *wire.Frame, err error) {
+func (w *wiring) refuse(f *wire.Frame, err error) {
 	switch f.Kind {
 	case wire.Call, wire.TransportOp:
-		r.link.Answer(link.Sender(f), fault.Frame(f.ID, err))
+		w.link.Answer(link.Sender(f), fault.Frame(f.ID, err))
 	case wire.Cast:
-		r.casts.Deny(f, err)
+		w.casts.Deny(f, err)
 	case wire.Stream:
-		r.written.Deny(f, err)
+		w.written.Deny(f, err)
 	case wire.Tell:
-		r.tells.Refuse(f, err)
+		w.tells.Refuse(f, err)
 	}
 }
 
 // neededRight is the right that a frame takes, and what it is for; kind is "" for what
-// every member may do: answers, watches, credits, signs of life. A kind of frame that is
-// missing here would be allowed to everybody; add it when you add one that does
-// something. It is asked for each frame, so the two are not joined to one text.
+// every member may do: answers, watches, credits, heartbeats. A kind of frame that is
+// missing here is allowed to everybody: add each new kind that changes something. It is
+// asked for each frame, so the two are not joined to one text.
 //
 // Orders of the admin API (registry.OrderPrefix) are functions like others and end what
 // runs here: they take the right "admin", also when they come as a call without an
@@ -102,8 +101,8 @@ func hasRight(in link.Arrival, kind, name string) bool {
 	return false
 }
 
-// subjectDenied ends what waits for an answer to something that the NATS server did
-// not let this node send. NATS says so behind a publish that went well, or not at all.
+// subjectDenied ends calls and streams to a node to which the NATS server lets this node
+// send nothing. The server says so some time after the publish, which returned nil.
 func (n *Node) subjectDenied(subject string) {
 	n.parts.Deny(subject)
 	n.members.Report(events.Denied, link.Peer{Name: n.name, Number: n.number}, subject)

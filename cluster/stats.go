@@ -52,7 +52,7 @@ type Stats struct {
 
 // Stats reads the counters.
 func (n *Node) Stats() Stats {
-	frames, members, out, in := n.link.Counters(), n.rooms.members.Counters(), n.out.Counters(), n.in.Counters()
+	frames, members, out, in := n.link.Counters(), n.wiring.members.Counters(), n.out.Counters(), n.in.Counters()
 	casts, tells, outflows := n.casts.Counters(), n.tells.Counters(), n.outflows.Counters()
 	return Stats{
 		FramesIn: frames.FramesIn, FramesOut: frames.FramesOut, Batches: frames.Batches,

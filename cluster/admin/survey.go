@@ -13,13 +13,16 @@ import (
 // its admin loop which loops it has, then every loop is asked for itself. Both run up
 // to atOnce questions in parallel and wait for all of them.
 //
-// Invariant: a survey ends before its ctx does, whoever is silent. A question gets
-// at most a third of the time that is left when it starts: after two rounds of full
-// silence four ninths of the time remain, to send what the others have told. A fixed
-// limit alone would use up a short --timeout, and the command would learn nothing.
+// Invariant: a survey ends before its ctx does, however many members are silent. A
+// question may take a third of the time that is left when it starts, and questionLimit
+// at most. So atOnce silent questions at a time leave two thirds of the time to the
+// next ones: when a round has at most atOnce questions, four ninths are left after two
+// rounds without any answer, to send what is known. With more questions the later ones
+// get less and less time, but all of them are asked. A fixed limit alone would use up a
+// short --timeout, and the command would learn nothing.
 
-// nodeView is a member and what it told, or why it did not. What it did not tell is
-// zero.
+// nodeView is a member and its answer, or why there is none. Fields of an answer that
+// did not come are zero.
 type nodeView struct {
 	events.Member
 	nodeReport
@@ -27,8 +30,8 @@ type nodeView struct {
 	err   error
 }
 
-// loopView is a loop and what it told, or why it did not. took is the way there and
-// back, so a loop on another machine shows the network's share, too.
+// loopView is a loop and its answer, or why there is none. took is the time from the
+// question to the answer, the network included.
 type loopView struct {
 	name string
 	loopReport
@@ -45,7 +48,7 @@ const (
 )
 
 // survey asks every member and then, when q is not nil, every loop. It waits until
-// all have answered or had their time, so it is not for a loop's goroutine.
+// every question is answered or its time is over, so no loop's goroutine may call it.
 func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 	var views []nodeView
 	for _, m := range s.node.Members() {
@@ -76,7 +79,7 @@ func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 }
 
 // ask calls f on the loop with the address on, within the limit of one question, and
-// measures how long that takes there and back.
+// measures how long the answer takes.
 func ask[In, Out any](ctx context.Context, s *Server, f *cluster.Function[In, Out], on string, in In) (out Out, took time.Duration, err error) {
 	limit := questionLimit
 	if at, ok := ctx.Deadline(); ok {

@@ -31,17 +31,17 @@ const Patience = 20 * time.Second
 // is special: each of them can be crashed, and the others can still talk.
 type Cluster struct {
 	t      T
-	broker *cluster.Node // of a cluster of its own: only its server is used
+	broker *cluster.Node // runs the NATS server; of a cluster of its own
 	names  []string
 	nodes  map[string]*place
 }
 
-// place is where a node is started, again and again: its configuration and its cable
-// outlive the node.
+// place is what outlives a node of one name: the configuration it is started with, and
+// its proxy.
 type place struct {
 	cfg   cluster.Config
 	node  *cluster.Node // nil: it was crashed
-	cable *cable
+	proxy *proxy
 }
 
 // New starts count nodes n1, n2, … and waits until they know each other. configure,
@@ -61,11 +61,11 @@ func New(t T, count int, configure func(name string, cfg *cluster.Config)) *Clus
 		p := &place{cfg: cluster.Config{
 			Name: name, Heartbeat: 50 * time.Millisecond, DeadAfter: 500 * time.Millisecond, Logger: quiet,
 		}}
-		if p.cable, err = layCable(strings.TrimPrefix(c.broker.URL(), "nats://")); err != nil {
-			t.Fatalf("clustertest: a cable: %v", err)
+		if p.proxy, err = newProxy(strings.TrimPrefix(c.broker.URL(), "nats://")); err != nil {
+			t.Fatalf("clustertest: a proxy: %v", err)
 		}
-		t.Cleanup(p.cable.close)
-		p.cfg.URL = "nats://" + p.cable.address()
+		t.Cleanup(p.proxy.close)
+		p.cfg.URL = "nats://" + p.proxy.address()
 		if configure != nil {
 			configure(name, &p.cfg)
 		}
@@ -91,7 +91,7 @@ func (c *Cluster) start(cfg cluster.Config) (*cluster.Node, error) {
 // Names are the names of all nodes, also of those that were crashed.
 func (c *Cluster) Names() []string { return slices.Clone(c.names) }
 
-// Node is the node that lives under a name.
+// Node is the node of that name. It fails the test when the node was crashed.
 func (c *Cluster) Node(name string) *cluster.Node {
 	c.t.Helper()
 	p := c.place(name)
@@ -110,22 +110,22 @@ func (c *Cluster) place(name string) *place {
 	return p
 }
 
-// Cut lets nothing pass between a node and the server, and tells nobody.
-func (c *Cluster) Cut(name string) { c.t.Helper(); c.place(name).cable.cut(true) }
+// Cut stops all bytes between a node and the server. No connection ends.
+func (c *Cluster) Cut(name string) { c.t.Helper(); c.place(name).proxy.cut(true) }
 
 // Unplug ends a node's connections and refuses new ones.
-func (c *Cluster) Unplug(name string) { c.t.Helper(); c.place(name).cable.unplug(true) }
+func (c *Cluster) Unplug(name string) { c.t.Helper(); c.place(name).proxy.unplug(true) }
 
 // Heal takes Cut and Unplug back.
 func (c *Cluster) Heal(name string) {
 	c.t.Helper()
-	cable := c.place(name).cable
-	cable.unplug(false)
-	cable.cut(false)
+	proxy := c.place(name).proxy
+	proxy.unplug(false)
+	proxy.cut(false)
 }
 
 // Delay makes what a node sends and receives so much later. Zero takes it back.
-func (c *Cluster) Delay(name string, d time.Duration) { c.t.Helper(); c.place(name).cable.delay(d) }
+func (c *Cluster) Delay(name string, d time.Duration) { c.t.Helper(); c.place(name).proxy.delay(d) }
 
 // Crash ends a node without a goodbye: its connections end first, and it is closed
 // only when it knows that, so that its goodbye reaches nobody.
@@ -133,13 +133,13 @@ func (c *Cluster) Crash(name string) {
 	c.t.Helper()
 	p := c.place(name)
 	node := c.Node(name)
-	p.cable.unplug(true)
+	p.proxy.unplug(true)
 	c.Eventually(name+" is off the server", func() bool { return node.Stats().Disconnects > 0 })
 	node.Close()
 	p.node = nil
 }
 
-// Restart starts a node that was crashed, as another incarnation and with its cable
+// Restart starts a node that was crashed, as another incarnation and with its proxy
 // healed. One that lives leaves first.
 func (c *Cluster) Restart(name string) {
 	c.t.Helper()
@@ -206,7 +206,7 @@ func (c *Cluster) report() string {
 	var b strings.Builder
 	for _, name := range c.names {
 		p := c.nodes[name]
-		fmt.Fprintf(&b, "%s, cable %s", name, p.cable)
+		fmt.Fprintf(&b, "%s, proxy %s", name, p.proxy)
 		if p.node == nil {
 			b.WriteString(": crashed\n")
 			continue

@@ -49,7 +49,7 @@ func TestWhatATestCanDoToANode(t *testing.T) {
 	c.Delay("n3", 100*time.Millisecond)
 	begin := time.Now()
 	if err := call(c, "n1", "n3"); err != nil || time.Since(begin) < 200*time.Millisecond {
-		t.Errorf("a call to a node whose cable is slow: %v after %v", err, time.Since(begin))
+		t.Errorf("a call to a node whose proxy is slow: %v after %v", err, time.Since(begin))
 	}
 	c.Delay("n3", 0)
 
@@ -105,7 +105,7 @@ func TestAFailurePrintsWhatEachNodeKnows(t *testing.T) {
 		t.Error(f.text)
 	}
 	got := c.report()
-	for _, words := range []string{"n1, cable cut", "members n1@", "loops   io-0", "n2, cable unplugged: crashed", "times lost"} {
+	for _, words := range []string{"n1, proxy cut", "members n1@", "loops   io-0", "n2, proxy unplugged: crashed", "times lost"} {
 		if !strings.Contains(got, words) {
 			t.Errorf("%q is not in\n%s", words, got)
 		}

@@ -15,8 +15,9 @@ import (
 )
 
 // Certificates. They encrypt the connections between nodes and servers and between
-// servers, and keep strangers from the port. Who a node is and what it may do stands
-// in its statement, not here (see the package's text). The cluster has an authority
+// servers, and keep programs that are not of the cluster from the port. The name and
+// the rights of a node are in its statement, not here (see the package's text). The
+// cluster has an authority
 // of its own, because the question that a certificate answers is "of this cluster?",
 // which a public authority cannot know. There is no list of revoked certificates: a
 // revoked node gets through TLS and is then refused at its login. A route between

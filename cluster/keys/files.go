@@ -39,6 +39,7 @@ func makeDir(dir string) error        { return os.MkdirAll(dir, 0o700) }
 func secret(name string) bool {
 	return name == fileNode || name == fileCreds || filepath.Ext(name) == ".nk" || name == fileCAKey
 }
+
 func writeAll(dir string, files map[string][]byte) error {
 	for name, data := range files {
 		if err := writeFile(dir, name, data); err != nil {

@@ -2,8 +2,8 @@
 // middle and resumed later by its owner, on iter.Pull.
 //
 // Why not use iter.Pull directly: creating one costs six allocations, so
-// workers are pooled; a panic would surface in the resumer without the frames
-// that threw it; and runtime.Goexit (every t.FailNow) would end the resumer.
+// workers are pooled; a panic would reach the goroutine that resumes without the
+// frames that panicked; and runtime.Goexit (every t.FailNow) would end that goroutine.
 package coro
 
 import (
@@ -21,8 +21,8 @@ type Outcome uint8
 const (
 	Suspended Outcome = iota // the body called Suspend
 	Finished                 // the body returned
-	Panicked                 // the body threw; see Worker.Panic
-	Exited                   // the body called runtime.Goexit; the worker is spent
+	Panicked                 // the body panicked; see Worker.Panic
+	Exited                   // the body called runtime.Goexit; Discard the worker
 )
 
 // Worker is one coroutine that runs bodies one after the other.
@@ -32,9 +32,9 @@ type Worker struct {
 	stop  func()
 	yield func(Outcome) bool
 	body  func()
-	// Panic is what the last body threw, with its own frames.
+	// Panic is the panic of the last body, with the body's own frames.
 	Panic *guard.Panic
-	spent bool
+	spent bool // Close or Discard was called
 }
 
 // New makes a worker. It runs nothing until Resume.
@@ -82,16 +82,16 @@ func (w *Worker) Close() {
 	<-done
 }
 
-// Inside is Marked without its error: a program may call debug.SetPanicOnFault
-// itself, so a marked goroutine must also have run among its calls. It costs some
-// microseconds on a marked goroutine; use Marked where that is too much and
-// something else tells a coroutine apart.
+// Inside reports whether the calling goroutine is a coroutine of this package, as
+// Marked does, but without its error: a program may call debug.SetPanicOnFault itself,
+// so Inside also looks for Worker.run among the calls of a marked goroutine. That takes
+// some microseconds; use Marked where that is too long and another check follows.
 func Inside() bool {
 	if !Marked() {
 		return false
 	}
 	pcs := make([]uintptr, 64)
-	for skip := 1; ; skip += len(pcs) { // the innermost calls first: run is the last but one
+	for skip := 1; ; skip += len(pcs) { // the innermost calls come first, run is near the end
 		n := runtime.Callers(skip, pcs)
 		for _, pc := range pcs[:n] {
 			if f := runtime.FuncForPC(pc - 1); f != nil && f.Name() == runName {
@@ -116,10 +116,10 @@ func (w *Worker) run(yield func(Outcome) bool) {
 	}
 }
 
-// call runs one body. A body that neither returns nor panics left by
-// runtime.Goexit: its goroutine is lost, its owner must not be. So the deferred
-// function hands the verdict over and a throw-away goroutine lets the rest of
-// the stack unwind.
+// call runs one body. A body that neither returned nor panicked has called
+// runtime.Goexit: that ends the coroutine, and must not end its owner. So the deferred
+// function yields Exited to the owner, who calls Discard; the stack of the coroutine
+// unwinds on a goroutine of Discard.
 func (w *Worker) call() (out Outcome) {
 	out = Exited
 	defer func() {
@@ -136,7 +136,8 @@ func (w *Worker) call() (out Outcome) {
 	return Finished
 }
 
-// Discard lets a worker that answered Exited unwind, away from its owner.
+// Discard ends a worker whose Resume returned Exited. It does not wait: the deferred
+// calls of the body run on a goroutine of their own.
 func (w *Worker) Discard() {
 	if w.spent {
 		return
@@ -147,14 +148,14 @@ func (w *Worker) Discard() {
 }
 
 // Marked reports whether the calling goroutine is a coroutine of this package. It
-// takes a few nanoseconds, and errs on a goroutine that set the mark itself; see
-// Inside.
+// takes a few nanoseconds, and is wrong on a goroutine that called
+// debug.SetPanicOnFault itself; see Inside.
 //
 // Why: Go has no goroutine identity, and a foreign goroutine that suspends a
 // task would corrupt it. The panic-on-fault setting is the one goroutine-local
-// flag the standard library lets us read in a few nanoseconds: workers set it,
-// goroutines they start do not inherit it. Its documented effect, that a
-// memory fault panics instead of killing the process, is welcome in a task.
+// flag the standard library lets us read in a few nanoseconds: workers set it, and
+// goroutines that they start do not inherit it. Its documented effect, that a memory
+// fault panics instead of ending the process, does no harm in a task.
 func Marked() bool {
 	on := debug.SetPanicOnFault(true)
 	if !on {

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Panic is what user code threw, with the stack it was thrown from.
+// Panic is the value that user code panicked with, and the stack of that moment.
 // It is an error; errors.Is and errors.As see the value when it is an error.
 type Panic struct {
 	Value any
@@ -27,9 +27,9 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// Call runs fn and returns what it threw, nil when it returned.
-// fn does not escape, so a closure passed here costs no allocation.
-// runtime.Goexit passes through: who owns the goroutine contains it.
+// Call runs fn and returns its panic, nil when it returned. fn does not escape, so a
+// closure passed here costs no allocation. runtime.Goexit in fn ends the goroutine of
+// Call; see CallWhole.
 func Call(fn func()) (p *Panic) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -40,8 +40,8 @@ func Call(fn func()) (p *Panic) {
 	return nil
 }
 
-// CallWhole is Call for code that must end one way or another: exited runs when
-// fn ends its goroutine with runtime.Goexit, on the way out.
+// CallWhole is Call for callers that must hear of every end of fn: when fn ends the
+// goroutine with runtime.Goexit, exited is called on the way out.
 func CallWhole(fn, exited func()) *Panic {
 	back := false
 	defer func() {
@@ -54,10 +54,10 @@ func CallWhole(fn, exited func()) *Panic {
 	return p
 }
 
-// Drain calls step until it reports false. When a step ends its goroutine with
+// Drain calls step until it reports false. When a step ends the goroutine with
 // runtime.Goexit, or panics, the remaining steps run on the way out, so that one
 // user's function cannot keep the next user's from being called. The goroutine
-// still ends; the code behind Drain runs only when it is deferred.
+// still ends; what follows the call of Drain runs only when it is deferred.
 //
 // A step must make progress: it takes its work off the list before it calls user
 // code.
@@ -77,7 +77,7 @@ func Drain(step func() bool) {
 // function: the frames of the panic are still on the stack there.
 func Caught(v any) *Panic {
 	if p, ok := v.(*Panic); ok {
-		return p // rethrown: keep the first stack
+		return p // panicked with again: keep the first stack
 	}
 	return &Panic{Value: v, Stack: debug.Stack(), Calls: panicCalls()}
 }

@@ -1,12 +1,12 @@
 // Package inbox is the queue from other goroutines to a loop: many producers, one
 // consumer, first in first out.
 //
-// A producer appends under a lock. It wakes the consumer only when that one sleeps,
+// A producer appends under a lock. It wakes the consumer only when the consumer sleeps,
 // because a wake-up is a system call: the consumer announces a sleep (Sleep), looks
 // into the queue once more, and only then waits. The first producer that sees the
-// announcement takes it back (polling to notified) and wakes; later ones find that
-// done. So one sleep costs one wake-up, however many producers there are, and a
-// consumer that is at work costs none.
+// announcement changes it (polling to notified) and wakes; later producers see
+// notified and do not wake. So one sleep costs one wake-up, however many producers
+// there are, and a consumer that does not sleep costs none.
 //
 // Why a mutex and two slices: an uncontended lock costs about as much as the
 // two atomic exchanges of a linked queue, the consumer takes a whole batch for
@@ -19,8 +19,8 @@ import (
 	"sync/atomic"
 )
 
-// The consumer's state. Only the consumer moves it to running or polling; a
-// producer moves it from polling to notified, and who does that wakes.
+// The consumer's state. Only the consumer sets running and polling; a producer sets
+// notified in place of polling, and the producer that did so wakes.
 const (
 	running  uint32 = iota // the consumer will look before it sleeps
 	polling                // the consumer sleeps or is about to
@@ -40,8 +40,8 @@ type Inbox[T any] struct {
 	pending atomic.Bool
 	state   atomic.Uint32
 
-	out   []T // the other slice; only the consumer touches it
-	quiet int // drains in a row that needed little of the slice
+	out   []T // empty, to take the place of in at the next Drain; consumer only
+	quiet int // Drains in a row that used an eighth of a large slice or less
 }
 
 // New makes an open inbox. wake is called by a producer, at most once for each
@@ -51,8 +51,8 @@ func New[T any](wake func()) *Inbox[T] {
 }
 
 // Put appends v and reports true; after Close it reports false and keeps
-// nothing. Any goroutine may call it. It waits for nobody and wakes the
-// consumer only when that one sleeps.
+// nothing. Any goroutine may call it. It does not wait, and it wakes the consumer only
+// when the consumer sleeps.
 func (b *Inbox[T]) Put(v T) bool {
 	b.mu.Lock()
 	if b.closed {
@@ -97,17 +97,17 @@ func (b *Inbox[T]) Drain(each func(T)) int {
 }
 
 const (
-	smallCap   = 1024 // slices up to this are kept for ever
-	quietLimit = 64   // this many small drains in a row give a big slice back
+	smallCap   = 1024 // slices up to this capacity are kept for ever
+	quietLimit = 64   // after more than this many small Drains in a row a large slice is dropped
 )
 
-// keep stores the emptied slice for the next swap, unless a burst long ago is
-// the only reason for its size.
+// keep stores the emptied slice for the next Drain. It drops a slice that has been much
+// larger than needed for a while: a burst must not hold memory for ever.
 func (b *Inbox[T]) keep(batch []T) {
 	if cap(batch) <= smallCap || len(batch) > cap(batch)/8 {
 		b.quiet = 0
 	} else if b.quiet++; b.quiet > quietLimit {
-		b.out = nil // quiet stays: the other slice of the pair goes next
+		b.out = nil // quiet stays: the next Drain may drop the other slice, too
 		return
 	}
 	b.out = batch[:0]

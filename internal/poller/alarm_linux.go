@@ -18,17 +18,17 @@ import (
 // by design).
 type alarm struct {
 	fd    int   // -1 when the system has none; then Wait rounds up to milliseconds
-	until int64 // loop time the kernel will ring at; 0 when it is not armed
+	until int64 // when the timer expires, in ns since epoch; 0 when it is not armed
 	epoch time.Time
 	spec  unix.ItimerSpec // kept here so that passing its address allocates nothing
 }
 
-// grain is how much later than asked an armed alarm may ring without being set
-// anew: two readings of the clock for one deadline differ by about this.
+// grain is how much later than asked an armed alarm may expire without being set
+// again: two readings of the clock for one deadline differ by about this.
 const grain = int64(5 * time.Microsecond)
 
-// set makes the alarm ring in at most d. An alarm armed for an earlier time is
-// left alone: it costs one empty return of Wait at most, and setting it would
+// set makes the alarm expire in at most d. An alarm armed for an earlier time is not
+// changed: it costs one return of Wait without events at most, and setting it would
 // cost a system call now.
 func (a *alarm) set(d time.Duration) error {
 	if a.fd < 0 {
@@ -74,7 +74,7 @@ func (a *alarm) rewatch(p *Poller) error {
 	return p.watch(a.fd, alarmSlot)
 }
 
-// rang notes that the kernel's timer has run out.
+// rang notes that the kernel's timer has expired.
 func (a *alarm) rang() { a.until = 0 }
 
 func (a *alarm) close() {

@@ -12,9 +12,9 @@ var ErrUnsupported = errors.New("poller: this operating system is not supported;
 // ErrClosed is what methods answer after Close.
 var ErrClosed = errors.New("poller: closed")
 
-// ErrStale is what Modify and Remove answer for a token whose registration is
-// gone: it was removed, or its descriptor was closed and the number is in use
-// again.
+// ErrStale is what Modify and Remove answer for a token whose registration no longer
+// exists: it was removed. Modify answers it also when the descriptor was closed and its
+// number registered again.
 var ErrStale = errors.New("poller: this registration no longer exists")
 
 // Events is a set of readiness bits.

@@ -71,7 +71,8 @@ func closeDropped(fds [2]int) {
 }
 
 // watch registers one of the poller's own descriptors.
-// Why edge-triggered: every write is an edge, so nobody has to read it.
+// Why edge-triggered: each write to the eventfd is reported once, so nobody has to read
+// it.
 func (p *Poller) watch(fd int, slot int32) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: slot}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epfd, unix.EPOLL_CTL_ADD, fd, &ev))
@@ -104,7 +105,7 @@ func (p *Poller) Add(fd int, want Events, owner any) (Token, error) {
 	if p.closed {
 		return Token{}, ErrClosed
 	}
-	if fd < 0 || fd > math.MaxInt32 { // Why: the kernel would take the lower half for the number
+	if fd < 0 || fd > math.MaxInt32 { // the kernel would use the lower 32 bits only
 		return Token{}, addError(fd, unix.EBADF)
 	}
 	former := p.slab.holder(fd)
@@ -148,8 +149,8 @@ func isSocket(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
-// lose marks a registration whose descriptor was closed without Remove: the
-// kernel has just accepted the same number for another file.
+// lose marks a registration whose descriptor was closed without Remove. That is known
+// because the kernel has just accepted the same number for another file.
 func (p *Poller) lose(i int32) {
 	e := &p.slab.slots[i]
 	e.lost, e.inKernel = true, false
@@ -239,8 +240,8 @@ func toKernel(want Events) (bits uint32) {
 	return bits
 }
 
-// fromKernel folds hang-up and error into both directions: whoever waits finds
-// out by reading or writing.
+// fromKernel reports a hang-up and an error as readable and writable, too: whoever waits
+// for one of these gets the error by reading or writing.
 func fromKernel(bits uint32, want Events) (ready Events) {
 	if bits&unix.EPOLLIN != 0 {
 		ready |= Readable
@@ -270,26 +271,25 @@ func (p *Poller) Wake() error {
 	}
 	_, err := unix.Write(p.wakeFD, one[:])
 	if err == unix.EAGAIN || err == unix.EINTR {
-		return nil // the counter is full: an earlier wake is still on its way
+		return nil // the counter is full: an earlier Wake is not handled yet
 	}
 	return os.NewSyscallError("write", err)
 }
 
-// one is what an eventfd takes: a native-endian 64-bit count that is not zero,
-// whichever end the machine begins at.
+// one is what an eventfd takes: a 64-bit number that is not zero in either byte order.
 var one = [8]byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // rebuild moves every live registration to a new epoll set.
 //
 // Why: the kernel names a registration by open file and descriptor number. When
-// the descriptor is closed but a duplicate of it lives, for instance in a child
-// process, the registration stays, keeps reporting, and can no longer be
-// deleted. Only leaving the set behind ends that.
+// the descriptor is closed but a duplicate of it is open, for instance in a child
+// process, the registration stays, keeps reporting, and cannot be deleted any more.
+// Only a new set is without it.
 //
-// A new set takes descriptors and kernel memory, which may be used up at that
+// A new set needs descriptors and kernel memory, which may be used up at that
 // moment. Then the old set stays in use with all its registrations, and the next
 // event of the leftover tries again: until it succeeds the loop does not sleep,
-// but nothing is lost.
+// but no event is lost.
 func (p *Poller) rebuild() error {
 	old := p.sleeper
 	if p.open() != nil {

@@ -11,7 +11,7 @@ type slot struct {
 	want       Events
 	used       bool
 	inKernel   bool // Invariant: implies used && want != 0 && !lost.
-	lost       bool // the descriptor was closed behind our back and its number reused
+	lost       bool // the descriptor was closed without Remove and its number reused
 }
 
 // noSlot ends the free list and marks descriptors without a registration.

@@ -17,8 +17,8 @@ import (
 //
 // Parked: the epoll set is registered in a second one, the gate, and the gate in
 // Go's own poller; the goroutine parks there as it would in a read of a
-// net.Conn. Nothing is held while it sleeps, so goroutines that the loop has just
-// woken run at once on its processor, and an idle loop costs nothing.
+// net.Conn. It keeps neither thread nor processor while it sleeps, so goroutines that
+// the loop has just woken run at once on its processor, and an idle loop costs nothing.
 //
 // Raw: the goroutine blocks in epoll_wait. That answers traffic sooner and with
 // fewer system calls, but the goroutine keeps its processor (P) until the

@@ -253,8 +253,9 @@ func TestANodeLeaves(t *testing.T) {
 	}
 }
 
-// cable is a wire between a node and its NATS server that can be cut.
-type cable struct {
+// proxy passes bytes between a node and its NATS server until a test closes the
+// connections.
+type proxy struct {
 	net.Listener
 	to   string
 	mu   sync.Mutex
@@ -263,13 +264,13 @@ type cable struct {
 	work sync.WaitGroup
 }
 
-func layCable(t *testing.T, to string) *cable {
+func newProxy(t *testing.T, to string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cable{Listener: l, to: to}
+	c := &proxy{Listener: l, to: to}
 	c.work.Go(func() {
 		for {
 			near, err := l.Accept()
@@ -293,7 +294,7 @@ func layCable(t *testing.T, to string) *cable {
 	return c
 }
 
-func (c *cable) plug(ends ...net.Conn) bool {
+func (c *proxy) plug(ends ...net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ends = append(c.ends, ends...)
@@ -306,7 +307,7 @@ func (c *cable) plug(ends ...net.Conn) bool {
 }
 
 // tear cuts every connection and lets no new one through.
-func (c *cable) tear() {
+func (c *proxy) tear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut = true
@@ -315,7 +316,7 @@ func (c *cable) tear() {
 	}
 }
 
-func (c *cable) mend() {
+func (c *proxy) mend() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cut = false
@@ -324,7 +325,7 @@ func (c *cable) mend() {
 func TestANodeIsCutOffAndComesBack(t *testing.T) {
 	hub := join(t, cluster.Config{Name: "n1", Listen: "127.0.0.1:0"})
 	second := join(t, cluster.Config{Name: "n2", Beside: hub})
-	wire := layCable(t, strings.TrimPrefix(hub.URL(), "nats://"))
+	wire := newProxy(t, strings.TrimPrefix(hub.URL(), "nats://"))
 	far := join(t, cluster.Config{Name: "n3", URL: "nats://" + wire.Addr().String()})
 	for _, n := range []*cluster.Node{hub, second, far} {
 		newLoop(t, n, "io-0")

@@ -9,11 +9,11 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
 
-// Sending a call again is allowed where it is known that nothing ran: NATS found
-// nobody to deliver it to, or the other node was fenced. It is done while the other
-// node is a member: after a restart of NATS, nodes come back one after another, and
-// a node that is fenced serves again, or is given up, within seconds. Membership
-// decides which; the call waits for that decision, its ctx, or its deadline.
+// A call may be sent again when it is known that nothing ran: NATS found nobody to
+// deliver it to, or the other node was fenced. It is sent again while the other node is
+// a member: after a restart of NATS, nodes come back one after another, and a node that
+// is fenced serves again, or is given up, within seconds. Membership decides which; the
+// call waits for that decision, its ctx, or its deadline.
 const (
 	retryFirst = 5 * time.Millisecond
 	retryMost  = 50 * time.Millisecond

@@ -10,23 +10,25 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Calls of others. Each call passes: arrival (has it come before?), admission (is
-// there room?), the queue of its loop, a task, an answer. The table knows every call
-// between admission and answer; whoever takes one out of it answers it, and nobody
-// else. So a call is answered exactly once, although its end can come from five
-// sides: the function, its deadline, the caller, the caller's node, the loop.
+// Calls of others. Each call passes these steps: arrival (did it come before?),
+// admission (is it within the limits?), the queue of its loop, a task, an answer. Calls
+// of functions named loopmesh.… are admitted like all others, but do not wait in the
+// queue: they are posted to the loop at once (Serve). The table holds every call from
+// its admission to its answer. Whoever takes a call out of the table answers it, and
+// nobody else, so a call is answered exactly once, although five things can end it: the
+// function, its deadline, the caller, the end of the caller's node, the end of the loop.
 //
 // Invariant: calls, byLoop and answering agree. idle is closed when the node takes no
 // more calls, none is in the table, and no answer is being sent: then closing the
 // connection loses nothing.
 
-// sender is one life of a node.
+// sender is one incarnation of a node.
 type sender struct {
 	from   string
 	number uint64
 }
 
-// maxSenders bounds the nodes whose ids are remembered: a peer can invent names.
+// maxSenders is how many nodes' ids are remembered at most: a peer can invent names.
 const maxSenders = 4096
 
 // callKey names a call of another node.
@@ -89,10 +91,10 @@ func (t *Incoming) Counters() IncomingCounters {
 	return IncomingCounters{Served: t.served.Load(), Refused: t.refusals.Load(), Expired: t.expired.Load(), Running: running}
 }
 
-// add admits a call. known: the same call is here already and must not run twice.
-// What arrives twice is looked at first, because a repetition must not be answered
-// "busy" while its first copy runs. One call is admitted whatever its size: otherwise
-// a large argument could never be sent to an idle loop.
+// add admits a call. known: the same call has arrived before and must not run twice.
+// That is checked first, because a repetition must not be answered "busy" while its
+// first copy runs. A loop without unfinished calls admits one of any size: otherwise a
+// large argument could never be sent to an idle loop.
 func (t *Incoming) add(c *inbound) (known bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -121,9 +123,9 @@ func (t *Incoming) add(c *inbound) (known bool, err error) {
 	return false, nil
 }
 
-// arrivalLocked asks the memory of the sender's ids. When too many nodes are
-// remembered, all are forgotten: memory stays bounded, and a frame that came before
-// that moment and is repeated behind it could run twice.
+// arrivalLocked notes the id of a call and says whether it came before. When too many
+// nodes are remembered, all are forgotten, so that memory stays bounded: a frame that
+// came before that moment and is repeated after it can run twice.
 func (t *Incoming) arrivalLocked(key callKey) arrival {
 	from := sender{key.from, key.number}
 	s := t.bySender[from]
@@ -187,7 +189,8 @@ func (t *Incoming) Refuse() {
 // Idle is closed once no call is left after Refuse.
 func (t *Incoming) Idle() <-chan struct{} { return t.idle }
 
-// where collects calls first: what is done to them takes the lock.
+// where returns the calls that match. It collects them first, because what is done to
+// them takes the lock.
 func (t *Incoming) where(match func(*inbound) bool) (out []*inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -237,11 +240,11 @@ func (t *Incoming) CancelEvery(why string) {
 	}
 }
 
-// LoopEnding answers the calls of a loop that ends and cancels their tasks, which may
-// never get so far as to answer themselves.
+// LoopEnding answers the calls of a loop that ends, and then cancels their tasks: a task
+// of a closed loop may never run again, so it could not answer.
 func (t *Incoming) LoopEnding(h *host.Loop) {
 	for _, c := range t.where(func(c *inbound) bool { return c.home == h }) {
-		defer c.cancel("the loop is being closed") // after the answer: a cancellation would be one, too
+		defer c.cancel("the loop is being closed") // after the answer: a cancelled task answers ErrCancelled
 		c.refuse(fault.Codef(wire.Closed, "%w: the loop was closed while the function ran", fault.ErrClosed))
 	}
 }

@@ -241,8 +241,9 @@ func (o *Outgoing) Denied(node string) {
 	}
 }
 
-// NodeDown ends what waits for an incarnation of a node. mayReturn: it was not
-// told to end, so it may be back, and its tasks for these calls still run then.
+// NodeDown ends the calls that wait for an incarnation of a node. mayReturn: it has not
+// said goodbye, so it may be cut off and come back, and its tasks for these calls still
+// run then.
 func (o *Outgoing) NodeDown(peer link.Peer, why string, mayReturn bool) {
 	newest := o.failWhere(why, func(p *pending) bool { return p.peer == peer })
 	if mayReturn {
@@ -250,14 +251,14 @@ func (o *Outgoing) NodeDown(peer link.Peer, why string, mayReturn bool) {
 	}
 }
 
-// Mark notes which calls were published before a question to the node that
-// follows now, and gives the question a number.
+// Mark gives a number to the question that its caller sends to the node next, and notes
+// which calls were published before it.
 func (o *Outgoing) Mark(peer link.Peer) uint64 { return o.table.mark(peer) }
 
-// Stranger ends what was published before a question that found nobody, to a
-// node that is no member. Why: NATS answers in order. Had it known at that time
-// that nobody is there, it would have said so about the call first; so it
-// delivered to a connection that was closed already.
+// Stranger ends the calls that were published, before a question that found nobody, to
+// a node that is no member. Why: NATS handles what it gets in order. If nobody had
+// listened when the call came, NATS would have said so about the call first; so it has
+// delivered the call to a connection that was closing.
 func (o *Outgoing) Stranger(peer link.Peer, question uint64) {
 	o.failWhere("nobody listens under its name", func(p *pending) bool {
 		return p.peer == peer && p.asked != 0 && p.asked <= question
@@ -272,8 +273,8 @@ func (o *Outgoing) failWhere(why string, match func(*pending) bool) (newest uint
 	return newest
 }
 
-// Expire ends calls past their deadline whose caller has no clock of its own, or
-// has not looked at it yet.
+// Expire ends calls whose deadline has passed and whose caller has not been woken by
+// its own ctx.
 func (o *Outgoing) Expire(now time.Time) {
 	overdue, _ := o.table.takeWhere(func(p *pending) bool { return now.After(p.deadline) })
 	for _, p := range overdue {
@@ -285,8 +286,8 @@ func (o *Outgoing) Expire(now time.Time) {
 // that nobody is there.
 func (o *Outgoing) Nodes(now time.Time) []link.Peer { return o.table.nodes(now) }
 
-// Disconnected ends every call at once: nats.go would let them run into their
-// time-outs. members are those whose tasks have to be cancelled later.
+// Disconnected ends every call at once; otherwise each would wait for its deadline.
+// members are the nodes whose tasks have to be cancelled when they are heard of again.
 func (o *Outgoing) Disconnected(members []link.Peer) {
 	newest := o.failAll(fault.ErrDisconnected, "the connection was lost while waiting; it may have run")
 	for _, peer := range members {

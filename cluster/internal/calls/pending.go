@@ -12,9 +12,9 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
 
-// The calls of this node that wait for an answer. Five sides can end one: the answer,
-// NATS (nobody listens), the caller's ctx, membership (the node is gone), the
-// connection. Each of them takes the call out of the table first; whoever gets it
+// The calls of this node that wait for an answer. Five things can end one: its answer,
+// NATS (nobody listens), the caller's ctx, membership (the node has ended), the loss of
+// the connection. Each takes the call out of the table first; the one that gets it
 // delivers the end, and the others find nothing.
 
 // answer is how a call ended.

@@ -13,10 +13,9 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// One call of another node on its way through this one. Serve runs on the receiving
-// goroutine and only sorts; Begin, the task and Ended run on the loop. The fields
-// from task on belong to the loop's goroutine, so a cancellation is posted there like
-// everything else.
+// One call of another node. Serve runs on the receiving goroutine and queues the call;
+// Begin, the task and Ended run on the loop. The fields from task on belong to the
+// loop's goroutine, so a cancellation is posted there, too.
 
 // inbound is a call of another node that runs here, or waits to. Whoever
 // takes it out of the table, and only that one, answers it.
@@ -67,9 +66,8 @@ func (t *Incoming) Serve(f *wire.Frame) {
 	}
 }
 
-// adminPrefix begins the names of the functions of the program itself. Their calls do
-// not wait in the queue of the loop: who asks what a loop is busy with must not wait
-// behind it.
+// adminPrefix begins the names of the functions of package admin. Their calls do not wait in
+// the queue of the loop: a question what a loop is busy with must not wait for it.
 const adminPrefix = "loopmesh."
 
 // Begin starts the task. Loop goroutine. Why queued comes first: a loop whose tasks begin

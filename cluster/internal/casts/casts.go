@@ -6,8 +6,8 @@
 // its credit back when the loop begins it. A timer gives its credit back when the
 // loop has set it; from then on it counts against Limits.Timers alone.
 //
-// Nothing that was sent is dropped without a word: what does not run here is
-// refused through its flow, so its sender counts it and hears why.
+// A call that does not run here is refused through its flow, so that its sender counts
+// it and learns the reason.
 package casts
 
 import (
@@ -68,7 +68,7 @@ type Counters struct {
 	Timers          int // wait for their time
 }
 
-// New makes the room.
+// New makes Casts without any call.
 func New(l *link.Link, m Members, loops *host.Table, out *flows.Out, in *flows.In, limits Limits, log hclog.Logger) *Casts {
 	c := &Casts{link: l, members: m, loops: loops, out: out, inflows: in, limits: limits, log: log}
 	c.held.init()
@@ -82,7 +82,7 @@ func (c *Casts) Counters() Counters {
 }
 
 // Send sends a call without an answer when its flow has credit. mayWait: it waits
-// for credit until ctx ends. What is known to be in vain is an error.
+// for credit until ctx ends. A call that is known not to run is an error, see Address.
 func (c *Casts) Send(ctx context.Context, addr actors.Address, f *wire.Frame, mayWait bool) error {
 	number, err := c.Address(addr, f)
 	if err != nil {
@@ -99,8 +99,8 @@ func (c *Casts) Send(ctx context.Context, addr actors.Address, f *wire.Frame, ma
 	return err
 }
 
-// Address completes a frame that nobody answers, or says why it would be in vain.
-// number is the life of the node that it is for.
+// Address fills in the addresses of a frame that nobody answers, or says why it could
+// not be delivered. number is the incarnation of the node that it goes to.
 func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err error) {
 	fail := func(kind error, text string) error { return fault.New(addr.Node+"/"+addr.Path, f.Function, kind, text) }
 	number, known := c.members.Number(addr.Node)
@@ -125,9 +125,9 @@ func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err 
 	return number, nil
 }
 
-// answersKnownLife reports whether addr is where one life of a node waits for an
-// answer. Its question proves that this life is there, though it may have come
-// before the news that the node has joined.
+// answersKnownLife reports whether addr is where one incarnation of a node waits for an
+// answer. The question proves that this incarnation is there; it may have come before
+// membership knew of the node.
 func answersKnownLife(addr actors.Address) bool {
 	return addr.Incarnation != 0 && strings.HasPrefix(addr.Path, "$reply/")
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// What calls without an answer hold here: memory, and the end of a stop. Each is
-// counted once, as active or as a timer, and moves between the two when its time
-// comes (fired). A loop that ends takes all of its counts with it at once, because
+// How many calls without an answer are here: they take memory, and Node.Stop waits for
+// them. Each is counted once, as active or as a timer; a timer becomes active when its
+// time comes (fired). When a loop ends, all of its counts are removed at once, because
 // its tasks may never report their ends; a later report of one of them finds no load
 // and changes nothing.
 

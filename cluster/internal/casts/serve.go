@@ -193,8 +193,9 @@ func (b *inbound) Run(ctx context.Context) error {
 // Func is what descriptions of the task name.
 func (b *inbound) Func() any { return b.entry.Func() }
 
-// Ended follows the end of the task. A function that has begun and failed is counted
-// here and told to nobody: its caller asked for no answer. Loop goroutine.
+// Ended is called when the task has ended. A function that has begun and failed is
+// counted and reported here; its caller is not told, since it asked for no answer. Loop
+// goroutine.
 func (b *inbound) Ended(err error) {
 	b.home.Queue.Ended()
 	if err != nil && !b.ran { // cancelled before its first step: the loop ends
@@ -216,8 +217,8 @@ func (b *inbound) notRun(why error) {
 	b.flow.Unran(fault.Codef(wire.Closed, "%w: the loop was closed before the function ran: %w", fault.ErrClosed, why))
 }
 
-// Drop refuses it: its loop has ended before it began. Was its credit given back
-// already, it is counted as not run; otherwise the refusal gives the credit back.
+// Drop refuses it: its loop has ended before it began. If its credit was given back
+// already, it is only counted as not run; otherwise the refusal gives the credit back.
 func (b *inbound) Drop(why error) {
 	err := fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, why)
 	if b.taken {

@@ -1,6 +1,6 @@
 // Package credit bounds what one node may have under way to one loop or actor of
-// another node, and finds out what got lost on the way. The package is pure: it
-// knows no goroutine, no clock and no network.
+// another node, and detects lost messages. The package is pure: it has no goroutine, no
+// clock and no network.
 //
 // Core NATS has no backpressure: a server drops what a slow client does not read,
 // and tells nobody. So nodes keep count themselves. A flow is what one node sends
@@ -17,9 +17,9 @@
 // under way. All counters only grow, and a Grant and a Sync carry their absolute
 // values: either may be lost, repeated or overtaken without harm.
 //
-// Loss is found out by the next message, whose stamp does not fit what was seen; at
-// the end of a burst by Sync, which says how much was sent. What is lost counts as
-// done, so a flow never stands still for a message that does not come.
+// A loss is detected with the next message, whose stamp does not fit what was seen; at
+// the end of a burst with Sync, which says how much was sent. What is lost counts as
+// done, so a flow never waits for a message that does not come.
 //
 // Without the window a plain loop of CallSoon would fill the memory of the receiver
 // or, worse, the buffers of the server, which disconnects the node then.

@@ -15,14 +15,15 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
-// How a connection is made, and what becomes of what it says. nats.go reconnects by
+// How a connection is made, and how its events are handled. nats.go reconnects by
 // itself and for ever (MaxReconnects −1), so after the start there is no error
 // "cannot connect", only a state.
 //
-// Why the silence of NATS needs care. A publish that the server does not permit
-// returns nil: the refusal comes later, on the error handler, with the subject in its
-// text. A subscription that falls behind loses messages, and only the error handler
-// says so. Both are turned into events here, by which the rooms above end what waits.
+// Two failures are not returned by the call that fails. A publish that the server does
+// not permit returns nil: the refusal comes later, to the error handler, with the
+// subject in its text. A subscription that is read too slowly loses messages, and only
+// the error handler is told. Both become events here, with which the parts of the node
+// end what waits.
 
 const closeWait = 500 * time.Millisecond // a dead server must not hold up a close
 

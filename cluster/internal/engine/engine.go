@@ -14,7 +14,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
-// Engine is a node's place at NATS: its server, if it has one, and its three
+// Engine is how a node uses NATS: its server, if it has one, and its three
 // connections. Open makes one; close it. All methods are safe from any goroutine.
 //
 // What it knows changes in three places: id is replaced as a whole when the key
@@ -199,9 +199,9 @@ const (
 	reportEach = time.Second
 )
 
-// run looks at what changes without being told: the routes of the server, the key
-// folder, the time. One goroutine for all of it; what does not apply to this engine
-// has a ticker that never ticks.
+// run looks regularly at what changes without an event: the routes of the server, the
+// key folder, the time. One goroutine does all of it; what this engine does not have
+// gets a ticker that never ticks.
 func (e *Engine) run() {
 	routes, files, report, warn := e.ticker(e.server != nil && e.cfg.clustered(), lookRoutes), e.ticker(e.cfg.Keys != "", lookKeys),
 		e.ticker(e.server != nil, reportEach), e.ticker(true, warnAgain)
@@ -243,8 +243,8 @@ func (e *Engine) ticker(wanted bool, each time.Duration) *time.Ticker {
 	return t
 }
 
-// Abort closes the connections at once, without handling what has arrived: a node
-// that must not go on speaks to nobody any more. Close ends the rest.
+// Abort closes the connections at once, without handling what has arrived: the node
+// sends and receives nothing any more. Close ends the rest.
 func (e *Engine) Abort() {
 	e.closing.Store(true)
 	for _, l := range []*Link{e.control, e.bulk, e.notices} {

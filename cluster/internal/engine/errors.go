@@ -12,7 +12,7 @@ var (
 	ErrConfig = fault.ErrConfig
 	// ErrDisconnected: no connection to NATS.
 	ErrDisconnected = fault.ErrDisconnected
-	// ErrDenied: the server does not accept the node's keys, or lets it not use a subject.
+	// ErrDenied: the server does not accept the node's keys, or TLS with it failed.
 	ErrDenied = errors.New("the NATS server refuses this node")
 	// ErrTooOld: the server lacks what a node needs.
 	ErrTooOld = errors.New("the NATS server is too old")
@@ -22,7 +22,8 @@ var (
 	ErrStore = errors.New("the store folder cannot be used")
 	// ErrNoJetStream: JetStream is off, or this node may not use it.
 	ErrNoJetStream = errors.New("JetStream cannot be used")
-	// ErrNoQuorum: fewer than half of the voters can be reached.
+	// ErrNoQuorum: JetStream did not answer: no majority of the voters can be reached, or
+	// they have no leader.
 	ErrNoQuorum = errors.New("no majority of the voters")
 	// ErrClosed: the engine has been closed.
 	ErrClosed = errors.New("the node has been closed")

@@ -10,10 +10,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// serverLog hands the log of an embedded nats-server to hclog. While the server
-// starts, what it calls fatal is not logged but kept: Open returns it, and once is
-// enough. The same complaint is logged once a minute: a voter that is away is tried
-// every second.
+// serverLog hands the log of an embedded nats-server to hclog. While the server starts,
+// a fatal message is not logged but kept: Open returns it as its error. The same warning
+// is logged once a minute only: the server tries every second to reach a voter that is
+// away.
 type serverLog struct {
 	log     hclog.Logger
 	started atomic.Bool

@@ -11,10 +11,10 @@ import (
 )
 
 // The receiving half. A frame that takes credit passes Arrived on the receiving
-// goroutine, which says whether it is accepted; whoever accepts it owes Took or
-// Refuse for it, from the loop that takes it. Credit comes back at that moment and
-// not at arrival: so what waits for a stuck loop uses up the sender's window, and the
-// sender stops.
+// goroutine, which says whether it is accepted. For each accepted frame Took or Refuse
+// must follow, when the loop takes it. Credit comes back at that moment and not at
+// arrival: so what waits for a stuck loop uses up the sender's window, and the sender
+// stops.
 //
 // When is the sender told? At once when a good part of the window is free or
 // something was asked; otherwise with the next sweep, so that a slow stream of
@@ -38,7 +38,7 @@ type In struct {
 	byKey  map[inKey]*Inflow
 	latest *Inflow        // the one that was found last, while it is in byKey
 	byNode map[sender]int // flows of each node
-	dirty  []*Inflow      // with news that were not told at once
+	dirty  []*Inflow      // whose Credit waits for the next sweep
 
 	events InEvents
 

@@ -27,11 +27,11 @@ import (
 // caller may not wait. A Credit frame of the other node gives credit back, and
 // pumpLocked sends what waits.
 //
-// What goes wrong is found out twice: a gap in the stamps, or a refusal, comes back
-// in a Credit and is told to lost; a Credit that does not come (it may have been lost
-// itself) is asked for by a Sync, from Sweep after a second without progress and
-// after each reconnect. So every message ends as taken, lost, refused, or under way
-// when its node went down.
+// How failures are detected: a gap in the stamps, or a refusal, comes back in a Credit
+// and is reported to lost; when a Credit does not come (it may have been lost itself), a
+// Sync asks for one, from Sweep after a second without progress and after each
+// reconnect. So every message ends as taken, lost, refused, or under way when its node
+// went down.
 //
 // Locks: mu is for the tables, flow.mu for one flow; they are never held together.
 // Posting happens under flow.mu, because stamps have to leave in their order; it only
@@ -278,7 +278,7 @@ func (o *Out) Credited(f *wire.Frame) {
 	fl := o.byID[f.Flow]
 	o.mu.RUnlock()
 	if fl == nil || fl.key.node != f.From || fl.key.number != f.FromNumber {
-		return // of a flow that is forgotten, or not the peer's business
+		return // of a flow that is forgotten, or of another node's
 	}
 	fl.mu.Lock()
 	news, ok := fl.sender.Apply(credit.Grant{Done: credit.Amount(f.At), Window: credit.Amount(f.Window), Lost: f.Lost, Refused: f.Refused})
@@ -325,7 +325,7 @@ func (o *Out) forgetLocked(fl *flow) {
 }
 
 // Disconnected refuses what waits for credit: nothing can be sent. What is under way
-// stays so, since it may have arrived; Reconnected asks.
+// may have arrived and stays under way; Reconnected asks.
 func (o *Out) Disconnected() {
 	for _, fl := range o.all() {
 		fl.mu.Lock()
@@ -392,8 +392,8 @@ func (o *Out) forget(fl *flow) {
 	o.link.Answer(fl.key.peer(), &wire.Frame{Kind: wire.EndFlow, From: me.Name, FromNumber: me.Number, Flow: fl.id})
 }
 
-// Close refuses what waits and what comes. It tells what is under way: nobody will
-// hear of it any more.
+// Close ends every flow: what waits for credit is refused, and so is every later Send.
+// What is under way is not reported any more.
 func (o *Out) Close() {
 	o.mu.Lock()
 	o.closed = true

@@ -34,7 +34,7 @@ type Loop struct {
 	Loop   *loopnode.Loop
 	Ctx    context.Context // what called functions start from
 	Ref    loopnode.Ref
-	Queue  *Queue        // what others sent to it and has not begun
+	Queue  *Queue        // what others have sent to it and it has not begun
 	own    bool          // made by Run
 	number uint64        // tells it from others of its name, before and after it
 	gone   chan struct{} // closed when the goroutine of an own loop has ended

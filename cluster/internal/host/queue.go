@@ -57,8 +57,8 @@ const perTurn = 512
 // to perTurn of them out and begins them, in order. Invariant: posted is true exactly
 // while a callback is posted or runs, so that items are begun by one callback only.
 //
-// When as many items run as may, the queue stands still until one has ended: what is
-// in it keeps its credit, and so its senders wait.
+// When as many items run as may, none begins until one has ended: those in the queue
+// keep their credit, and so their senders wait.
 type Queue struct {
 	loop *loopnode.Loop
 

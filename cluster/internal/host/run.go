@@ -6,9 +6,10 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// The life of an own loop on its goroutine: run until stopped, refuse what comes,
-// cancel its tasks and give them time to end, close. The time is limited, because a
-// task may refuse to end; what is left then is dropped by the close.
+// What the goroutine of an own loop does: it runs the loop until it is stopped, refuses
+// later calls, cancels the tasks and gives them time to end, and closes the loop. The
+// time is limited, because a task may ignore its cancellation; such tasks are dropped by
+// the close.
 
 const (
 	endLimit   = time.Second           // how long cancelled tasks may take to end
@@ -38,7 +39,7 @@ func (t *Table) run(h *Loop) {
 	if died != nil {
 		t.log.Error("loop died", "loop", h.Loop.Name(), "error", died)
 	}
-	t.end(h) // what is called ends with ErrClosed, not with how its task meets the end
+	t.end(h) // before the tasks are cancelled: calls end with ErrClosed, not ErrCancelled
 	endTasks(h.Loop)
 	if err := h.Loop.CloseWith(died); err != nil {
 		t.log.Error("closing a loop failed", "loop", h.Loop.Name(), "error", err)
@@ -58,8 +59,8 @@ func endTasks(loop *loopnode.Loop) {
 	}
 }
 
-// Close ends the loops that Run made and lets go of the others. It waits for
-// them, but not longer than closeLimit.
+// Close ends the own loops and takes the others out of the table. It waits for the own
+// ones, at most closeLimit for all of them.
 func (t *Table) Close() {
 	t.mu.Lock()
 	t.closed = true

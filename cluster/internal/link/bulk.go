@@ -6,11 +6,11 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// The bulk connection carries the bytes of streams. Why: a sign of life must not wait
-// behind megabytes, and a server that disconnects a client for being slow must not cut
-// the node off the cluster. Calls and messages stay on the control connection: their
-// order, and the proofs of what became of them, hold on one connection only, and
-// credits and limits bound them.
+// The bulk connection carries the bytes of streams. Why: a heartbeat must not wait
+// behind megabytes, and a server that disconnects a slow client must not cut the node
+// off the cluster. Calls and messages stay on the control connection: their order, and
+// the knowledge of which of them arrived, hold on one connection only, and credits and
+// limits bound them.
 
 // HeadRoom is how many bytes PublishBulk may use in front of a payload.
 const HeadRoom = 256

@@ -1,6 +1,6 @@
 // Package link carries frames between this node and the others over a connection
 // to NATS. It knows subjects, the outbox of each peer and the order of what is
-// sent; what a frame means is the business of the rooms around it.
+// sent. What a frame means, the parts of the node know that use this package.
 package link
 
 import (
@@ -30,7 +30,7 @@ type Self struct {
 	Number  uint64 // incarnation
 }
 
-// Peer is one life of another node: what frames are sent to. Comparable.
+// Peer is one incarnation of another node: what frames are sent to. Comparable.
 type Peer struct {
 	Name   string
 	Number uint64 // incarnation
@@ -72,7 +72,7 @@ type Arrival struct {
 	Rights  keys.Grants // of the sender on this node
 }
 
-// Link is this node's connection as the rooms see it. Any goroutine.
+// Link sends and receives the frames of this node. Any goroutine.
 type Link struct {
 	self     Self
 	subjects *subject.Space // set by Open
@@ -85,7 +85,7 @@ type Link struct {
 	outboxes outboxTable
 	ids      ids
 
-	closing atomic.Bool // Close has begun: nothing more is posted
+	closing atomic.Bool // Shut has begun: nothing more is posted
 	offline atomic.Bool // between the loss of the connection and the next one
 
 	stats counters
@@ -150,10 +150,11 @@ func (l *Link) SetOffline(v bool) { l.offline.Store(v) }
 // Offline reports whether the connection is lost.
 func (l *Link) Offline() bool { return l.offline.Load() }
 
-// Usable reports whether what others do not say is evidence: the connection is there.
+// Usable reports whether the connection works as far as is known: only then is the
+// silence of others evidence.
 func (l *Link) Usable() bool { return !l.offline.Load() && l.conn.Connected() }
 
-// Shut lets nothing more be posted, after it has sent what was.
+// Shut refuses every later Post, and sends what was posted before.
 func (l *Link) Shut() {
 	l.closing.Store(true)
 	l.outboxes.flush(l)
@@ -168,8 +169,8 @@ func (l *Link) Send(to Peer, f *wire.Frame) error {
 	return l.publish(l.of(to), "", f)
 }
 
-// SendFor is Send for a frame whose fate matters: when nobody listens as that life
-// of the node, NATS says so and Handlers.Unreachable gets the token.
+// SendFor is Send with a notice of failure: when nobody listens as that incarnation of
+// the node, NATS answers "no responders", and Handlers.Unreachable gets the token.
 func (l *Link) SendFor(to Peer, token string, f *wire.Frame) error {
 	return l.publish(l.of(to), l.subjects.Reply+token, f)
 }
@@ -179,7 +180,8 @@ func (l *Link) SendToName(name, token string, f *wire.Frame) error {
 	return l.publish(l.subjects.Name(name), l.subjects.Reply+token, f)
 }
 
-// Answer is Send where nobody is left to tell about a failure: it is logged.
+// Answer is Send that logs a failure instead of returning it: its caller could do
+// nothing about it.
 func (l *Link) Answer(to Peer, f *wire.Frame) { l.answerTo(l.of(to), f) }
 
 // answerTo sends an answer. A Result that does not fit into a message of the NATS

@@ -14,25 +14,23 @@ import (
 // frame, so frames to one node that are posted at about the same time share a
 // message.
 //
-// Nothing waits to become full. post appends the frame and queues the box; a
-// goroutine of the node sends what is there as soon as it runs. When little is
-// posted, that is one frame at a time; when much is, many have gathered meanwhile. A
-// box that is full is sent at once by whoever fills it, who thereby waits for the
-// server like anybody who publishes.
+// A box does not wait until it is full. post appends the frame and queues the box; a
+// goroutine of the node (SendPosted) sends what is in it as soon as it runs. When little
+// is posted, that is one frame at a time; when much is, several frames are in the box by
+// then. The goroutine whose frame fills a box sends the box itself, and so waits for the
+// server as in every publish.
 //
-// Order: frames of one goroutine to one node arrive as they were given, also when
-// some are posted and some are sent directly: before a direct send to a node its box
-// is flushed (flushFor).
+// Order: frames of one goroutine to one node arrive in the order in which they were
+// given, also when some are posted and some are sent directly: a direct send to a node
+// first sends what is in its box (flushFor).
 //
 // Invariant: frames counts what is in buf and not yet with NATS.
 
-// batchLimit is how much is gathered for one peer before it is sent by whoever
-// fills it.
+// batchLimit is how many bytes a box may hold. The goroutine that goes above it sends
+// the box.
 const batchLimit = 32 << 10
 
-// outbox gathers the frames for one peer that nobody answers. Whoever posts never
-// waits for more: a goroutine of the node sends what is there as soon as it runs,
-// so one frame goes at once and many go together.
+// outbox holds the posted frames for one peer until they are sent together.
 type outbox struct {
 	subject string
 	mu      sync.Mutex
@@ -57,7 +55,8 @@ func (t *outboxTable) init() {
 }
 
 // Post sends a frame that nobody answers, in order with all that this goroutine
-// sends to the node. It does not wait.
+// sends to the node. It does not wait, unless the frame fills the box: then it
+// publishes.
 func (l *Link) Post(to Peer, f *wire.Frame) error { return l.Box(to).Post(f) }
 
 // Box is the outbox of a peer, for who posts to it again and again. It is of use until
@@ -115,7 +114,7 @@ func (t *outboxTable) flushFor(l *Link, subject string) {
 	}
 }
 
-// flush sends everything; after Node.closing is set nothing follows.
+// flush sends what is in all boxes. Once Link.closing is set, nothing more is posted.
 func (t *outboxTable) flush(l *Link) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -161,7 +160,7 @@ func (t *outboxTable) queue(b *outbox) {
 func (b *outbox) post(l *Link, f *wire.Frame) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l.closing.Load() { // under mu: Close has sent, or will send, what is in the box
+	if l.closing.Load() { // under mu: Shut has sent, or will send, what is in the box
 		return sendError(engine.ErrClosed)
 	}
 	if b.frames == 0 {
@@ -185,8 +184,8 @@ func (b *outbox) post(l *Link, f *wire.Frame) error {
 	return nil
 }
 
-// overflow sends what was there before the frame at that place, and the frame.
-// Only the error of the latter is the caller's.
+// overflow sends the frames before the one at that place, and then that one. It returns
+// the error of the last one only: the callers of the others have had their answer.
 func (b *outbox) overflow(l *Link, at int) error {
 	last := b.buf[at+wire.BatchEach:]
 	if b.frames > 1 {
@@ -231,7 +230,8 @@ func (b *outbox) publish(l *Link, message []byte, frames int) error {
 	return nil
 }
 
-// lost logs frames whose senders are gone: at most once is the promise.
+// lost logs frames that could not be published after post had accepted them. They are
+// not repeated: the promise is at most once.
 func (b *outbox) lost(l *Link, frames int, err error) {
 	if err == nil || l.closing.Load() {
 		return

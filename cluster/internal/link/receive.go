@@ -15,9 +15,8 @@ import (
 // goroutine, in order, and reuses one Frame: what a handler keeps of it, it has to
 // copy, except the payload, which is the message's own memory.
 //
-// Who sent it stands in the subject, not in the frame: with keys the server has
-// checked it. A frame whose own words do not fit its subject is counted as misplaced
-// and dropped (SenderFits).
+// The sender is read from the subject, because with keys the server has checked it. A
+// frame that names another sender is counted as misplaced and dropped (SenderFits).
 
 // Subscribe opens the subscriptions of the node: its own subjects and that of all
 // members.
@@ -160,8 +159,7 @@ func (l *Link) Malformed(subject string, err error) {
 	}
 }
 
-// Misplaced counts and logs a well-formed frame that has no business where it
-// arrived.
+// Misplaced counts and logs a well-formed frame that is not expected where it arrived.
 func (l *Link) Misplaced(f *wire.Frame, subject string) {
 	l.stats.malformed.Add(1)
 	if ok, more := l.quiet.malformed.Allow(); ok {
@@ -171,7 +169,7 @@ func (l *Link) Misplaced(f *wire.Frame, subject string) {
 
 // SenderFits reports whether the sender a frame names is the one its subject names;
 // if not, the frame is counted as misplaced. Why: with keys, the server lets a node
-// publish in its own name only, and the frame is the sender's own text.
+// publish in its own name only; what the frame says is checked by nobody else.
 func (l *Link) SenderFits(f *wire.Frame, in Arrival) bool {
 	if f.From == in.Sender && f.FromNumber != 0 {
 		return true

@@ -11,12 +11,12 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Between the machine of package membership, which is pure, and the world. Every
-// input (a frame, a tick, a word of the server) goes through step; every output
-// (frames, events) leaves here, in order.
+// Between the machine of package membership, which is pure, and the other parts. Every
+// input (a frame, a tick, a notice of the server) goes through step; every output
+// (frames, events) is carried out here, in order.
 
-// step gives the machine one input, sends what it wants to say, and tells what has
-// happened. Any goroutine.
+// step gives the machine one input, sends its messages, and tells its events. Any
+// goroutine.
 //
 // Invariant: messages leave, and events are told, in the order in which the machine
 // made them. Messages are sent under mu. Events are told outside of it, because who
@@ -89,9 +89,9 @@ func (m *Members) note(e membership.Event) {
 	}
 }
 
-// tell lets the rooms and the log know of an event. Not under mu: the rooms end calls
-// and watches, and those ask back. A suspect is logged at debug level, since most of
-// them come back.
+// tell reports an event to the other parts and to the log. Not under mu: the parts end
+// calls and watches, which call Members. A suspect is logged at debug level, since most
+// of them come back.
 func (m *Members) tell(e membership.Event) {
 	peer := link.Peer{Name: e.ID.Name, Number: e.ID.Incarnation}
 	log := func(level hclog.Level, text string) {

@@ -1,6 +1,7 @@
 // Package members drives the membership of this node: it gives package membership
-// the time and what arrives, sends what that package wants to say, and tells the
-// other rooms which nodes have come and gone and whether this node may serve.
+// the time and the frames that arrive, sends the messages that package makes, and tells
+// the other parts of the node which nodes have joined and ended, and whether this node
+// may serve.
 package members
 
 import (
@@ -21,8 +22,8 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 )
 
-// Events are what Members tells the rooms that depend on other nodes: one after
-// another, in the order in which it happened, on any goroutine. They never wait.
+// Events are called by Members for the parts that depend on other nodes: one after
+// another, in the order of the events, on any goroutine. They must not wait.
 type Events struct {
 	Joined   func(link.Peer)                                // it is a member now; it may have been given up before
 	Gone     func(peer link.Peer, why string, hasLeft bool) // once for every Joined
@@ -89,7 +90,7 @@ type Counters struct {
 	Followers                     int // streams of events
 }
 
-// New makes the room. It does nothing before Start.
+// New makes Members. It does nothing before Claim.
 func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
 	me := l.Self()
 	machine := membership.Defaults(cfg.Heartbeat, cfg.DeadAfter)

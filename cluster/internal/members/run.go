@@ -11,7 +11,7 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// When the machine is told the time, and who is asked whether it lives. Three clocks:
+// When the machine is told the time, and which nodes are asked. There are three timers:
 // a tick four times per heartbeat; an early one when the machine has asked for it
 // (wakes); and, only where no server tells who goes, one each 20 ms that asks some of
 // the nodes that calls or watches wait for. So a death is noticed within milliseconds
@@ -120,8 +120,8 @@ func (m *Members) ask(to link.Peer, f *wire.Frame) {
 	}
 }
 
-// Unreachable handles NATS's "nobody is there" for what this room sent; false when
-// the token is of something else.
+// Unreachable handles NATS's answer "no responders" to what this package has sent; false
+// when the token is of another part.
 func (m *Members) Unreachable(token string) bool {
 	if token == probeToken {
 		m.step((*membership.Machine).NobodyHolds)
@@ -160,8 +160,8 @@ func (m *Members) absent(peer link.Peer, question uint64) {
 func (m *Members) Notices(v bool) { m.notices.Store(v) }
 
 // Noticed handles the server's notice that the connection of a node has ended. It is
-// a reason to ask, no evidence: the node may be back. closed: its process ended it, as
-// the kernel does for a killed one; otherwise the server did.
+// a reason to ask, not evidence: the node may have connected again. closed: its process
+// closed it, as the kernel does for a killed one; otherwise the server did.
 func (m *Members) Noticed(name string, number uint64, closed bool) {
 	m.notices.Store(true)
 	m.step(func(machine *membership.Machine, now time.Duration) {

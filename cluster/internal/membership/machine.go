@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// The machine itself: its inputs, in the order in which each is handled. Every input
-// begins with advance, which finds out whether this process stood still before
-// anything is judged by what was not heard. Every output is collected in out, and
-// Take hands it over; no method calls anybody.
+// The machine and its inputs. Every input begins with advance, which detects that this
+// process stood still, before the silence of others is judged. Every output is
+// collected in out until Take; no method calls a function of the owner.
 
-// phase is how far this node is with its own name.
+// phase is the state of this node's claim to its own name.
 type phase uint8
 
 const (

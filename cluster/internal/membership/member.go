@@ -48,7 +48,7 @@ func (o *member) forgive(now time.Duration) {
 
 // sight takes a sign of life of an announced node with another name. answer is the
 // question it answers, 0 when it answers none. An incarnation that is older than the
-// known one is told so, and one that has left stays gone.
+// known one gets a Refuse, and one that has left does not become a member again.
 func (m *Machine) sight(now time.Duration, id ID, answer uint64) {
 	have, newest := m.members[id.Name], m.newest(now, id.Name)
 	switch {
@@ -234,7 +234,7 @@ func (m *Machine) Absent(now time.Duration, id ID) {
 	m.wake(max(now+m.cfg.Again, min(have.absent+patience, now+m.cfg.Heartbeat/4)))
 }
 
-// Notice is the word of the server that the connection of a node has ended. closed:
+// Notice is the server's notice that the connection of a node has ended. closed:
 // the process closed it, as the kernel does for a killed one; otherwise the server
 // did, and the node is expected back. It is a reason to ask, never evidence: anybody
 // may have sent it.

@@ -2,9 +2,9 @@ package membership
 
 import "time"
 
-// Two bounded memories. Both could be filled by a peer that invents names, so both
-// have a limit, and the oldest entry makes room; what is forgotten costs a
-// repetition, never a wrong decision about a member.
+// Two bounded tables. A peer that invents names could fill both, so both have a limit,
+// and a new entry replaces the oldest one. A forgotten entry costs a repetition, never
+// a wrong decision about a member.
 
 // candidate is a node that was heard of and has not answered yet.
 type candidate struct {
@@ -14,8 +14,8 @@ type candidate struct {
 	seen     time.Duration
 }
 
-// candidates are bounded, because anybody can invent a name: the oldest one makes
-// room. Owned by Machine.
+// candidates is a table of a limited size, because anybody can invent a name: a new
+// candidate replaces the oldest one. Owned by Machine.
 type candidates struct {
 	byName map[string]*candidate
 	order  []*candidate // oldest first; those that were replaced or removed are skipped

@@ -1,4 +1,5 @@
-// Package notify calls functions of the user away from the goroutines that must not wait.
+// Package notify calls functions of users on a goroutine of its own, because the
+// goroutines that have something to tell must not wait.
 package notify
 
 import (

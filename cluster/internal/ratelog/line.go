@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Line lets one message per second through and counts the others. The zero value
-// works. Any goroutine.
+// Line allows one message per second and counts the others. The zero value works. Any
+// goroutine.
 type Line struct {
 	last   atomic.Int64 // Unix nanoseconds
 	silent atomic.Int64

@@ -8,9 +8,9 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
-// hooks tell a protocol on a loop of the writer's node what a transport would tell
-// it. PauseWriting and ResumeWriting alternate, and ConnectionLost comes last, once.
-// Fields are guarded by Stream.mu, but for told, which the loop goroutine owns.
+// hooks call a protocol on a loop of the writer's node as a transport would.
+// PauseWriting and ResumeWriting alternate, and ConnectionLost comes last, once. Fields
+// are guarded by Stream.mu, except told, which the loop goroutine owns.
 type hooks struct {
 	loop   *loopnode.Loop // nil: nobody is told
 	pauser transportactors.WritePauser

@@ -18,9 +18,9 @@ import (
 // the bytes at the transport and calls back on its loop when the transport has taken
 // them; the window bounds what can be in that queue.
 //
-// A stream stays in the table after its end, with the reason in over: the word of the
-// end may get lost, and each later frame of the writer gets the same word again. It
-// leaves when the writer has heard it (End), or with the writer's node.
+// A stream stays in the table after its end, with the reason in over: the frame that
+// tells the end may get lost, and each later frame of the writer is answered with it
+// again. It leaves the table when the writer has had it (End), or with the writer's node.
 //
 // Locks: In.mu is for the tables, inStream.mu for one stream; neither is held when a
 // frame is sent or a transport is called.
@@ -297,8 +297,8 @@ func (st *inStream) transportEnded(reason error) {
 }
 
 // end tells the writer that no more is taken, and why. The first reason counts. The
-// stream stays in the table until its writer or its node ends it: a word that is lost
-// is said again.
+// stream stays in the table until its writer or its node ends it, so that the reason
+// can be told again when it was lost.
 func (st *inStream) end(why error) {
 	st.mu.Lock()
 	first := st.over == nil

@@ -245,8 +245,8 @@ func (o *Out) abort(s *Stream) {
 	o.link.Answer(s.peer, f) // what is lost by a disconnect is said again behind it
 }
 
-// Taken handles the word of the connection's node: what was taken and, with a code,
-// that nothing more will be. Receiving goroutine. A word of another node than the
+// Taken handles a Taken frame of the connection's node: how much was taken and, with a
+// code, that nothing more will be. Receiving goroutine. A frame of another node than the
 // stream's is dropped: it could end somebody else's stream.
 func (o *Out) Taken(f *wire.Frame) {
 	o.mu.Lock()
@@ -254,7 +254,7 @@ func (o *Out) Taken(f *wire.Frame) {
 	fits := s != nil && (s.peer == link.Peer{} || s.peer == link.Sender(f))
 	o.mu.Unlock()
 	switch {
-	case !fits: // of a stream that is over, or not the peer's business
+	case !fits: // of a stream that is over, or to another node
 	case f.Code == 0:
 		s.took(f.At)
 	default:

@@ -29,8 +29,8 @@ import (
 // Ask with the reason; other messages are counted and logged, and the sending node
 // hears through the flow that one was refused.
 
-// Addresser completes a frame that nobody answers, or says why it would be in
-// vain. number is the life of the node that it is for.
+// Addresser fills in the addresses of a frame that nobody answers, or says why it could
+// not be delivered. number is the incarnation of the node that it goes to.
 type Addresser interface {
 	Address(addr actors.Address, f *wire.Frame) (number uint64, err error)
 }
@@ -51,7 +51,7 @@ type Tells struct {
 // Counters are what Tells has counted.
 type Counters struct{ Out, In, Failed uint64 }
 
-// New makes the room for sys.
+// New makes Tells for sys.
 func New(l *link.Link, a Addresser, out *flows.Out, in *flows.In, sys *actors.System, log hclog.Logger) *Tells {
 	return &Tells{link: l, address: a, out: out, inflows: in, system: sys, log: log}
 }

@@ -1,5 +1,5 @@
 // Package wait lets a task or a goroutine wait for one value that another
-// goroutine delivers: an answer, a credit.
+// goroutine delivers, for example an answer.
 package wait
 
 import (
@@ -48,8 +48,8 @@ func (w Waiter[T]) Deliver(v T) {
 		}
 		return
 	}
-	// A closed loop has released the task already; one that was cancelled has
-	// cancelled the future: neither wants the value.
+	// A closed loop has ended the task already, and a cancelled task has cancelled the
+	// future: in both cases nobody waits for the value.
 	_ = w.loop.Ref().CallSoonThreadsafe(func() { _ = w.future.SetResult(v) })
 }
 

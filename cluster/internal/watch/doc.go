@@ -33,7 +33,7 @@
 // off, or stood still, for so long that others may have given it up. The holding node
 // parks the watches of a node it has given up and takes them up again then. A watch
 // whose path has ended meanwhile is answered with Terminated, even if something else
-// has that path by now: a watch is never moved to a stranger.
+// has that path by now: a watch never passes to a successor.
 //
 // # Limits
 //

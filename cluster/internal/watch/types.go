@@ -95,7 +95,8 @@ func (r *repeats[T]) first() (v T, ok bool) {
 	return r.queue[0], true
 }
 
-// drop removes the first. append makes room by copying what is left.
+// drop removes the first entry. Its place in memory is freed when append copies the
+// rest.
 func (r *repeats[T]) drop() {
 	var none T
 	r.queue[0].unqueued()

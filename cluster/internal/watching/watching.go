@@ -1,6 +1,6 @@
 // Package watching drives the watches between this node and the others: it gives
-// package watch the time and what arrives, sends what that package wants to say,
-// finds what is watched here, and calls those who watch.
+// package watch the time and the frames that arrive, sends the messages that package
+// makes, finds what is watched here, and calls the functions of those who watch.
 package watching
 
 import (
@@ -21,10 +21,10 @@ import (
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
-// Between the two tables of package watch, which are pure, and the world: as package
-// members does for membership, step gives an input and carries out what comes of it.
-// In addition it finds what a path means on this node (hooks.go), and calls the
-// functions of users, through notify, so that a slow one holds up nobody.
+// Between the two tables of package watch, which are pure, and the other parts: as in
+// package members, step gives the tables one input and carries out their output.
+// In addition this package finds what a path names on this node (hooks.go), and calls
+// the functions of users through notify, so that a slow one holds up nobody.
 
 // Members is what watches need to know of the nodes of the cluster.
 type Members interface {
@@ -205,8 +205,8 @@ func cutToken(token string) (string, bool) {
 	return token[len(watchToken):], true
 }
 
-// Absent ends the watches of a life of a node that is no member. The death of a
-// member is found out by membership.
+// Absent ends the watches of an incarnation that is no member. Membership decides about
+// members.
 func (t *Watches) Absent(peer link.Peer) {
 	if number, _ := t.members.Number(peer.Name); number == peer.Number {
 		return

@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// A TCP proxy that a test can harm. A real connection to a real server is needed,
-// because what is tested is how nodes and NATS behave when bytes stop: no error, no
-// end, just silence (cut), which closing a connection cannot imitate (unplug).
+// Faults of a network without a network. A TCP proxy stands between a node and a real
+// NATS server, because tests ask how both behave when bytes stop without an error and
+// without an end of the connection (cut). Closing a connection is another fault
+// (unplug).
 
-// cable is a wire between a node and its NATS server: a listener that passes bytes on.
-// Each connection has two goroutines, one for each direction. A piece that was read
-// waits until its time has come and the cable is whole, then it is written: bytes keep
-// their order and none is lost but by unplug. Any goroutine.
-type cable struct {
+// proxy passes bytes between a node and its NATS server. Each direction of a connection
+// has two goroutines: one reads pieces, one writes them. A piece waits until it is as
+// old as the delay and the proxy is not cut; then it is written, so bytes keep their
+// order. Pieces that wait are dropped when either end of their connection is closed, by
+// its owner, by unplug or by close. Any goroutine.
+type proxy struct {
 	listener net.Listener
 	to       string
 	work     sync.WaitGroup
@@ -23,28 +25,28 @@ type cable struct {
 	mu      sync.Mutex
 	ends    map[net.Conn]struct{}
 	broken  bool
-	whole   chan struct{} // closed while it is not broken, and by close
-	pulled  bool
+	whole   chan struct{} // closed while it is not broken
+	pulled  bool          // unplugged: connections are closed at once
 	later   time.Duration
 	closing chan struct{} // closed by close
 }
 
-func layCable(to string) (*cable, error) {
+func newProxy(to string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	c := &cable{listener: l, to: to, ends: map[net.Conn]struct{}{}, whole: make(chan struct{}), closing: make(chan struct{})}
+	c := &proxy{listener: l, to: to, ends: map[net.Conn]struct{}{}, whole: make(chan struct{}), closing: make(chan struct{})}
 	close(c.whole)
-	// goroutine: owner: cable; ends when close closes the listener
+	// goroutine: owner: proxy; ends when close closes the listener
 	c.work.Go(c.accept)
 	return c, nil
 }
 
-func (c *cable) address() string { return c.listener.Addr().String() }
+func (c *proxy) address() string { return c.listener.Addr().String() }
 
-// accept takes connections of the node and makes one to the server for each.
-func (c *cable) accept() {
+// accept takes connections of the node and opens one to the server for each.
+func (c *proxy) accept() {
 	for {
 		near, err := c.listener.Accept()
 		if err != nil {
@@ -58,15 +60,15 @@ func (c *cable) accept() {
 			c.drop(near)
 			continue
 		}
-		// goroutine: owner: cable; ends when one of the two ends is closed
+		// goroutine: owner: proxy; ends when one of the two ends is closed
 		c.work.Go(func() { c.carry(near, far) })
-		// goroutine: owner: cable; ends when one of the two ends is closed
+		// goroutine: owner: proxy; ends when one of the two ends is closed
 		c.work.Go(func() { c.carry(far, near) })
 	}
 }
 
 // keep notes an end so that unplug closes it; false: it is closed already.
-func (c *cable) keep(end net.Conn) bool {
+func (c *proxy) keep(end net.Conn) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pulled {
@@ -78,7 +80,7 @@ func (c *cable) keep(end net.Conn) bool {
 }
 
 // drop closes ends and forgets them.
-func (c *cable) drop(ends ...net.Conn) {
+func (c *proxy) drop(ends ...net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, end := range ends {
@@ -93,14 +95,15 @@ type piece struct {
 	at    time.Time
 }
 
-// queued bounds the pieces that wait: then the sender feels it, as over TCP.
+// queued is how many pieces of one direction may wait. When they are as many, the proxy
+// reads no more, and so the sender's writes block, as over TCP.
 const queued = 256
 
 // carry passes bytes on in one direction.
-func (c *cable) carry(from, to net.Conn) {
+func (c *proxy) carry(from, to net.Conn) {
 	defer c.drop(from, to)
 	pieces := make(chan piece, queued)
-	// goroutine: owner: carry; ends when pieces is closed, or the cable
+	// goroutine: owner: proxy; ends when pieces is closed and empty
 	c.work.Go(func() {
 		defer c.drop(from, to)
 		for p := range pieces {
@@ -111,7 +114,7 @@ func (c *cable) carry(from, to net.Conn) {
 				break
 			}
 		}
-		for range pieces { // the reader ends by the closed end; it must not wait for room
+		for range pieces { // the reader ends because its connection is closed; until then it must not block
 		}
 	})
 	defer close(pieces)
@@ -127,9 +130,9 @@ func (c *cable) carry(from, to net.Conn) {
 	}
 }
 
-// wait waits until a piece that was read at that time may go on; false: the cable
-// ends.
-func (c *cable) wait(at time.Time) bool {
+// wait waits until a piece that was read at that time may be written; false: the proxy
+// was closed.
+func (c *proxy) wait(at time.Time) bool {
 	c.mu.Lock()
 	left := time.Until(at.Add(c.later))
 	c.mu.Unlock()
@@ -153,8 +156,8 @@ func (c *cable) wait(at time.Time) bool {
 	}
 }
 
-// cut lets pieces wait (off) or go on. Connections stay open either way.
-func (c *cable) cut(off bool) {
+// cut makes pieces wait (off) or lets them go on. Connections stay open either way.
+func (c *proxy) cut(off bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if off == c.broken {
@@ -168,8 +171,8 @@ func (c *cable) cut(off bool) {
 	}
 }
 
-// unplug closes all ends, and those that are made until it is taken back.
-func (c *cable) unplug(off bool) {
+// unplug closes all connections, and those that are opened until it is taken back.
+func (c *proxy) unplug(off bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.pulled = off
@@ -181,14 +184,15 @@ func (c *cable) unplug(off bool) {
 	}
 }
 
-// delay holds for pieces whose wait has not begun.
-func (c *cable) delay(d time.Duration) {
+// delay is how long a piece waits from now on. A piece that waits already keeps its
+// delay.
+func (c *proxy) delay(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.later = d
 }
 
-func (c *cable) close() {
+func (c *proxy) close() {
 	close(c.closing)
 	_ = c.listener.Close()
 	c.unplug(true)
@@ -196,7 +200,7 @@ func (c *cable) close() {
 }
 
 // String is the state, for people.
-func (c *cable) String() string {
+func (c *proxy) String() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
