@@ -104,7 +104,7 @@ func TestAPlainLoopOfCallSoonLosesNothing(t *testing.T) {
 					t.Logf("%d have run; from %+v; to %+v", have.ran.Load(), nodes[0].Stats(), nodes[1].Stats())
 				}
 			}()
-			until(t, "all have run", func() bool { return have.ran.Load() == int64(*castCount) })
+			untilRan(t, &have.ran, int64(*castCount))
 			t.Logf("%.0f k/s run; %d MiB more", float64(*castCount)/time.Since(begin).Seconds()/1000, grown()>>20)
 			wantNothingLost(t, nodes, have)
 			if g := grown(); g > growthLimit {
@@ -186,7 +186,7 @@ func TestAStuckLoopSlowsItsOwnSendersOnly(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
-	until(t, "all have run", func() bool { return have.ran.Load() == int64(*castCount) })
+	untilRan(t, &have.ran, int64(*castCount))
 	wantNothingLost(t, nodes, have)
 	if g := grown(); g > growthLimit {
 		t.Errorf("the process has grown by %d MiB", g>>20)
@@ -228,7 +228,7 @@ func TestLargeMessagesDisconnectNobody(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
-	until(t, "all have run", func() bool { return have.ran.Load() == 2*total*each })
+	untilRan(t, &have.ran, 2*total*each)
 	wantNothingLost(t, nodes, have)
 	for _, n := range nodes {
 		if s := n.Stats(); s.Disconnects != 0 || s.NodesDown != 0 {

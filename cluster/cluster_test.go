@@ -109,6 +109,15 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
+// untilRan waits until count has reached total. Why not until: how long so many take
+// depends on the machine; that none came for a while does not.
+func untilRan(t testing.TB, count *atomic.Int64, total int64) {
+	t.Helper()
+	for have := count.Load(); have != total; have = count.Load() {
+		until(t, fmt.Sprintf("more than %d of %d have run", have, total), func() bool { return count.Load() != have })
+	}
+}
+
 func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
 	t.Helper()
 	select {

@@ -298,7 +298,8 @@ func TestPutBetweenLookAndSleep(t *testing.T) {
 		}
 	}()
 	defer func() { close(over); <-producer }()
-	limit := time.NewTimer(time.Minute)
+	const tooLong = 30 * time.Second // for one item
+	limit := time.NewTimer(tooLong)
 	defer limit.Stop()
 	for taken.Load() < rounds {
 		b.Drain(func(i int64) { taken.Store(i) })
@@ -308,6 +309,7 @@ func TestPutBetweenLookAndSleep(t *testing.T) {
 		if taken.Load() == rounds || !b.Sleep() {
 			continue
 		}
+		limit.Reset(tooLong)
 		select {
 		case <-bell:
 		case <-limit.C:

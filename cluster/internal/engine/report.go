@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,9 @@ type report struct {
 const (
 	skewLimit  = time.Second
 	skewTimes  = 3                      // reports in a row: one alone may have been held up
-	meetWait   = 300 * time.Millisecond // for the first report of another voter
+	meetWait   = 300 * time.Millisecond // for a voter whose server has not connected to this one yet
+	meetMost   = 3 * time.Second        // for the report of one that has
+	meetTick   = 20 * time.Millisecond
 	maxReport  = 64 << 10
 	maxSpeaker = 64 // nodes whose clock is compared
 )
@@ -51,14 +54,14 @@ type away struct {
 	counted time.Time // the last of them
 }
 
-// meet subscribes to the reports, asks for them, and gives another voter the chance
-// to object. Only a voter waits, and only for meetWait: an objection that comes later
-// is logged by both and ends neither, because a cluster that runs must not be stopped
-// by a newcomer.
+// meet subscribes to the reports, asks for them, and gives each voter that is
+// connected the chance to object to this one's list. Only a voter waits. It waits until
+// all connected voters have reported, so that a slow machine does not let a wrong list
+// pass; an objection that comes later is logged by both and ends neither, because a
+// cluster that runs must not be stopped by a newcomer.
 func (e *Engine) meet(ctx context.Context) error {
-	objection := make(chan error, 1)
-	seen := &clocks{away: map[string]away{}}
-	if err := e.control.Subscribe(e.Subjects.Engines, func(m *nats.Msg) { e.reported(m, seen, objection) }); err != nil {
+	m := &meeting{seen: &clocks{away: map[string]away{}}, objection: make(chan error, 1), agreed: make(chan string, 8)}
+	if err := e.control.Subscribe(e.Subjects.Engines, func(msg *nats.Msg) { e.reported(msg, m) }); err != nil {
 		return err
 	}
 	if e.cfg.clustered() {
@@ -68,15 +71,36 @@ func (e *Engine) meet(ctx context.Context) error {
 	if !e.cfg.clustered() {
 		return nil
 	}
-	wait := time.NewTimer(meetWait)
-	defer wait.Stop()
-	select {
-	case err := <-objection:
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-wait.C:
-		return nil
+	return e.awaitVoters(ctx, m)
+}
+
+// meeting is what the reports of others are compared with and told to. objection and
+// agreed are read while this node starts, later what they do not hold is dropped.
+type meeting struct {
+	seen      *clocks
+	objection chan error  // a voter with another list
+	agreed    chan string // a voter with the same list
+}
+
+// awaitVoters waits for the voters that are connected to this one's server.
+func (e *Engine) awaitVoters(ctx context.Context, m *meeting) error {
+	begin, agreed := time.Now(), map[string]bool{e.cfg.Node: true}
+	tick := time.NewTicker(meetTick)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-m.objection:
+			return err
+		case node := <-m.agreed:
+			agreed[node] = true
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			silent := slices.ContainsFunc(e.votes().Connected, func(node string) bool { return !agreed[node] })
+			if waited := time.Since(begin); waited >= meetMost || waited >= meetWait && !silent {
+				return nil
+			}
+		}
 	}
 }
 
@@ -115,19 +139,19 @@ func (e *Engine) publishReport(r report) {
 // reported handles a report of another engine. It is text of another node: what it
 // says about itself counts only when the subject names the same node, and a statement
 // in it only by its signature.
-func (e *Engine) reported(m *nats.Msg, seen *clocks, objection chan<- error) {
-	from, _, ok := e.Subjects.Sender(m.Subject)
+func (e *Engine) reported(msg *nats.Msg, m *meeting) {
+	from, _, ok := e.Subjects.Sender(msg.Subject)
 	var r report
-	if !ok || len(m.Data) > maxReport || json.Unmarshal(m.Data, &r) != nil || r.Node != from || from == e.cfg.Node {
+	if !ok || len(msg.Data) > maxReport || json.Unmarshal(msg.Data, &r) != nil || r.Node != from || from == e.cfg.Node {
 		return
 	}
 	if r.Ask && e.server != nil {
 		e.sendReport(false)
 	}
 	if r.Clock != 0 {
-		e.compareClock(from, time.Until(time.UnixMilli(r.Clock)), time.Now(), seen)
+		e.compareClock(from, time.Until(time.UnixMilli(r.Clock)), time.Now(), m.seen)
 	}
-	e.compareRoutes(&r, objection)
+	e.compareRoutes(&r, m)
 	e.compareAccount(&r)
 }
 
@@ -162,7 +186,7 @@ func (e *Engine) compareClock(node string, ahead time.Duration, now time.Time, s
 // halves that both think they are the majority. A voter that starts gives up; one
 // that runs complains in its log. For a client the report says how many voters the
 // server it uses is connected to.
-func (e *Engine) compareRoutes(r *report, objection chan<- error) {
+func (e *Engine) compareRoutes(r *report, m *meeting) {
 	switch {
 	case r.Routes == "":
 	case e.server == nil:
@@ -172,11 +196,16 @@ func (e *Engine) compareRoutes(r *report, objection chan<- error) {
 	case r.Routes != e.cfg.routeList():
 		err := badConfig("voter %s has other Routes (%s) than this one (%s): give every voter the same list", r.Node, r.Routes, e.cfg.routeList())
 		select {
-		case objection <- err:
+		case m.objection <- err:
 		default:
 		}
 		if e.quiet.routes.allow(time.Now()) {
 			e.log.Error(err.Error())
+		}
+	default:
+		select {
+		case m.agreed <- r.Node:
+		default:
 		}
 	}
 }
