@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -74,6 +75,31 @@ func TestANodeWithoutTheAPIIsNamed(t *testing.T) {
 	}
 	if _, err := Open(other, hclog.NewNullLogger()); !errors.Is(err, cluster.ErrNameTaken) {
 		t.Fatalf("opened twice: %v", err)
+	}
+}
+
+// A member whose process is gone is listed as what it is while it is not given up, and
+// not at all afterwards: the list and what is said beside it agree.
+func TestAMemberThatIsGoneIsNotUnknown(t *testing.T) {
+	gone := fmt.Errorf("node n2: %w: nobody listens under that name", cluster.ErrUnknownNode)
+	asked := []nodeView{
+		{Member: cluster.Member{Name: "n1", Incarnation: 1, Self: true}},
+		{Member: cluster.Member{Name: "n2", Incarnation: 2}, err: gone},
+		{Member: cluster.Member{Name: "n3", Incarnation: 3, Suspect: true}, err: gone},
+		{Member: cluster.Member{Name: "n4", Incarnation: 4}, err: gone},
+	}
+	now := []cluster.Member{{Name: "n1", Incarnation: 1, Self: true}, {Name: "n2", Incarnation: 2, Suspect: true}, {Name: "n4", Incarnation: 5}}
+	views := stillMembers(asked, now)
+	if len(views) != 2 || views[0].Name != "n1" || views[1].Name != "n2" {
+		t.Fatalf("%+v", views)
+	}
+	if n := views[1].node(); n.State != Suspect {
+		t.Error(n.State)
+	}
+	list := newList[Node]("NodeList")
+	list.missing("n2", views[1].err)
+	if e := list.Partial[0].Error; e.Kind != Unreachable || strings.Contains(e.Message, "unknown") || !strings.Contains(e.Message, "nobody listens") {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -23,13 +23,17 @@ func newList[T any](kind string) *List[T] {
 	return &List[T]{Kind: kind, APIVersion: APIVersion, Time: time.Now().UTC(), Items: []T{}}
 }
 
-// missing notes that id did not answer. A node without the loop "admin" is a program
-// that uses the library and does not open this API: the error "unknown loop" would be
-// true and of no help.
+// missing notes that id did not answer, in words that agree with the list beside it. A
+// node without the loop "admin" is a program that uses the library and does not open
+// this API: the error "unknown loop" would be true and of no help. And a member is not
+// unknown: one that nobody answers for is gone, or cut off, and not given up yet.
 func (l *List[T]) missing(id string, err error) {
 	e := *asError(err)
-	if errors.Is(err, cluster.ErrUnknownLoop) && !strings.Contains(id, "/") {
+	switch {
+	case errors.Is(err, cluster.ErrUnknownLoop) && !strings.Contains(id, "/"):
 		e = Error{Kind: NotFound, Message: "its program does not open the admin API", Hint: "call admin.Open there, or start it with this program"}
+	case errors.Is(err, cluster.ErrUnknownNode):
+		e = Error{Kind: Unreachable, Message: "nobody listens under its name: its process has ended, or it lost NATS; it is given up soon unless it comes back", Hint: "ask again"}
 	}
 	l.Partial = append(l.Partial, Missing{id, e})
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,7 @@ func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 			v.loops = append(v.loops, loopView{name: name})
 		}
 	})
+	views = stillMembers(views, s.node.Members())
 	if q == nil {
 		return views
 	}
@@ -76,6 +78,22 @@ func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 		all[i].loopReport, all[i].took, all[i].err = ask(ctx, s, askLoop, at[i], *q)
 	})
 	return views
+}
+
+// stillMembers leaves out who has ended while it was asked, and takes over what is
+// known of the others now. Why: who did not answer would be shown in a state that is
+// over, beside an error that says otherwise.
+func stillMembers(views []nodeView, now []cluster.Member) (out []nodeView) {
+	for _, v := range views {
+		at := slices.IndexFunc(now, func(m cluster.Member) bool { return m.Name == v.Name && m.Incarnation == v.Incarnation })
+		if at >= 0 {
+			v.Member = now[at]
+		}
+		if at >= 0 || v.err == nil {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // ask calls f on the loop with the address on, within the limit of one question, and

@@ -171,16 +171,33 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%q printed nothing", c.args)
 		}
 	}
-	t.Run("a port that is taken is a failure that names it", func(t *testing.T) {
+	t.Run("a port that is taken is refused, named once, with what to do", func(t *testing.T) {
 		taken, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer taken.Close()
-		_, port, _ := net.SplitHostPort(taken.Addr().String())
+		at := taken.Addr().String()
+		_, port, _ := net.SplitHostPort(at)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for _, args := range [][]string{
+			{"dev", "--nodes", "1", "--port", port}, {"start", "--name", "x", "--listen", at},
+			{"start", "--name", "x", "--voter", "--listen", "127.0.0.1:0", "--route-listen", at, "--routes", at + ",127.0.0.2:1,127.0.0.3:1"},
+		} {
+			var out, errs bytes.Buffer
+			code := run(ctx, args, &out, &errs)
+			said := errs.String()
+			if code != exitRefused || strings.Count(said, at) != 1 || strings.Count(said, "address already in use") != 1 || !strings.Contains(said, "stop it") {
+				t.Errorf("%q: code %d, said %q", args, code, said)
+			}
+		}
+	})
+	t.Run("an address that no interface has is a wrong configuration", func(t *testing.T) {
 		var out, errs bytes.Buffer
-		if code := run(context.Background(), []string{"dev", "--nodes", "1", "--port", port}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "address already in use") {
-			t.Fatalf("code %d, said %q", code, errs.String())
+		code := run(context.Background(), []string{"start", "--name", "x", "--insecure", "--listen", "192.0.2.1:4222"}, &out, &errs)
+		if code != exitConfig || !strings.Contains(errs.String(), "192.0.2.1:4222") || !strings.Contains(errs.String(), "no interface") {
+			t.Errorf("code %d, said %q", code, errs.String())
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -46,9 +47,10 @@ const exitCodes = `Exit codes of all commands:
   3    not found: node, loop, function, connection, keys of a node
   4    the node or the cluster cannot be reached, or only a part of it answered
   5    timed out
-  6    refused: busy, not allowed, in use (a name, a store folder), keys that the server does not accept
+  6    refused: busy, not allowed, in use (a name, a port, a store folder), keys that the server does not accept
   7    the condition is false: not everything is healthy (status)
-  8    the configuration is invalid: also addresses of separate servers, a server that is too old
+  8    the configuration is invalid: also an address to listen on that no interface has, addresses of separate servers, a server
+       that is too old
   130  interrupted`
 
 // The errors of this file are found in a returned error by errors.As; classify is the only
@@ -110,6 +112,10 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitConfig
 	case errors.Is(err, admin.ErrInUse), errors.Is(err, cluster.ErrNameTaken):
 		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "choose another name with --name, or stop the node that has it"}, exitRefused
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "another program has that port: stop it, or give another address; port 0 takes a free one"}, exitRefused
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Hint: "no interface of this machine has that address: see 'ip address'"}, exitConfig
 	case errors.Is(err, keys.ErrUnknown):
 		return &admin.Error{Kind: admin.NotFound, Message: err.Error()}, exitNotFound
 	case errors.Is(err, keys.ErrExists), errors.Is(err, keys.ErrPermissions), errors.Is(err, cluster.ErrDenied), errors.Is(err, cluster.ErrStore):

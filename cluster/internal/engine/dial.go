@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"regexp"
 	"strings"
 	"time"
@@ -62,7 +64,7 @@ func (e *Engine) dial(ctx context.Context, l *Link) (*connection, error) {
 		err = fmt.Errorf("%w: %w", err, context.Cause(ctx))
 	}
 	if err != nil {
-		return nil, connectError(withoutPasswords(urls), err)
+		return nil, connectError(urls, err)
 	}
 	c.nats = nc
 	return c, nil
@@ -150,8 +152,15 @@ func reconnectDelay(attempts int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// connectError says what to do about a first connection that failed.
-func connectError(urls string, err error) error {
+// connectError says what to do about a first connection that failed. Of several
+// servers nats.go tells about the last one it tried.
+func connectError(tried []string, err error) error {
+	urls := withoutPasswords(tried)
+	if len(tried) > 1 {
+		urls = "none of " + urls + " (in the end)"
+	}
+	var op *net.OpError
+	silent := errors.As(err, &op) && op.Timeout() && op.Op != "dial"
 	switch text := err.Error(); {
 	case refused(err):
 		return fmt.Errorf("%w: %s: %w; are the keys of this cluster, not revoked and not expired?", ErrDenied, urls, err)
@@ -159,6 +168,14 @@ func connectError(urls string, err error) error {
 		return fmt.Errorf("%w: %s: %w; check both certificates: of this cluster, not expired, made for that host", ErrDenied, urls, err)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("%w: %s: %w; one side uses TLS and keys and the other does not", ErrDenied, urls, err)
+	}
+	switch {
+	case errors.Is(err, nats.ErrNoServers):
+		return fmt.Errorf("%w: nobody listens at %s: connection refused (%w); is it running, and is that its address?", ErrDisconnected, urls, err)
+	case silent:
+		return fmt.Errorf("%w: %s took the connection and did not greet within %v, as a NATS server does at once (%w); is that the port where nodes join?", ErrDisconnected, urls, handshake, err)
+	case errors.Is(err, nats.ErrNoInfoReceived), errors.Is(err, io.EOF):
+		return fmt.Errorf("%w: what listens at %s is no NATS server (%w); is that the port where nodes join?", ErrDisconnected, urls, err)
 	}
 	return fmt.Errorf("%w: connecting to %s: %w; is it running, and may this node use it?", ErrDisconnected, urls, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,5 +131,58 @@ func TestAnAbortedNodeSpeaksToNobody(t *testing.T) {
 	b.Close()
 	if len(got) != 0 {
 		t.Errorf("it heard %d more messages", len(got))
+	}
+}
+
+// TestJoiningWhatIsNoNode: each kind of stranger is told apart, within the time that a
+// server has to greet.
+func TestJoiningWhatIsNoNode(t *testing.T) {
+	for name, c := range map[string]struct {
+		says  string // nothing: it waits
+		close bool
+		want  string
+	}{
+		"nobody":                   {want: "nobody listens at"},
+		"a server that is silent":  {want: "did not greet within"},
+		"a server of another kind": {says: "220 mail.example ESMTP\r\n", want: "no NATS server"},
+		"one that closes":          {close: true, want: "no NATS server"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // one of them waits for seconds
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var served sync.WaitGroup
+			defer served.Wait()
+			defer l.Close()
+			if name == "nobody" {
+				_ = l.Close()
+			}
+			served.Go(func() { // until l is closed
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					served.Go(func() {
+						defer conn.Close()
+						_, _ = io.WriteString(conn, c.says)
+						if !c.close {
+							_, _ = io.Copy(io.Discard, conn)
+						}
+					})
+				}
+			})
+			begin := time.Now()
+			_, err = attempt(t, Config{Node: "x", Join: []string{l.Addr().String()}})
+			wantIs(t, err, ErrDisconnected)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "nats://"+l.Addr().String()) != 1 {
+				t.Errorf("%v", err)
+			}
+			if took := time.Since(begin); took > 3*handshake {
+				t.Errorf("it took %v", took)
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -67,7 +68,7 @@ func startServer(ctx context.Context, e *Engine) (*embedded, error) {
 	}
 	s.nats.SetLoggerV2(s.log, e.log.IsTrace(), false, false)
 	s.nats.Start()
-	if err = s.ready(ctx); err == nil && e.cfg.Keys == "" {
+	if err = s.ready(ctx, &e.cfg); err == nil && e.cfg.Keys == "" {
 		err = s.shareNotices()
 	}
 	if err != nil {
@@ -181,7 +182,7 @@ func (s *embedded) shareNotices() error {
 // ready waits until the server listens. A server whose port is taken does not report
 // that as an error: it logs it as fatal and never becomes ready, so the log is looked
 // at in each step.
-func (s *embedded) ready(ctx context.Context) error {
+func (s *embedded) ready(ctx context.Context, cfg *Config) error {
 	limit := embeddedReady
 	if at, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(at))
@@ -192,13 +193,34 @@ func (s *embedded) ready(ctx context.Context) error {
 		}
 		// Why look: the server only logs that its port is taken and stays unready.
 		if text := s.log.fatal.Load(); text != nil {
-			return fmt.Errorf("embedded NATS server: %s", *text)
+			return startError(cfg, *text)
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("embedded NATS server was not ready after %v: is the machine overloaded?", limit)
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// startError is why the server did not start. Why it listens itself: of a port that it
+// could not have the server tells no more than a text, with the address twice.
+func startError(cfg *Config, text string) error {
+	own, _ := cfg.ownRoute() // "" when it has none
+	for _, at := range []struct{ address, who string }{{cfg.Listen, "other nodes"}, {own, "the other voters"}} {
+		if at.address == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", at.address)
+		if err == nil {
+			_ = l.Close()
+			continue
+		}
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err // without the address
+		}
+		return fmt.Errorf("listening on %s for %s: %w", at.address, at.who, err)
+	}
+	return fmt.Errorf("embedded NATS server: %s", text)
 }
 
 // update makes a statement about the nodes' account count: clients whose keys it
