@@ -80,7 +80,11 @@ type runState struct {
 	left int       // of the batch
 	amid bool      // the turn's batch is fixed, and not over: after Goexit the rest of it still runs
 	once bool      // the run is one turn long
-	gid  atomic.Uint64
+	// single: there is one processor for all goroutines; shared is when the batch gave it
+	// up last (see share).
+	single bool
+	shared time.Time
+	gid    atomic.Uint64
 	// locked: the goroutine of the run had locked its thread before, so its
 	// coroutines have too, which is well; known in debug mode only.
 	locked bool

@@ -2,6 +2,7 @@ package loopnode
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/loopmesh/loopmesh/internal/core"
@@ -116,6 +117,9 @@ func (l *Loop) runSome() {
 		if l.run.left--; l.run.left%watchEvery == watchEvery-1 {
 			l.beat.enter() // a long batch is not a callback that is stuck
 		}
+		if l.run.single && l.run.left%shareEvery == 0 {
+			l.share()
+		}
 		it := l.core.Ready.Pop()
 		if it.Run == nil {
 			continue // cancelled
@@ -140,6 +144,20 @@ func (l *Loop) runSome() {
 // loop moves: often enough for callbacks that take long, seldom enough to cost
 // nothing.
 const watchEvery = 64
+
+// share lets other goroutines run in the midst of a batch. Why only with one processor:
+// with several the others find one, or take the goroutines of this one away.
+func (l *Loop) share() {
+	if now := time.Now(); now.Sub(l.run.shared) >= shareAfter {
+		runtime.Gosched()
+		l.run.shared = now
+	}
+}
+
+const (
+	shareEvery = 4                     // callbacks between two looks at the clock
+	shareAfter = 10 * time.Microsecond // of a batch without giving up the processor
+)
 
 // setCurrent says which task runs, nil for a callback. Why so late after a step:
 // telling others costs as much as ten calls, and a task that runs again and
@@ -231,6 +249,7 @@ func (l *Loop) reportAside(ec ExceptionContext) {
 // resumeDrive runs drive in a coroutine, and again in a new one after Goexit.
 func (l *Loop) resumeDrive(once bool, limit time.Duration) {
 	l.run.once = once
+	l.run.single = runtime.GOMAXPROCS(0) == 1
 	l.run.locked = l.debug && threadLocked()
 	body := func() {
 		l.run.gid.Store(goroutineID())

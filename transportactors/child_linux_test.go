@@ -19,9 +19,11 @@ var programs = map[string]func(args []string){
 		}
 	},
 	// echo-loop, echo-net and exhausted are servers.
-	"echo-loop": func([]string) { sayFault(echoOnLoop()) },
-	"echo-net":  func([]string) { sayFault(echoOnNet()) },
-	"exhausted": func([]string) { sayFault(exhausted()) },
+	"echo-loop":      func([]string) { sayFault(echoOnLoop(tellTimes)) },
+	"echo-net":       func([]string) { sayFault(echoOnNet(tellTimes)) },
+	"echo-loop-late": func([]string) { sayFault(echoOnLoop(newLateSleeper().tell)) },
+	"echo-net-late":  func([]string) { sayFault(echoOnNet(newLateSleeper().tell)) },
+	"exhausted":      func([]string) { sayFault(exhausted()) },
 }
 
 func command(t testing.TB, args ...string) *exec.Cmd { t.Helper(); return testkit.Command(t, args...) }
