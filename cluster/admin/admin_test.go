@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -83,12 +84,12 @@ func TestANodeWithoutTheAPIIsNamed(t *testing.T) {
 func TestAMemberThatIsGoneIsNotUnknown(t *testing.T) {
 	gone := fmt.Errorf("node n2: %w: nobody listens under that name", cluster.ErrUnknownNode)
 	asked := []nodeView{
-		{Member: cluster.Member{Name: "n1", Incarnation: 1, Self: true}},
-		{Member: cluster.Member{Name: "n2", Incarnation: 2}, err: gone},
-		{Member: cluster.Member{Name: "n3", Incarnation: 3, Suspect: true}, err: gone},
-		{Member: cluster.Member{Name: "n4", Incarnation: 4}, err: gone},
+		{Member: events.Member{Name: "n1", Incarnation: 1, Self: true}},
+		{Member: events.Member{Name: "n2", Incarnation: 2}, err: gone},
+		{Member: events.Member{Name: "n3", Incarnation: 3, Suspect: true}, err: gone},
+		{Member: events.Member{Name: "n4", Incarnation: 4}, err: gone},
 	}
-	now := []cluster.Member{{Name: "n1", Incarnation: 1, Self: true}, {Name: "n2", Incarnation: 2, Suspect: true}, {Name: "n4", Incarnation: 5}}
+	now := []events.Member{{Name: "n1", Incarnation: 1, Self: true}, {Name: "n2", Incarnation: 2, Suspect: true}, {Name: "n4", Incarnation: 5}}
 	views := stillMembers(asked, now)
 	if len(views) != 2 || views[0].Name != "n1" || views[1].Name != "n2" {
 		t.Fatalf("%+v", views)

@@ -83,9 +83,9 @@ func (s *Server) survey(ctx context.Context, q *loopQuestion) []nodeView {
 // stillMembers leaves out who has ended while it was asked, and takes over what is
 // known of the others now. Why: who did not answer would be shown in a state that is
 // over, beside an error that says otherwise.
-func stillMembers(views []nodeView, now []cluster.Member) (out []nodeView) {
+func stillMembers(views []nodeView, now []events.Member) (out []nodeView) {
 	for _, v := range views {
-		at := slices.IndexFunc(now, func(m cluster.Member) bool { return m.Name == v.Name && m.Incarnation == v.Incarnation })
+		at := slices.IndexFunc(now, func(m events.Member) bool { return m.Name == v.Name && m.Incarnation == v.Incarnation })
 		if at >= 0 {
 			v.Member = now[at]
 		}
