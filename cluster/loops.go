@@ -11,7 +11,9 @@ import (
 
 // NewLoop makes a loop on this node and runs it on a goroutine of its own until
 // the node is closed or somebody stops the loop. Every configure may change the
-// loop's Config. The loop is node/name for every node. Errors: ErrNameTaken,
+// loop's Config. The loop is node/name for every node. What its functions share
+// is a loopnode.PerLoop, whose New is told the loop; something that has to be made
+// in advance is made by a task on the loop, which Ref.Local gives. Errors: ErrNameTaken,
 // ErrClosed, ErrConfig (a name that cannot be in an address), and loopnode.New's.
 func (n *Node) NewLoop(name string, configure ...func(*loopnode.Config)) (loopnode.Ref, error) {
 	if err := host.CheckName(name); err != nil {

@@ -7,9 +7,13 @@ import (
 
 // PerLoop is a variable that has a value of its own on every loop: the state
 // that the functions registered with package cluster, the protocols and the
-// actors of one loop share without a lock. Make it a variable of a package:
+// actors of one loop share without a lock. Make it a variable of a package. New is
+// told the loop; whoever needs the value finds the loop in what it was given:
 //
-//	var rooms = &loopnode.PerLoop[*Rooms]{New: func(l *loopnode.Loop) *Rooms { return newRooms() }}
+//	var rooms = &loopnode.PerLoop[*Rooms]{New: func(l *loopnode.Loop) *Rooms { return newRooms(l) }}
+//
+//	r, err := rooms.From(ctx)      // a task, a registered function
+//	r, err := rooms.On(t.Loop())   // a protocol, from ConnectionMade on
 //
 // The loop holds the values: they go when nobody refers to the loop any more. Do
 // not copy a PerLoop.

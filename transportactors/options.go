@@ -149,7 +149,8 @@ func WithAddresses(more ...string) ServerOption {
 
 // WithLoops spreads a server's connections over loops in turn; a loop named
 // twice gets twice as many. A connection's factory call, protocol and transport
-// belong to its loop, so factory runs on several goroutines. The server's own
+// belong to its loop, so factory runs on several goroutines; what the connections of
+// one loop share is a loopnode.PerLoop. The server's own
 // loop accepts and gets none unless it is named. CreateServer waits until each
 // of them runs.
 func WithLoops(loops ...loopnode.Ref) ServerOption {

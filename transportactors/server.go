@@ -38,7 +38,9 @@ type Server struct {
 // connect. A name is looked up first: call it in a task. With WithSocket network
 // and address are empty. Errors: the kernel's (EADDRINUSE, …), *net.DNSError,
 // loopnode.ErrInvalidArgument, loopnode.ErrNoRunningLoop. A factory that panics
-// costs its connection only. asyncio: loop.create_server.
+// costs its connection only. A protocol learns its loop in ConnectionMade, as
+// Transport.Loop, and a loopnode.PerLoop is the state that all protocols of a loop
+// share. asyncio: loop.create_server.
 func CreateServer[P Protocol](ctx context.Context, factory func() P, network, address string, opts ...ServerOption) (*Server, error) {
 	if factory == nil {
 		return nil, invalid("CreateServer needs a factory, not nil")

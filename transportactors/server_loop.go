@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/sock"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/loopnode/report"
@@ -111,24 +110,14 @@ func (b *serverLoop) openNext() {
 
 // open makes the connection of an accepted socket.
 func (b *serverLoop) open(from client) {
-	refused := loopnode.ErrGoexit // should the factory leave that way
-	defer func() {
-		if refused != nil {
-			b.refuse(from.fd, refused)
-		}
-	}()
-	var p Protocol
-	if fault := guard.Call(func() { p = b.server.factory() }); fault != nil {
-		refused = fault
+	p, err := base.FromFactory(b.server.factory, func() { b.refuse(from.fd, loopnode.ErrGoexit) })
+	if err != nil {
+		b.refuse(from.fd, err)
 		return
 	}
-	if refused = base.NotNil(p); refused != nil {
-		return
-	}
-	refused = loopnode.ErrGoexit
 	c, err := newConn(b.loop, from, b.server.tls.wrap(b.loop, p), b.server.bounds)
-	if refused = err; err != nil {
-		from.fd = -1 // newConn has closed it
+	if err != nil {
+		b.refuse(-1, err) // newConn has closed the socket
 		return
 	}
 	c.Inherit(b)

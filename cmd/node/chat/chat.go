@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -45,21 +44,19 @@ type line struct {
 
 // say delivers a line to the clients of the room it is called on.
 var say = cluster.Func("chat.say", func(ctx context.Context, in line) (int, error) {
-	l, err := loopnode.Running(ctx)
-	if err != nil {
+	r, err := rooms.From(ctx)
+	switch {
+	case err != nil:
 		return 0, err
-	}
-	room, ok := rooms.Load(l)
-	if !ok {
+	case r == nil:
 		return 0, errors.New("chat: this loop has no room")
 	}
-	return room.(*Room).deliver(in), nil
+	return r.deliver(in), nil
 })
 
-// rooms finds the room of a loop (*loopnode.Loop → *Room): a registered function is
-// one value for the whole process, which may run several nodes, and knows its loop
-// from ctx only. An entry goes when its loop closes.
-var rooms sync.Map
+// rooms is the room of each loop that has one: a registered function is one value for
+// the whole process, which may run several nodes, and knows its loop from ctx only.
+var rooms loopnode.PerLoop[*Room]
 
 // Room is the chat of one node. Owned by the goroutine of its loop: clients come and
 // go there, and a line of another node is delivered by a task on it, so the map needs
@@ -85,9 +82,7 @@ func Open(ctx context.Context, node *cluster.Node, address string) (*Room, error
 			return nil, err
 		}
 		r.server = s
-		rooms.Store(l, r)
-		l.OnClose(func() { rooms.Delete(l) })
-		return r, nil
+		return r, rooms.Set(l, r)
 	}).Await(ctx)
 }
 

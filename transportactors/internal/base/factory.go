@@ -8,8 +8,8 @@ import (
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// FromFactory calls a protocol factory and refuses nil. exited runs when the
-// factory calls runtime.Goexit: then FromFactory does not return.
+// FromFactory calls a protocol factory and refuses nil; nobody else calls one. exited
+// runs when the factory calls runtime.Goexit: then FromFactory does not return.
 func FromFactory[P any](factory func() P, exited func()) (p P, err error) {
 	returned := false
 	defer func() {
@@ -22,12 +22,12 @@ func FromFactory[P any](factory func() P, exited func()) (p P, err error) {
 	if fault != nil {
 		return p, fault
 	}
-	return p, NotNil(p)
+	return p, notNil(p)
 }
 
-// NotNil is loopnode.ErrInvalidArgument for a protocol that is nil or a nil
+// notNil is loopnode.ErrInvalidArgument for a protocol that is nil or a nil
 // pointer.
-func NotNil(p any) error {
+func notNil(p any) error {
 	if v := reflect.ValueOf(p); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("%w: the protocol factory returned nil", loopnode.ErrInvalidArgument)
 	}
