@@ -256,6 +256,7 @@ func (w *wiring) sweep(now time.Time) {
 	if w.link.Usable() {
 		w.watches.Tick()
 		w.outflows.Sweep(now)
+		w.streams.Sweep()
 	}
 }
 

@@ -67,6 +67,7 @@ type Queue struct {
 	next    int // the first of items that has not been taken out
 	posted  bool
 	running int // taken out, and not known to have ended or not to run
+	begins  int // of running: taken out by the drain that is at work; most of them only begin
 	limit   int
 	closed  atomic.Pointer[error] // why nothing begins any more; nil while it does
 
@@ -115,11 +116,12 @@ func (q *Queue) postLocked() error {
 	return nil
 }
 
-// Full reports whether as many items run as may.
+// Full reports whether as many items run as may. Those that are begun in this moment do
+// not count: a burst of short ones must not make an idle loop look full.
 func (q *Queue) Full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.running >= q.limit
+	return q.running-q.begins >= q.limit
 }
 
 // Len is how many items have not begun, and how many run.
@@ -145,7 +147,7 @@ func (q *Queue) drain() {
 	clear(q.taken) // what has begun is not kept alive here
 	q.mu.Lock()
 	q.running -= ended
-	q.posted = false
+	q.posted, q.begins = false, 0
 	err := q.postLocked()
 	q.mu.Unlock()
 	if err != nil {
@@ -161,7 +163,7 @@ func (q *Queue) take() []Item {
 	out := q.items[q.next : q.next+n]
 	q.taken = append(q.taken[:0], out...)
 	clear(out)
-	q.running += n
+	q.running, q.begins = q.running+n, n
 	if q.next += n; q.next == len(q.items) {
 		q.items, q.next = q.items[:0], 0
 		if cap(q.items) > perTurn {

@@ -131,3 +131,29 @@ func TestAQueueThatIsClosedDropsEachOnce(t *testing.T) {
 		t.Errorf("%d wait, %d run", waiting, running)
 	}
 }
+
+func TestShortItemsDoNotFillAQueue(t *testing.T) {
+	q, l := newQueueOn(t, 3)
+	var log []string
+	full := 0
+	look := func() {
+		if q.Full() {
+			full++
+		}
+	}
+	for n := range 6 {
+		q.Put(&entry{n: n, of: &flow{}, log: &log, begun: look})
+	}
+	turn(t, l)
+	turn(t, l)
+	if len(log) != 6 || full != 0 || q.Full() {
+		t.Errorf("%d have begun; the queue was full for %d of them", len(log), full)
+	}
+	for n := range 3 {
+		q.Put(&entry{n: n, of: &flow{}, log: &log, running: true})
+	}
+	turn(t, l)
+	if !q.Full() {
+		t.Error("three run, and the queue is not full")
+	}
+}

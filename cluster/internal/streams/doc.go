@@ -18,8 +18,8 @@
 // would be wrong. A frame that comes twice is dropped.
 //
 // A Taken carries absolute figures and travels on the control link: it may be lost,
-// repeated or overtaken. After a reconnect each stream asks (Query) and hears what was
-// taken, or that something is missing.
+// repeated or overtaken. After a reconnect, and when nothing has moved for a heartbeat,
+// each stream asks (Query) and hears what was taken, or that something is missing.
 //
 // Who owns what. A Stream is the writer's; its lock is held for moments and never while
 // something is sent. Out.Run is the only goroutine that sends, one frame of each stream

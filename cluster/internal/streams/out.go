@@ -314,6 +314,25 @@ func (o *Out) Reconnected() {
 	}
 }
 
+// Sweep asks for each stream of which nothing has moved since the last time, though
+// something is under way: the other node may have lost its connection, and with it the
+// frames or the Taken that would move it, while ours held. The answer is what
+// Reconnected waits for.
+func (o *Out) Sweep() {
+	for _, s := range o.where(func(s *Stream) bool { return s.peer != link.Peer{} }) {
+		s.mu.Lock()
+		still := s.accepted == s.swept.accepted && s.taken == s.swept.taken
+		s.swept.accepted, s.swept.taken = s.accepted, s.taken
+		if still && s.ended == nil && (s.accepted != s.taken || s.closing != nil) {
+			if len(s.items) == 0 {
+				s.items = append(s.items, item{wire.Query, nil})
+			}
+			s.queueLocked()
+		}
+		s.mu.Unlock()
+	}
+}
+
 // Denied ends the streams to a node to which the NATS server lets this node send
 // nothing.
 func (o *Out) Denied(node string) {

@@ -40,8 +40,9 @@ type Stream struct {
 	items    []item // accepted and not yet sent
 	queued   bool   // in Out.ready
 	sent     wire.Amount
-	accepted uint64 // bytes; Invariant: accepted − taken is at most Window, or one write
-	taken    uint64 // bytes
+	accepted uint64                           // bytes; Invariant: accepted − taken is at most Window, or one write
+	taken    uint64                           // bytes
+	swept    struct{ accepted, taken uint64 } // when Sweep last looked
 	waiting  []*waiting
 	drains   []drain
 	eof      bool  // WriteEOF was called
