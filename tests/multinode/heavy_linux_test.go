@@ -94,6 +94,9 @@ func write(t *testing.T, from *cluster.Node, s *served, stop <-chan struct{}) in
 // arrive whole or the stream ends; no survivor is taken for dead.
 func TestVotersAreKilledUnderHeavyLoad(t *testing.T) {
 	p := openPage(t)
+	ticks.mu.Lock()
+	ticks.ran, ticks.wrong, ticks.last = 0, "", map[int]int{}
+	ticks.mu.Unlock()
 	var lost atomic.Int64
 	workers := p.startVoters(func(c *cluster.Config) { c.OnLoss = func(l cluster.Loss) { lost.Add(int64(l.Count)) } })
 	died := []<-chan cluster.Terminated{watched(t, workers[0], "w2/io-0"), watched(t, workers[1], "w1/io-0")}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -91,8 +93,14 @@ func (l *Link) Publish(subject, reply string, data []byte) error {
 	return nil
 }
 
+// publishError names what Publish of nats.go answers. A write that failed is a
+// connection that is lost, before nats.go has noticed: the server cannot have the whole
+// message.
 func publishError(err error) error {
+	var write net.Error
 	switch {
+	case errors.As(err, &write), errors.Is(err, io.ErrClosedPipe): // the latter in process
+		return ErrDisconnected
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return ErrClosed
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
