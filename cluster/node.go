@@ -113,7 +113,7 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 		n.parts = &inside.Parts{
 			Cluster: cfg.Cluster, Log: n.log, MaxPayload: cfg.MaxPayload, Lease: lease.Default(),
 			JetStream: func(ctx context.Context) (jetstream.JetStream, error) { return n.engine.JetStream(ctx) },
-			Serving:   n.members.Serving, Fences: n.members.Fences,
+			Serving:   n.members.Serving, Fences: n.members.Fences, Admin: func() bool { return n.engine.Admin() },
 		}
 		sys.Identify(n.name, n.number)
 		sys.RouteRemote(n.tells.Route)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/durable"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -26,8 +27,8 @@ type Code struct {
 	Do    string `json:"do"`
 }
 
-// Codes of errors that only the command line has: it makes them itself, so they are
-// exported. The others belong to errors and events of this package and of those below
+// Codes of errors that the command line makes itself, or tells apart from others of
+// their kind. The others belong to errors and events of this package and of those below
 // it, and are found by CodeOf.
 const (
 	CodeUsage       = "LM1001"
@@ -36,6 +37,7 @@ const (
 	CodePartial     = "LM1004"
 	CodeUnhealthy   = "LM1005"
 	CodeConfig      = "LM1801"
+	CodeNoJetStream = "LM1806"
 )
 
 // The other codes. Errors of the command line and of the node it asks are 1000 to 1799,
@@ -50,6 +52,7 @@ const (
 	codeBadRequest  = "LM1009"
 	codeInterrupted = "LM1010"
 	codeNotFound    = "LM1011"
+	codeNotStored   = "LM1012"
 	codeStore       = "LM1802"
 	codeDenied      = "LM1803"
 	codeNameTaken   = "LM1804"
@@ -95,11 +98,16 @@ const (
 	codeServerClosed   = "LM6103"
 	codeChildSignalled = "LM6104"
 	codeActorStopped   = "LM6105"
+	codeTimerCancelled = "LM6106"
+	codeTimerFired     = "LM6107"
+	codeRequeued       = "LM6108"
 
 	codeDisconnected     = "LM7101"
 	codeNATSDisconnected = "LM7102"
 	codeNATSReconnected  = "LM7103"
 	codeNATSDropped      = "LM7104"
+	codeNoQuorum         = "LM7105"
+	codeStoreFull        = "LM7106"
 )
 
 // Codes is the table, in the order of the codes. It is read anew for each call, from a
@@ -134,6 +142,8 @@ var codesOfErrors = []struct {
 	{codeUnknownTransport, cluster.ErrUnknownTransport}, {codeStale, cluster.ErrDeadIncarnation},
 	{codeBadAddress, actors.ErrBadAddress}, {codeBadPayload, cluster.ErrBadPayload}, {codeTooLarge, cluster.ErrTooLarge},
 	{codeBusy, cluster.ErrBusy}, {codeNoRight, cluster.ErrRefused}, {codeNodeDown, cluster.ErrNodeDown}, {codeDisconnected, cluster.ErrDisconnected},
+	{CodeNoJetStream, cluster.ErrNoJetStream}, {codeNoQuorum, cluster.ErrNoQuorum}, {codeStoreFull, durable.ErrFull},
+	{codeNotStored, durable.ErrNotFound}, {codeBadRequest, durable.ErrBadID},
 	{codePanic, cluster.ErrPanic}, {codeLoopClosed, loopnode.ErrLoopClosed}, {codeLoopClosed, cluster.ErrClosed},
 	{codeTimeout, context.DeadlineExceeded}, {codeTimeout, loopnode.ErrTimeout}, {codeInterrupted, context.Canceled},
 }

@@ -7,10 +7,12 @@
 // loop that does not answer is named instead of left out.
 //
 //	GET  /api/v1/nodes  loops  tasks  conns  servers  procs  actors  funcs  events  codes
+//	GET  /api/v1/names  timers  commands  commands/dead    what the cluster's store holds
 //	GET  /api/v1/self            the node that answers, and the members it knows
 //	GET  /api/v1/events/stream   text/event-stream
 //	GET  /api/v1/openapi.json    every request and document, with their types
 //	POST /api/v1/call  conns/write  conns/close  tasks/cancel  servers/close  procs/signal  actors/stop
+//	POST /api/v1/timers/cancel  timers/fire  commands/requeue
 //	GET  /livez  /readyz  /metrics
 //
 // All take ?timeout=2s; without it an answer takes five seconds at most. A list says
@@ -27,7 +29,8 @@
 //
 // Over TCP (Server.ListenTCP) a token stands in the place of the file permissions. What
 // stops or ends something on another node (POST but call and write) takes the right
-// "admin" there, whatever else the node may call.
+// "admin" there, whatever else the node may call. What changes the store takes it of the
+// node that is asked.
 //
 // What does an answer cost? A survey is one call to every node and one to every loop.
 // Nothing is kept between two of them, and nothing is collected while nobody asks, but

@@ -8,6 +8,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/durable"
 )
 
 // One kind for each thing that a user can do something about. A kind is a word of the
@@ -51,10 +52,10 @@ var kindsOfErrors = []struct {
 	kind string
 	errs []error
 }{
-	{NotFound, []error{cluster.ErrUnknownNode, cluster.ErrUnknownLoop, cluster.ErrUnknownFunction, cluster.ErrUnknownTransport, cluster.ErrDeadIncarnation}},
-	{BadRequest, []error{actors.ErrBadAddress, cluster.ErrBadPayload, cluster.ErrTooLarge}},
-	{Refused, []error{cluster.ErrBusy, cluster.ErrRefused}},
-	{Unreachable, []error{cluster.ErrNodeDown, cluster.ErrDisconnected, cluster.ErrClosed}},
+	{NotFound, []error{cluster.ErrUnknownNode, cluster.ErrUnknownLoop, cluster.ErrUnknownFunction, cluster.ErrUnknownTransport, cluster.ErrDeadIncarnation, durable.ErrNotFound}},
+	{BadRequest, []error{actors.ErrBadAddress, cluster.ErrBadPayload, cluster.ErrTooLarge, durable.ErrBadID}},
+	{Refused, []error{cluster.ErrBusy, cluster.ErrRefused, cluster.ErrDenied, cluster.ErrNoJetStream, durable.ErrFull}},
+	{Unreachable, []error{cluster.ErrNodeDown, cluster.ErrDisconnected, cluster.ErrClosed, cluster.ErrNoQuorum}},
 	{TimedOut, []error{context.DeadlineExceeded}},
 	{Cancelled, []error{context.Canceled}},
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/durable"
 )
 
 // The requests of the API, in one table: the handler, the OpenAPI document and its test
@@ -42,6 +44,7 @@ type param struct {
 var (
 	idParam     = param{"id", "string", "the id, as a list prints it", true}
 	reasonParam = param{"reason", "string", "why, for its events and errors", false}
+	queueParam  = param{"queue", "string", "only those of this queue", false}
 )
 
 // routes is a function and not a variable because answering and describing refer to
@@ -91,6 +94,10 @@ func routes() []route {
 				list.Items = Codes()
 				return list, nil
 			}},
+		{"GET", "/api/v1/names", "the names that nodes own", nil, nil, List[Name]{}, (*Server).nameList},
+		{"GET", "/api/v1/timers", "the durable calls for later, by their times", []param{{"group", "string", "only those of this group", false}}, nil, List[Timer]{}, (*Server).timerList},
+		{"GET", "/api/v1/commands", "the durable commands that wait or run, oldest first", []param{queueParam}, nil, List[Command]{}, commandList(durable.Commands, durable.DeadLetters)},
+		{"GET", "/api/v1/commands/dead", "the dead letters", []param{queueParam}, nil, List[Command]{}, commandList(durable.DeadLetters, durable.Commands)},
 		{"POST", "/api/v1/call", "run a function on a loop and wait for its result", nil, CallRequest{}, CallResult{}, (*Server).call},
 		{"POST", "/api/v1/conns/write", "write the body to a connection", []param{idParam}, []byte(nil), Done{}, (*Server).write},
 		{"POST", "/api/v1/conns/close", "close a connection", []param{idParam, {"abort", "boolean", "at once, without what waits", false}}, nil, Done{}, (*Server).close},
@@ -98,6 +105,9 @@ func routes() []route {
 		{"POST", "/api/v1/servers/close", "stop taking connections; those that there are go on", []param{idParam, reasonParam}, nil, Done{}, orderHandler(closeServer, serverFolder)},
 		{"POST", "/api/v1/procs/signal", "send a signal to a child process", []param{idParam, reasonParam, {"signal", "string", "TERM (default), HUP, INT, QUIT, KILL or a number", false}}, nil, Done{}, orderHandler(signalChild, procFolder)},
 		{"POST", "/api/v1/actors/stop", "stop an actor", []param{idParam}, nil, Done{}, (*Server).stopActor},
+		{"POST", "/api/v1/timers/cancel", "take a durable call for later back", []param{idParam, reasonParam}, nil, Done{}, cancelTimer.handler},
+		{"POST", "/api/v1/timers/fire", "make a durable call for later due now", []param{idParam, reasonParam}, nil, Done{}, fireTimer.handler},
+		{"POST", "/api/v1/commands/requeue", "let a dead letter wait in its queue again", []param{idParam, reasonParam}, nil, Done{}, requeueCommand.handler},
 	}
 }
 

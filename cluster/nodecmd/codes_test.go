@@ -65,7 +65,8 @@ var elsewhere = map[string]string{
 	"LM1805": "cluster: separate servers", "LM2105": "cluster: closed loops", "LM3109": "cluster: ErrBusy", "LM3110": "cluster/admin", "LM3111": "cluster: deaths",
 	"LM3112": "cluster: stale addresses", "LM3201": "cluster: ErrBusy", "LM3202": "cluster: deaths", "LM3203": "cluster/admin", "LM4102": "cluster: membership",
 	"LM4103": "cluster: membership", "LM4104": "cluster/admin", "LM4105": "cluster/admin", "LM4106": "cluster: fenced", "LM4107": "cluster: fenced", "LM4108": "cluster: fenced",
-	"LM6104": "needs a child", "LM7101": "cluster: outages", "LM7102": "cluster: outages", "LM7103": "cluster: outages", "LM7104": "cluster: slow consumers",
+	"LM1012": "TestWhatIsStored", "LM6104": "needs a child", "LM6106": "cluster/admin", "LM6107": "cluster/admin", "LM6108": "cluster/admin", "LM7105": "cluster: JetStream",
+	"LM7106": "cluster/internal/records", "LM7101": "cluster: outages", "LM7102": "cluster: outages", "LM7103": "cluster: outages", "LM7104": "cluster: slow consumers",
 }
 
 func TestEachCodeIsProvoked(t *testing.T) {
@@ -97,6 +98,7 @@ func TestEachCodeIsProvoked(t *testing.T) {
 	say("start", "--name", "n1")
 	say("events", "--kind", "rumour")
 	say("status", "n9")
+	say("name", "ls")
 	for _, args := range [][]string{
 		{"demo.sleep", `"1h"`, "--on", "n2/io-0", "--timeout", "100ms"}, {"demo.add", "[1]", "--on", "n9/io-0"}, {"demo.ad", "[1]", "--on", "n2/io-0"},
 		{"demo.add", "[1]", "--on", "n2/io-9"}, {"demo.add", "[1]", "--on", "io-0"}, {"demo.add", `"x"`, "--on", "n2/io-0"}, {"demo.sleep", `"soon"`, "--on", "n2/io-0"},

@@ -44,13 +44,13 @@ const exitCodes = `Exit codes of all commands:
   0    done, or the condition is true
   1    the operation failed
   2    wrong usage: unknown command, flag or value, several possible targets
-  3    not found: node, loop, function, connection, keys of a node
+  3    not found: node, loop, function, connection, keys of a node, what is stored under an id
   4    the node or the cluster cannot be reached, or only a part of it answered
   5    timed out
   6    refused: busy, not allowed, in use (a name, a port, a store folder), keys that the server does not accept
   7    the condition is false: not everything is healthy (status)
   8    the configuration is invalid: also an address to listen on that no interface has, addresses of separate servers, a server
-       that is too old
+       that is too old, a cluster without JetStream
   130  interrupted`
 
 // The errors of this file are found in a returned error by errors.As; classify is the only
@@ -101,6 +101,8 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "add --allow-partial to accept an incomplete answer", Code: codePartial}, exitUnreachable
 	case errors.As(err, &no):
 		return &admin.Error{Kind: admin.Failed, Message: err.Error(), Code: admin.CodeUnhealthy}, exitFalse
+	case errors.As(err, &asked) && asked.Code == admin.CodeNoJetStream:
+		return asked, exitConfig // as at the start of a node, see below
 	case errors.As(err, &asked):
 		if code, known := codeOfKind[asked.Kind]; known {
 			return asked, code

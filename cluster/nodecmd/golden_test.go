@@ -51,6 +51,28 @@ var (
 			{ID: "loopmesh.node", In: "struct {}", Out: "admin.nodeReport", Internal: true, Nodes: []string{"n1"}},
 		},
 	}
+	owned = admin.List[admin.Name]{
+		Kind: "NameList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Name{
+			{ID: "timers/shop", Node: "n1", Incarnation: "0123456789abcdef", Loop: "n1@81/io-0", Token: 1116839, Since: noon},
+			{ID: "\u202eevil\u009b2J", Node: "n2", Incarnation: "fedcba9876543210", Token: 7, Since: noon},
+		},
+	}
+	timers = admin.List[admin.Timer]{
+		Kind: "TimerList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Timer{
+			{ID: "shop/report", Group: "shop", Name: "report", Function: "shop.report", Due: noon, Rule: "0 8 * * 1-5", Zone: "Europe/Amsterdam", State: "pending", Changed: noon},
+			{ID: "shop/remind-17", Group: "shop", Name: "remind-17", Function: "shop.remind", Due: noon, State: "dead", Attempts: 10, Error: "no such\norder", Changed: noon},
+			{ID: "a%2Fb/%E2%80%AEx%20y", Group: "a/b", Name: "\u202ex y", Function: "\u202eevil", Due: noon, State: "done", Changed: noon},
+		},
+	}
+	commands = admin.List[admin.Command]{
+		Kind: "CommandList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Command{
+			{ID: "mail/1", Queue: "mail", Name: "1", Key: "k\u202e", Function: "shop.mail", State: "pending", Sent: noon},
+			{ID: "mail/2", Queue: "mail", Name: "2", Function: "shop.mail", State: "dead", Sent: noon, Ended: noon, Attempts: 3, Error: "\x1b[2Jrefused"},
+		},
+	}
 	states = admin.List[nodeStatus]{
 		Kind: "StatusList", APIVersion: admin.APIVersion, Time: noon, Partial: nodes.Partial,
 		Items: []nodeStatus{{nodes.Items[0], loops.Items}, {nodes.Items[1], []admin.Loop{}}},
@@ -61,11 +83,14 @@ var (
 // is a change its users see.
 func TestDocuments(t *testing.T) {
 	for name, print := range map[string]func(*cobra.Command, *output) error{
-		"ls":      func(cmd *cobra.Command, o *output) error { return showNodes(cmd, o, &nodes) },
-		"loop_ls": func(cmd *cobra.Command, o *output) error { return showLoops(cmd, o, &loops) },
-		"conn_ls": func(cmd *cobra.Command, o *output) error { return showConns(cmd, o, &conns) },
-		"func_ls": func(cmd *cobra.Command, o *output) error { return showFuncs(cmd, o, &funcs) },
-		"status":  func(cmd *cobra.Command, o *output) error { return showStatus(cmd, o, &states) },
+		"ls":         func(cmd *cobra.Command, o *output) error { return showNodes(cmd, o, &nodes) },
+		"loop_ls":    func(cmd *cobra.Command, o *output) error { return showLoops(cmd, o, &loops) },
+		"conn_ls":    func(cmd *cobra.Command, o *output) error { return showConns(cmd, o, &conns) },
+		"func_ls":    func(cmd *cobra.Command, o *output) error { return showFuncs(cmd, o, &funcs) },
+		"status":     func(cmd *cobra.Command, o *output) error { return showStatus(cmd, o, &states) },
+		"name_ls":    func(cmd *cobra.Command, o *output) error { return show(cmd, o, &owned, nameColumns()...) },
+		"timer_ls":   func(cmd *cobra.Command, o *output) error { return show(cmd, o, &timers, timerColumns()...) },
+		"command_ls": func(cmd *cobra.Command, o *output) error { return show(cmd, o, &commands, commandColumns()...) },
 		"func_call": func(cmd *cobra.Command, o *output) error {
 			return o.document(cmd, &admin.CallResult{Kind: "CallResult", APIVersion: admin.APIVersion, Function: "demo.add", On: "n2/io-0", TookUS: 321, Result: []byte("3")})
 		},

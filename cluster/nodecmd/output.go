@@ -74,14 +74,24 @@ func (o *output) document(cmd *cobra.Command, v any) error {
 }
 
 // yamlTo prints v with the names and the order of its JSON: JSON is YAML, so it is read
-// as such and written in block style.
+// as such and written in block style. What JSON has as it is and YAML refuses (control
+// characters above 0x7e, which a name may hold) is escaped in between; such a character
+// can stand in a string only.
 func yamlTo(w io.Writer, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	var escaped strings.Builder
+	for _, r := range string(text) {
+		if r > '~' && !unicode.IsPrint(r) {
+			fmt.Fprintf(&escaped, `\U%08X`, r)
+		} else {
+			escaped.WriteRune(r)
+		}
+	}
+	if err := yaml.Unmarshal([]byte(escaped.String()), &doc); err != nil {
 		return err
 	}
 	unquote(&doc)

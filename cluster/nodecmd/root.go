@@ -32,6 +32,7 @@ they do.
   why is it slow  loopmesh loop ls --sort -measured.busy, then task show ID
   what happened   loopmesh events --since 8h, explain CODE
   stop this       loopmesh task cancel ID, conn close ID, server close ID
+  what is stored  loopmesh name ls, timer ls, command ls, command dead
   do something    loopmesh %s
 
 The commands ask a node of yours on this machine, through its admin socket; any node
@@ -45,7 +46,8 @@ shows the whole cluster. Data goes to stdout, everything else to stderr.`
 // of sight.
 func newRoot(p *program, out, errs io.Writer) *cobra.Command {
 	root := group(defaultName, "run nodes whose event loops schedule on each other, and see what they do",
-		newStart(p), newDev(p), newLs(), newStatus(), newPs(), newInspect(), newLoop(), newTask(), newConn(), newListener(), newProc(), newActor(), newFunc(), newEvents(),
+		newStart(p), newDev(p), newLs(), newStatus(), newPs(), newInspect(), newLoop(), newTask(), newConn(), newListener(), newProc(), newActor(), newFunc(),
+		newName(), newTimer(), newCommand(), newEvents(),
 		newExplain(), newSchema(), newKeys(), newVersion(), newCompletion(),
 		topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", p.environment()),
 	)

@@ -147,6 +147,9 @@ func (e *Engine) Rights(token string) keys.Grants {
 	return e.everybody
 }
 
+// Admin reports whether this node has the right "admin" on others.
+func (e *Engine) Admin() bool { return e.Rights(e.Grants.Token()).Admin() }
+
 // trusted are the rights of everybody where there are no keys. Who reaches a server
 // that only this machine reaches could stop the process itself, so it is an admin;
 // others are not. Starting commands takes Config.Allow.

@@ -44,6 +44,8 @@ type Parts struct {
 	// nobody took this node for dead.
 	Serving func() bool
 	Fences  func() uint64
+	// Admin reports whether the node has the right "admin" on others.
+	Admin func() bool
 	// MaxPayload bounds what one record may hold.
 	MaxPayload int
 	// Lease are the times of the node's lease on names. Tests make them shorter.
