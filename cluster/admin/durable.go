@@ -26,10 +26,17 @@ import (
 //
 // An id is GROUP/ID, or QUEUE/ID. Both parts are texts of the program and may hold
 // anything printable, slashes too, so each is written as a part of a URL is
-// (url.PathEscape): two things never have the same id, and an id is one word for a shell.
+// (url.PathEscape): two things never have the same id, and an id is one argument for xargs
+// that no command takes for a flag.
 
 // storeID joins a group or a queue and what is in it.
-func storeID(in, id string) string { return url.PathEscape(in) + "/" + url.PathEscape(id) }
+func storeID(in, id string) string {
+	whole := url.PathEscape(in) + "/" + url.PathEscape(id)
+	if rest, dash := strings.CutPrefix(whole, "-"); dash {
+		return "%2D" + rest
+	}
+	return whole
+}
 
 // cutStoreID is the other way; lister is the command that prints such ids.
 func cutStoreID(whole, lister string) (in, id string, err error) {

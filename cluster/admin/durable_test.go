@@ -247,6 +247,25 @@ func TestAnOrderToTheStoreNeedsTheRightAdmin(t *testing.T) {
 	}
 }
 
+// TestIDsAreOneArgument: whatever a program calls its groups and calls, an id is read back
+// as what was written, and is neither a flag nor several words.
+func TestIDsAreOneArgument(t *testing.T) {
+	met := map[string]bool{}
+	for _, c := range [][2]string{
+		{"a", "b"}, {"a/b", "c"}, {"a", "b/c"}, {"-s", "x"}, {"--socket=", "x"}, {"a%2Fb", "c"}, {"a b", "'c'"}, {"%", "\""}, {"\u202e", "\xff"}, {".", ".."}, {"$(x)", "`y`*?;|"},
+	} {
+		id := storeID(c[0], c[1])
+		in, name, err := cutStoreID(id, "timer ls")
+		if err != nil || in != c[0] || name != c[1] || met[id] {
+			t.Errorf("%q is %q, read as %q %q: %v", c, id, in, name, err)
+		}
+		if strings.HasPrefix(id, "-") || strings.ContainsAny(id, " '\"`*?;|()\\<>\n\u202e") {
+			t.Errorf("%q is not one word: %q", c, id)
+		}
+		met[id] = true
+	}
+}
+
 // TestALongListSaysThatItIsCut: what the store does not give is in Partial.
 func TestALongListSaysThatItIsCut(t *testing.T) {
 	if list := commandItems(make([]durable.Command, durable.MaxListed-1), "mail"); len(list.Partial) != 0 {
