@@ -36,12 +36,12 @@ conformance:
 	go test -json ./... > $(REPORT)
 	go run ./tests/conformance/report -from $(REPORT)
 
-FOREIGN_PROGRAMS := python3 curl openssl nc socat dig redis-cli wrk node npm
-FOREIGN_PACKAGES := python3 curl openssl netcat-openbsd socat bind9-dnsutils redis-tools wrk nodejs npm
+# program:package, of Debian. Only what is missing is installed: a program may be there from elsewhere.
+FOREIGN := python3:python3 curl:curl openssl:openssl nc:netcat-openbsd socat:socat dig:bind9-dnsutils redis-cli:redis-tools wrk:wrk node:nodejs npm:npm
 
 foreign-programs:
-	@for p in $(FOREIGN_PROGRAMS); do command -v $$p >/dev/null || missing=1; done; \
-	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(FOREIGN_PACKAGES); }
+	@for p in $(FOREIGN); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
+	test -z "$$missing" || { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; }
 
 # Tests that talk to programs that are not ours.
 foreign: foreign-programs pyodide
