@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -40,6 +41,26 @@ func TestKeepOnce(t *testing.T) {
 		t.Error("what came too late stays open")
 	}
 }
+
+// TestTheLastKeptIsClosedFirst: what was kept later may use what was kept before.
+func TestTheLastKeptIsClosedFirst(t *testing.T) {
+	s := &Supervisor{kept: map[string]io.Closer{}}
+	var order []string
+	for _, key := range []string{"a", "b", "c"} {
+		_, err := Keep(&Life{s: s}, key, func() (io.Closer, error) {
+			return closer(func() { order = append(order, key) }), nil
+		})
+		testloop.Must(t, err)
+	}
+	s.closeKept()
+	if !slices.Equal(order, []string{"c", "b", "a"}) {
+		t.Errorf("closed in the order %v", order)
+	}
+}
+
+type closer func()
+
+func (c closer) Close() error { c(); return nil }
 
 // noLoops makes one loop and then neither loops nor errors.
 type noLoops struct {
