@@ -42,7 +42,7 @@ func request[T any](t *testing.T, s *Server, method, path string) (out T, code i
 	return out, w.Code
 }
 
-// busyPair are two nodes with the API; on loop "work" of the second one live two tasks,
+// busyPair are two nodes with the API; on loop "jobs" of the second one live two tasks,
 // a server with a connection, and an actor.
 func busyPair(t *testing.T) *Server {
 	t.Helper()
@@ -50,7 +50,7 @@ func busyPair(t *testing.T) *Server {
 	if _, err := Open(other, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
-	ref, err := other.NewLoop("work")
+	ref, err := other.NewLoop("jobs")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestWhatRunsOnAnotherNode(t *testing.T) {
 	if !ok || inner.State != "waiting" || inner.Waits != "loopnode.Sleep" || !slices.Equal(inner.AwaitedBy, []string{outer.ID}) || inner.Circle {
 		t.Errorf("inner %+v, outer %+v", inner, outer)
 	}
-	if len(inner.Stack) == 0 || !strings.Contains(inner.Stack[0], "inspect_test.go") || !strings.HasPrefix(inner.Parent, "n2/work/tasks/") {
+	if len(inner.Stack) == 0 || !strings.Contains(inner.Stack[0], "inspect_test.go") || !strings.HasPrefix(inner.Parent, "n2/jobs/tasks/") {
 		t.Errorf("%+v", inner)
 	}
 	eventually(t, "for how long it waits is known", func() bool {
@@ -114,7 +114,7 @@ func TestWhatRunsOnAnotherNode(t *testing.T) {
 		return inner.WaitsUS != nil && *inner.WaitsUS > 0
 	})
 	loops, _ := request[List[Loop]](t, s, "GET", "/api/v1/loops?measure=50ms")
-	i := slices.IndexFunc(loops.Items, func(l Loop) bool { return l.ID == "n2/work" })
+	i := slices.IndexFunc(loops.Items, func(l Loop) bool { return l.ID == "n2/jobs" })
 	if i < 0 || loops.Items[i].State != Running || loops.Items[i].Timers == 0 || loops.Items[i].Watched == 0 {
 		t.Fatalf("%+v", loops)
 	}
@@ -122,7 +122,7 @@ func TestWhatRunsOnAnotherNode(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	listeners, _ := request[List[Listener]](t, s, "GET", "/api/v1/servers")
-	if len(listeners.Items) != 1 || listeners.Items[0].ID != "n2/work/servers/1" || !listeners.Items[0].Serving || len(listeners.Items[0].Addresses) != 1 {
+	if len(listeners.Items) != 1 || listeners.Items[0].ID != "n2/jobs/servers/1" || !listeners.Items[0].Serving || len(listeners.Items[0].Addresses) != 1 {
 		t.Errorf("%+v", listeners)
 	}
 	conns, _ := request[List[Conn]](t, s, "GET", "/api/v1/conns")
@@ -130,7 +130,7 @@ func TestWhatRunsOnAnotherNode(t *testing.T) {
 		t.Errorf("%+v", conns)
 	}
 	all, _ := request[List[Actor]](t, s, "GET", "/api/v1/actors")
-	if !slices.ContainsFunc(all.Items, func(a Actor) bool { return a.ID == "n2/clock" && a.Loop == "work" }) {
+	if !slices.ContainsFunc(all.Items, func(a Actor) bool { return a.ID == "n2/clock" && a.Loop == "jobs" }) {
 		t.Errorf("%+v", all)
 	}
 	if procs, code := request[List[Child]](t, s, "GET", "/api/v1/procs"); code != 200 || len(procs.Items) != 0 {
@@ -138,7 +138,7 @@ func TestWhatRunsOnAnotherNode(t *testing.T) {
 	}
 	t.Run("and it is stopped", func(t *testing.T) {
 		for _, path := range []string{
-			"tasks/cancel?reason=tired&id=" + inner.ID, "servers/close?id=n2/work/servers/1", "actors/stop?id=n2/clock",
+			"tasks/cancel?reason=tired&id=" + inner.ID, "servers/close?id=n2/jobs/servers/1", "actors/stop?id=n2/clock",
 		} {
 			if done, code := request[Done](t, s, "POST", "/api/v1/"+path); code != 200 || done.Kind != "Done" {
 				t.Errorf("%s: %d %+v", path, code, done)
@@ -168,10 +168,10 @@ func TestWhatOrdersRefuse(t *testing.T) {
 		path string
 		code int
 	}{
-		{"tasks/cancel?id=n2/work/tasks/9999", 404}, {"tasks/cancel?id=n2/work", 400}, {"tasks/cancel?id=n2/work/tasks/x", 400}, {"tasks/cancel", 400},
-		{"tasks/cancel?id=n7/work/tasks/1", 404}, {"tasks/cancel?id=n2/nowhere/tasks/1", 404}, {"servers/close?id=n2/work/servers/0", 404},
-		{"servers/close?id=n2/work/servers/2", 404}, {"procs/signal?id=n2/work/procs/1", 404}, {"procs/signal?id=n2/work/procs/1&signal=LAUGH", 400},
-		{"procs/signal?id=n2/work/procs/1&signal=99", 400}, {"actors/stop?id=n7/clock", 404}, {"actors/stop?id=clock", 400}, {"actors/stop?id=", 400},
+		{"tasks/cancel?id=n2/jobs/tasks/9999", 404}, {"tasks/cancel?id=n2/jobs", 400}, {"tasks/cancel?id=n2/jobs/tasks/x", 400}, {"tasks/cancel", 400},
+		{"tasks/cancel?id=n7/jobs/tasks/1", 404}, {"tasks/cancel?id=n2/nowhere/tasks/1", 404}, {"servers/close?id=n2/jobs/servers/0", 404},
+		{"servers/close?id=n2/jobs/servers/2", 404}, {"procs/signal?id=n2/jobs/procs/1", 404}, {"procs/signal?id=n2/jobs/procs/1&signal=LAUGH", 400},
+		{"procs/signal?id=n2/jobs/procs/1&signal=99", 400}, {"actors/stop?id=n7/clock", 404}, {"actors/stop?id=clock", 400}, {"actors/stop?id=", 400},
 	} {
 		if _, code := request[Done](t, s, "POST", "/api/v1/"+c.path); code != c.code {
 			t.Errorf("%s: %d, want %d", c.path, code, c.code)

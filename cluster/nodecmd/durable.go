@@ -139,7 +139,7 @@ func newCommand() *cobra.Command {
 	return group("command", "list durable commands and dead letters, requeue them", waiting, dead, completing(requeue, func(ctx context.Context, c *admin.Client) (ids []string) {
 		if list, err := c.DeadLetters(ctx, ""); err == nil {
 			for _, d := range list.Items {
-				ids = append(ids, d.ID+"\t"+printable(d.Error))
+				ids = append(ids, d.ID+"\t"+d.Error)
 			}
 		}
 		return ids

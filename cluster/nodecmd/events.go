@@ -1,6 +1,7 @@
 package nodecmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -95,7 +96,7 @@ func followEvents(cmd *cobra.Command, o *target, f admin.EventFilter) error {
 	defer client.Close()
 	err = client.Follow(cmd.Context(), f, func(e admin.Event) error { return printEvent(cmd, o, e) }, func(missing []admin.Missing) error {
 		for _, m := range missing {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s does not answer: %s\n", m.ID, printable(m.Error.Message))
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s does not answer: %s\n", printable(m.ID), printable(m.Error.Message))
 		}
 		return nil
 	})
@@ -117,14 +118,14 @@ func printEvent(cmd *cobra.Command, o *target, e admin.Event) error {
 	case formatLines:
 		return o.document(cmd, e)
 	case formatName:
-		_, err = fmt.Fprintln(out, e.ID)
+		_, err = fmt.Fprintln(out, printable(e.ID))
 		return err
 	}
-	line := fmt.Sprintf("%s %-5s %s %s  %s: %s", e.Time.Format(time.RFC3339), e.Level, e.Code, e.Node, printable(e.Subject), printable(e.Text))
+	line := fmt.Sprintf("%s %-5s %s %s  %s: %s", e.Time.Format(time.RFC3339), e.Level, e.Code, e.Node, cmp.Or(e.Subject, "-"), cmp.Or(e.Text, "-"))
 	if e.Why != "" {
-		line += " (" + printable(e.Why) + ")"
+		line += " (" + e.Why + ")"
 	}
-	_, err = fmt.Fprintln(out, line)
+	_, err = fmt.Fprintln(out, printable(line))
 	return err
 }
 

@@ -2,7 +2,6 @@ package nodecmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -150,7 +149,7 @@ func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 	}
 	e.Hint = named(e.Hint, cmd.Root().Name())
 	if f := cmd.Flags().Lookup("output"); f != nil && slices.Contains([]string{formatJSON, formatLines, formatYAML}, f.Value.String()) {
-		_ = json.NewEncoder(errs).Encode(struct {
+		_ = documentTo(errs, formatLines, struct {
 			Kind  string       `json:"kind"`
 			Error *admin.Error `json:"error"`
 			Exit  int          `json:"exit"`

@@ -95,7 +95,7 @@ func newFuncCall() *cobra.Command {
 			if o.forPrograms() {
 				return o.document(cmd, result)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", result.Result)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), escaped(string(result.Result), jsonEscape))
 			return err
 		},
 	}
@@ -153,7 +153,7 @@ const suggestLimit = 300 * time.Millisecond
 // suggest asks a node for words that complete an argument. The shell runs this
 // program for each tab, in the middle of a line that is being typed: errors give no
 // words and no message, and the short limit keeps the prompt from hanging on a node
-// that does not answer.
+// that does not answer. A word may have a tab and a description behind it.
 func suggest(cmd *cobra.Command, question func(context.Context, *admin.Client) []string) ([]string, cobra.ShellCompDirective) {
 	ctx := cmd.Context()
 	if ctx == nil {
@@ -169,7 +169,14 @@ func suggest(cmd *cobra.Command, question func(context.Context, *admin.Client) [
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer client.Close()
-	return question(ctx, client), cobra.ShellCompDirectiveNoFileComp
+	words := question(ctx, client)
+	for i, w := range words {
+		word, about, described := strings.Cut(w, "\t")
+		if words[i] = printable(word); described {
+			words[i] += "\t" + printable(about)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeFrom completes one of a few fixed words.

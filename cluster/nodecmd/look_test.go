@@ -23,9 +23,12 @@ var evil = cluster.Func("test.evil", func(ctx context.Context, _ struct{}) (int,
 	return 0, nil
 })
 
+// echo gives its input back.
+var echo = cluster.Func("test.echo", func(_ context.Context, text string) (string, error) { return text, nil })
+
 func TestLookingAndStopping(t *testing.T) {
 	village(t)
-	_ = evil
+	_, _ = evil, echo
 	if s := loopmesh("func", "call", "test.evil", "null", "--on", "n2/io-0"); s.code != exitOK {
 		t.Fatalf("%+v", s)
 	}

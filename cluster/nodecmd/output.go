@@ -2,6 +2,7 @@ package nodecmd
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -62,49 +64,87 @@ func (o *output) forPrograms() bool {
 // document prints v as one document. HTML escaping is off, which would write > in a
 // function's result as \u003e.
 func (o *output) document(cmd *cobra.Command, v any) error {
-	if o.format == formatYAML {
-		return yamlTo(cmd.OutOrStdout(), v)
-	}
-	enc := json.NewEncoder(cmd.OutOrStdout())
-	enc.SetEscapeHTML(false)
-	if o.format != formatLines {
-		enc.SetIndent("", "  ")
-	}
-	return enc.Encode(v)
+	return documentTo(cmd.OutOrStdout(), o.format, v)
 }
 
+// documentTo writes v in a form for programs.
+func documentTo(w io.Writer, format string, v any) error {
+	if format == formatYAML {
+		return yamlTo(w, v)
+	}
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if format != formatLines {
+		enc.SetIndent("", "  ")
+	}
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, escaped(text.String(), jsonEscape))
+	return err
+}
+
+// Both encoders leave characters as they are that a terminal obeys or hides: the second
+// set of control characters, marks that turn the direction of writing. A document is read
+// by programs and looked at by people, so these are written as escapes, which mean the
+// same to every reader. They can stand in a string only.
+//
+// escaped writes what has no form of its own as an escape; breaks of lines stay.
+func escaped(text string, escape func(r rune) string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) || r == '\n' {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(escape(r))
+		}
+	}
+	return b.String()
+}
+
+// jsonEscape is \u and four digits, twice for what lies beyond the first plane.
+func jsonEscape(r rune) string {
+	if high, low := utf16.EncodeRune(r); high != unicode.ReplacementChar {
+		return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+	}
+	return fmt.Sprintf(`\u%04x`, r)
+}
+
+// yamlEscape is \U and eight digits.
+func yamlEscape(r rune) string { return fmt.Sprintf(`\U%08X`, r) }
+
 // yamlTo prints v with the names and the order of its JSON: JSON is YAML, so it is read
-// as such and written in block style. What JSON has as it is and YAML refuses (control
-// characters above 0x7e, which a name may hold) is escaped in between; such a character
-// can stand in a string only.
+// as such and written in block style. It is escaped twice: YAML refuses to read some
+// characters that JSON has as they are, and its encoder writes some as they are.
 func yamlTo(w io.Writer, v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	var doc yaml.Node
-	var escaped strings.Builder
-	for _, r := range string(text) {
-		if r > '~' && !unicode.IsPrint(r) {
-			fmt.Fprintf(&escaped, `\U%08X`, r)
-		} else {
-			escaped.WriteRune(r)
-		}
-	}
-	if err := yaml.Unmarshal([]byte(escaped.String()), &doc); err != nil {
+	if err := yaml.Unmarshal([]byte(escaped(string(text), yamlEscape)), &doc); err != nil {
 		return err
 	}
 	unquote(&doc)
-	enc := yaml.NewEncoder(w)
+	var out strings.Builder
+	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
-	defer enc.Close()
-	return enc.Encode(&doc)
+	if err := errors.Join(enc.Encode(&doc), enc.Close()); err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, escaped(out.String(), yamlEscape))
+	return err
 }
 
-// unquote takes the style of JSON off, so that the encoder quotes what needs it. Empty
-// lists and objects have no block style and stay as they are.
+// unquote takes the style of JSON off, so that the encoder quotes what needs it; what is
+// escaped afterwards needs it, too. Empty lists and objects have no block style and stay
+// as they are.
 func unquote(n *yaml.Node) {
 	n.Style = 0
+	if strings.ContainsFunc(n.Value, func(r rune) bool { return !unicode.IsPrint(r) && r != '\n' }) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 || n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
 		n.Style = yaml.FlowStyle
 	}
@@ -169,9 +209,9 @@ func split[T any](columns []column[T]) (usual, all []column[T]) {
 }
 
 // Who reads what is printed? A person looks at a table, and a terminal obeys what is in
-// it; so every cell goes through printable. A program reads JSON, whose encoder escapes
-// control characters, and YAML, whose encoder quotes them. Names alone are read by shell
-// loops and shown by them, so they are treated as cells.
+// it; so every cell goes through printable. A program reads JSON and YAML, where the same
+// characters are escapes. Names alone are read by shell loops and shown by them, so they
+// are treated as cells.
 //
 // table prints items with columns as wide as they need.
 func table[T any](out io.Writer, headers bool, items []T, columns []column[T]) error {
@@ -195,7 +235,7 @@ func table[T any](out io.Writer, headers bool, items []T, columns []column[T]) e
 // printable replaces what a terminal would obey or hide (control characters, marks that
 // turn the direction of writing) by "?", and "" by "-", which keeps a table's columns
 // apart. Why: host names, addresses, names of tasks and protocols come from other nodes
-// and from peers. JSON needs no such step: its encoder escapes control characters.
+// and from peers. Documents have escapes in their places.
 func printable(s string) string {
 	if s == "" {
 		return "-"

@@ -163,28 +163,28 @@ func showStatus(cmd *cobra.Command, o *output, list *admin.List[nodeStatus]) err
 // SILENT marks a loop, or a node, that did not answer in time.
 func statusPage(b *strings.Builder, n nodeStatus, list *admin.List[nodeStatus]) {
 	row := func(title, format string, args ...any) {
-		fmt.Fprintf(b, "%10s  %s\n", title, fmt.Sprintf(format, args...))
+		fmt.Fprintf(b, "%10s  %s\n", title, printable(fmt.Sprintf(format, args...)))
 	}
 	if n.Started.IsZero() {
-		fmt.Fprintf(b, "%s - %s, last seen %s ago\n", n.ID, n.State, age(list.Time.Sub(n.LastSeen)))
+		fmt.Fprintf(b, "%s, last seen %s ago\n", printable(n.ID+" - "+n.State), age(list.Time.Sub(n.LastSeen)))
 	} else {
-		fmt.Fprintf(b, "%s - %s since %s (%s)\n", n.ID, n.State, n.Started.Format(time.RFC3339), age(list.Time.Sub(n.Started)))
-		row("process", "%d on %s, loopmesh %s, %s", n.PID, printable(n.Host), n.Version, n.Go)
+		fmt.Fprintf(b, "%s since %s (%s)\n", printable(n.ID+" - "+n.State), n.Started.Format(time.RFC3339), age(list.Time.Sub(n.Started)))
+		row("process", "%d on %s, loopmesh %s, %s", n.PID, n.Host, n.Version, n.Go)
 		if n.URL != "" {
-			row("join URL", "%s", printable(n.URL))
+			row("join URL", "%s", n.URL)
 		}
 		row("calls", "%d served, %d made, %d of these failed", n.Served, n.Calls, n.CallsFailed)
 	}
 	for _, l := range n.Detail {
 		serves := ""
 		if len(l.Servers) > 0 {
-			serves = ", serves " + printable(strings.Join(l.Servers, " "))
+			serves = ", serves " + strings.Join(l.Servers, " ")
 		}
 		row("loop", "%s: %d tasks, %d conns, answered in %v%s", l.Name, l.Tasks, l.Conns, time.Duration(l.AnsweredUS)*time.Microsecond, serves)
 	}
 	for _, m := range list.Partial {
 		if node, _, _ := strings.Cut(m.ID, "/"); node == n.ID {
-			row("SILENT", "%s: %s", m.ID, printable(m.Error.Message))
+			row("SILENT", "%s: %s", m.ID, m.Error.Message)
 		}
 	}
 }

@@ -140,19 +140,19 @@ func notListed(what, id string, partial []admin.Missing) error {
 }
 
 // taskPage is one task for people: one line of what it does, then its calls, then who
-// waits for it. Names of tasks are the program's, and may come from its peers: they are
-// printed like any foreign text.
+// waits for it. All of it is what another node tells, so each line is printed like any
+// foreign text.
 func taskPage(b *strings.Builder, t admin.Task, all []admin.Task) {
-	fmt.Fprintf(b, "%s  %s  %s", t.ID, printable(t.Name), taskState(t))
+	line := t.ID + "  " + t.Name + "  " + taskState(t)
 	if t.Waits != "" {
-		fmt.Fprintf(b, " in %s", printable(t.Waits))
+		line += " in " + t.Waits
 	}
 	if text := waitedFor(t); text != "" {
-		fmt.Fprintf(b, " for %s", text)
+		line += " for " + text
 	}
-	b.WriteByte('\n')
+	fmt.Fprintln(b, printable(line))
 	if t.Parent != "" {
-		fmt.Fprintf(b, "  made by %s\n", t.Parent)
+		fmt.Fprintf(b, "  made by %s\n", printable(t.Parent))
 	}
 	for _, call := range t.Stack {
 		fmt.Fprintf(b, "  at %s\n", printable(call))
@@ -170,12 +170,12 @@ func awaiters(b *strings.Builder, t admin.Task, all []admin.Task, met map[string
 		i := slices.IndexFunc(all, func(by admin.Task) bool { return by.ID == id })
 		switch {
 		case i < 0:
-			fmt.Fprintf(b, "%s%s\n", indent, id)
+			fmt.Fprintln(b, printable(indent+id))
 		case met[id]:
-			fmt.Fprintf(b, "%s%s  %s, see above\n", indent, id, printable(all[i].Name))
+			fmt.Fprintln(b, printable(indent+id+"  "+all[i].Name)+", see above")
 		default:
 			met[id] = true
-			fmt.Fprintf(b, "%s%s  %s  %s\n", indent, id, printable(all[i].Name), placeOf(all[i]))
+			fmt.Fprintln(b, printable(indent+id+"  "+all[i].Name+"  "+placeOf(all[i])))
 			awaiters(b, all[i], all, met, indent+"  ")
 		}
 	}
@@ -216,7 +216,7 @@ func suggestTasks(cmd *cobra.Command, args []string, _ string) ([]string, cobra.
 	return suggest(cmd, func(ctx context.Context, c *admin.Client) (ids []string) {
 		if list, err := c.Tasks(ctx, 1); err == nil {
 			for _, t := range list.Items {
-				ids = append(ids, t.ID+"\t"+printable(t.Name))
+				ids = append(ids, t.ID+"\t"+t.Name)
 			}
 		}
 		return ids
