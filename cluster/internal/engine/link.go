@@ -93,14 +93,22 @@ func (l *Link) Publish(subject, reply string, data []byte) error {
 	return nil
 }
 
-// publishError names what Publish of nats.go answers. A write that failed is a
-// connection that is lost, before nats.go has noticed: the server cannot have the whole
-// message.
+// publishError is natsError for what Publish of nats.go returns. It returns the error of
+// a write that failed: the connection is lost, and nats.go notices that later. The end of
+// the message was in that write, so the server does not have the whole of it. What was
+// published before it, and returned nil, may be lost, too.
 func publishError(err error) error {
 	var write net.Error
-	switch {
-	case errors.As(err, &write), errors.Is(err, io.ErrClosedPipe): // the latter in process
+	if errors.As(err, &write) || errors.Is(err, io.ErrClosedPipe) { // the latter in process
 		return ErrDisconnected
+	}
+	return natsError(err)
+}
+
+// natsError gives the errors of nats.go about a connection that is gone the names of
+// this package. Others pass, that of a ctx among them.
+func natsError(err error) error {
+	switch {
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
 		return ErrClosed
 	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrDisconnected):
@@ -114,7 +122,7 @@ func publishError(err error) error {
 func (l *Link) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	msg, err := l.current().nats.RequestWithContext(ctx, subject, data)
 	if err != nil {
-		return nil, publishError(err)
+		return nil, natsError(err)
 	}
 	return msg.Data, nil
 }
@@ -142,7 +150,7 @@ func (l *Link) subscribe(c *connection, s *subscription) error {
 	}
 	c.subs = append(c.subs, sub)
 	if err != nil {
-		return fmt.Errorf("subscribing to %s: %w", s.subject, publishError(err))
+		return fmt.Errorf("subscribing to %s: %w", s.subject, natsError(err))
 	}
 	return nil
 }
@@ -156,7 +164,7 @@ func (l *Link) Ask(ctx context.Context) (time.Duration, error) {
 	}
 	begin := time.Now()
 	if err := c.nats.FlushWithContext(ctx); err != nil {
-		return 0, publishError(err)
+		return 0, natsError(err)
 	}
 	return time.Since(begin), nil
 }

@@ -113,6 +113,13 @@ type waiting struct {
 	frame *wire.Frame
 	cost  uint64
 	by    wait.Waiter[error]
+	err   error // why it was refused, once it is out of the queue
+}
+
+// endLocked says how the wait ended.
+func (w *waiting) endLocked(err error) {
+	w.err = err
+	w.by.Deliver(err)
 }
 
 // Send sends f, which address has completed, as soon as its flow has credit. It
@@ -200,7 +207,7 @@ func (fl *flow) trySend(ctx context.Context, o *Out, f *wire.Frame, mayWait bool
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", fl.noCredit(""), err)
 	}
-	w := &waiting{f, cost, by}
+	w := &waiting{frame: f, cost: cost, by: by}
 	fl.queue = append(fl.queue, w)
 	return w, nil
 }
@@ -228,8 +235,8 @@ func (fl *flow) postLocked(o *Out, f *wire.Frame, cost uint64) (sent bool, err e
 }
 
 // wait waits until w was sent. When ctx ends the wait, w is taken out of the queue
-// and has not happened; if it is not there any more, it was sent in the same moment,
-// and that counts.
+// and has not happened; if it is not there any more, it was sent or refused in the same
+// moment, and that counts.
 func (fl *flow) wait(ctx context.Context, w *waiting) error {
 	err, ended := w.by.Wait(ctx)
 	if ended == nil {
@@ -243,7 +250,7 @@ func (fl *flow) wait(ctx context.Context, w *waiting) error {
 			return fmt.Errorf("%w: %w", fl.noCredit(""), ended)
 		}
 	}
-	return nil // it was sent just now
+	return w.err
 }
 
 // pumpLocked sends what waits, as far as credit goes.
@@ -256,7 +263,7 @@ func (fl *flow) pumpLocked(o *Out) {
 		}
 		fl.queue[0] = nil
 		fl.queue = fl.queue[1:]
-		w.by.Deliver(err)
+		w.endLocked(err)
 	}
 	fl.queue = nil
 }
@@ -265,7 +272,7 @@ func (fl *flow) pumpLocked(o *Out) {
 func (fl *flow) endLocked(why error) {
 	fl.ended = why
 	for _, w := range fl.queue {
-		w.by.Deliver(why)
+		w.endLocked(why)
 	}
 	fl.queue = nil
 }
