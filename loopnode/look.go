@@ -3,7 +3,6 @@ package loopnode
 import (
 	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,41 +27,47 @@ func (a *access) StuckAt() (frame, stack string) { return a.loop().stuckAt() }
 
 func (a *access) Measure(m *loopaccess.Meter) { a.meter = m }
 
-func (a *access) CancelTask(id uint64, message string) bool {
+func (a *access) CancelTask(id uint64, message string) (name string, ok bool) {
 	for t := a.tasks.head; t != nil; t = t.next {
 		if t.id == id {
+			name = t.label()
 			t.fut.Cancel(message)
-			return true
+			return name, true
 		}
 	}
-	return false
+	return "", false
 }
 
-func (a *access) TaskInfos(frames int) []loopaccess.TaskInfo {
+func (a *access) TaskInfos(most, frames int) []loopaccess.TaskInfo {
 	l := a.loop()
 	l.inbox.Drain(l.admit)
-	me, now := l.current.Load(), time.Now()
-	waiters := map[*task][]*task{}
-	out := make([]loopaccess.TaskInfo, 0, l.tasks.count)
-	for t := l.tasks.head; t != nil; t = t.next {
-		for _, by := range t.fut.awaitedBy() {
-			if by.owner.loop == l {
-				waiters[t] = append(waiters[t], by.owner)
-			}
-		}
-	}
-	for t := l.tasks.head; t != nil; t = t.next {
+	me, now, rings := l.current.Load(), time.Now(), circles{left: circleSteps}
+	out := make([]loopaccess.TaskInfo, 0, min(most, l.tasks.count))
+	for t := l.tasks.head; t != nil && len(out) < most; t = t.next {
 		if t == me {
 			continue
 		}
-		info := loopaccess.TaskInfo{ID: t.id, Name: t.label(), Parent: t.by, Circle: waitsForItself(t, waiters)}
-		for _, by := range waiters[t] {
+		info := loopaccess.TaskInfo{ID: t.id, Name: t.label(), Parent: t.by, Circle: rings.through(t)}
+		for _, by := range t.waiters() {
+			if len(info.AwaitedBy) == loopaccess.WaitersShown {
+				break
+			}
 			info.AwaitedBy = append(info.AwaitedBy, by.id)
 		}
 		t.lookAt(&info, frames, now)
 		out = append(out, info)
 	}
 	return out
+}
+
+// waiters are the tasks of t's loop that wait for it.
+func (t *task) waiters() (tasks []*task) {
+	for _, by := range t.fut.awaitedBy() {
+		if by.owner.loop == t.loop {
+			tasks = append(tasks, by.owner)
+		}
+	}
+	return tasks
 }
 
 // lookAt tells what the task does.
@@ -93,24 +98,6 @@ func (t *task) lookAt(info *loopaccess.TaskInfo, frames int, now time.Time) {
 	for i := len(all) - 1; i >= 0 && len(info.Stack) < frames; i-- {
 		info.Stack = append(info.Stack, fmt.Sprintf("%s (%s:%d)", all[i].Function, all[i].File, all[i].Line))
 	}
-}
-
-// waitsForItself follows who waits for whom from t, each task once.
-func waitsForItself(t *task, waiters map[*task][]*task) bool {
-	seen := map[*task]bool{}
-	todo := slices.Clone(waiters[t])
-	for len(todo) > 0 {
-		next := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if next == t {
-			return true
-		}
-		if !seen[next] {
-			seen[next] = true
-			todo = append(todo, waiters[next]...)
-		}
-	}
-	return false
 }
 
 const modulePrefix = "github.com/loopmesh/loopmesh/"

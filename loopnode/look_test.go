@@ -2,6 +2,7 @@ package loopnode
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestWhatATaskDoesIsSeenFromOutside(t *testing.T) {
 			}
 		}
 		fresh := Go(ctx, "fresh", func(context.Context) error { return nil })
-		all := loopaccess.Of(l).TaskInfos(5)
+		all := loopaccess.Of(l).TaskInfos(100, 5)
 		tasks := byName(all)
 		if len(all) != 4 {
 			t.Errorf("%d tasks: %+v", len(all), all)
@@ -57,11 +58,17 @@ func TestWhatATaskDoesIsSeenFromOutside(t *testing.T) {
 		if tasks["fresh"].State != "ready" {
 			t.Errorf("fresh %+v", tasks["fresh"])
 		}
-		if got := loopaccess.Of(l).TaskInfos(0); got[0].Stack != nil || got[0].Waits != "" {
+		if got := loopaccess.Of(l).TaskInfos(100, 0); got[0].Stack != nil || got[0].Waits != "" {
 			t.Errorf("not asked for: %+v", got[0])
 		}
-		if !loopaccess.Of(l).CancelTask(in.ID, "by the operator") || loopaccess.Of(l).CancelTask(1<<40, "") {
-			t.Error("cancelling by id")
+		if one := loopaccess.Of(l).TaskInfos(1, 0); len(one) != 1 || one[0].ID != all[0].ID {
+			t.Errorf("the oldest: %+v", one)
+		}
+		if name, ok := loopaccess.Of(l).CancelTask(in.ID, "by the operator"); name != "inner" || !ok {
+			t.Errorf("cancelled %q, %v", name, ok)
+		}
+		if name, ok := loopaccess.Of(l).CancelTask(1<<40, ""); name != "" || ok {
+			t.Errorf("cancelled %q, %v", name, ok)
 		}
 		if _, err := outer.Await(ctx); err == nil || !strings.Contains(err.Error(), "by the operator") {
 			t.Errorf("outer ended with %v", err)
@@ -74,25 +81,76 @@ func TestWhatATaskDoesIsSeenFromOutside(t *testing.T) {
 	}
 }
 
+// waits makes tasks of which each waits for the one that of names, and lets them begin.
+func waits(ctx context.Context, of []int) error {
+	tasks := make([]*Task[struct{}], len(of))
+	for i, other := range of {
+		tasks[i] = Go(ctx, strconv.Itoa(i), func(ctx context.Context) error {
+			if other < 0 {
+				return Sleep(ctx, time.Hour)
+			}
+			_, err := tasks[other].Await(ctx)
+			return err
+		})
+	}
+	return Sleep(ctx, time.Millisecond)
+}
+
 func TestTasksThatWaitInACircleAreMarked(t *testing.T) {
+	for _, c := range []struct {
+		of   []int
+		want string // one letter for each: o is in a circle
+	}{
+		{[]int{1, 0}, "oo"},
+		{[]int{1, -1}, ".."},
+		{[]int{1, 2, 0, 0, 3}, "ooo.."},     // two wait for the circle
+		{[]int{1, 0, 1, 4, 3, 2}, "oo.oo."}, // two circles, and who waits for one
+		{[]int{-1, 0, 1, 2, 3, 4}, "......"},
+	} {
+		err := Run(context.Background(), func(ctx context.Context) error {
+			if err := waits(ctx, c.of); err != nil {
+				return err
+			}
+			l, err := Running(ctx)
+			got := ""
+			for _, task := range loopaccess.Of(l).TaskInfos(100, 0) {
+				got += map[bool]string{true: "o", false: "."}[task.Circle]
+			}
+			if got != c.want {
+				t.Errorf("%v: %s, want %s", c.of, got, c.want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestALookForCirclesFollowsEachWaitOnce: the loop stands still while it is looked at.
+func TestALookForCirclesFollowsEachWaitOnce(t *testing.T) {
 	err := Run(context.Background(), func(ctx context.Context) error {
-		var a, b *Task[struct{}]
-		a = Go(ctx, "a", func(ctx context.Context) error { _, err := b.Await(ctx); return err })
-		b = Go(ctx, "b", func(ctx context.Context) error { _, err := a.Await(ctx); return err })
-		if err := Sleep(ctx, time.Millisecond); err != nil {
+		chain := make([]int, 2000)
+		for i := range chain {
+			chain[i] = i + 1
+		}
+		chain[len(chain)-1] = -1
+		if err := waits(ctx, chain); err != nil {
 			return err
 		}
 		l, err := Running(ctx)
-		if err != nil {
-			return err
-		}
-		for _, task := range loopaccess.Of(l).TaskInfos(1) {
-			if !task.Circle {
-				t.Errorf("%+v", task)
+		for _, steps := range []int{len(chain), 100} { // as many as there are waits; too few
+			c := circles{left: steps}
+			for task := l.tasks.head; task != nil; task = task.next {
+				if c.through(task) {
+					t.Errorf("%s is in a circle", task.label())
+				}
+			}
+			if steps == len(chain) && c.left != 1 || len(c.path) != 0 {
+				t.Errorf("%d steps are left of %d, %d tasks on the path", c.left, steps, len(c.path))
 			}
 		}
-		a.Cancel()
-		return nil
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -40,8 +40,7 @@ func idOf(node *cluster.Node, l *loopnode.Loop, folder string, number uint64) st
 // tasksOn describes the tasks of a loop, oldest first, at most maxListed, without the
 // one that asks.
 func tasksOn(node *cluster.Node, l *loopnode.Loop, frames int) []Task {
-	all := loopaccess.Of(l).TaskInfos(frames)
-	all = all[:min(len(all), maxListed)]
+	all := loopaccess.Of(l).TaskInfos(maxListed, frames)
 	out := make([]Task, 0, len(all))
 	for _, t := range all {
 		d := Task{

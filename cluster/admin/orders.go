@@ -69,12 +69,8 @@ func orderOn(name, folder, code string, do func(ctx context.Context, l *loopnode
 // not an error of the order but the answer "not found", since it may just have ended.
 var (
 	cancelTask = orderOn("task.cancel", taskFolder, codeTaskCancelled, func(_ context.Context, l *loopnode.Loop, number uint64, o order) (ordered, error) {
-		for _, t := range loopaccess.Of(l).TaskInfos(0) {
-			if t.ID == number {
-				return ordered{loopaccess.Of(l).CancelTask(number, o.Reason), t.Name}, nil
-			}
-		}
-		return ordered{}, nil
+		name, found := loopaccess.Of(l).CancelTask(number, o.Reason)
+		return ordered{found, name}, nil
 	})
 	closeServer = orderOn("server.close", serverFolder, codeServerClosed, func(_ context.Context, l *loopnode.Loop, number uint64, _ order) (ordered, error) {
 		all := orderedServers(l)

@@ -26,10 +26,13 @@ type TaskInfo struct {
 	For       time.Duration // how long it has waited, at least
 	Known     bool          // For is known: the loop's watchdog has looked meanwhile
 	Parent    uint64        // the task that made it; 0: none of this loop
-	AwaitedBy []uint64      // tasks of this loop that wait for it, directly or through a gather
+	AwaitedBy []uint64      // tasks of this loop that wait for it, directly or through a gather; at most WaitersShown
 	Circle    bool          // it waits for itself, through others, and will wait for ever
 	Stack     []string      // where it is, the newest call first: function (file:line)
 }
+
+// WaitersShown bounds TaskInfo.AwaitedBy: a million tasks may wait for one.
+const WaitersShown = 100
 
 // Meter measures turns while it is set. The loop writes it, anybody may read it.
 type Meter struct {

@@ -78,12 +78,14 @@ type Loop interface {
 
 	// Load is what the loop has to do now.
 	Load() Load
-	// TaskInfos are the tasks that have not ended, oldest first, but the one that asks.
-	// Stacks have up to frames calls; 0: none, and then Waits is not known either. It
-	// wakes each task for a moment that waits; the cost is a few microseconds for each.
-	TaskInfos(frames int) []TaskInfo
-	// CancelTask asks the task with that id to end; false: there is none.
-	CancelTask(id uint64, message string) bool
+	// TaskInfos are the oldest tasks that have not ended, at most most of them, but the
+	// one that asks. Stacks have up to frames calls; 0: none, and then Waits is not known
+	// either. It wakes each task for a moment that waits; the cost is a few microseconds
+	// for each.
+	TaskInfos(most, frames int) []TaskInfo
+	// CancelTask asks the task with that id to end and returns its name; false: there is
+	// none.
+	CancelTask(id uint64, message string) (name string, ok bool)
 	// Measure sets m, in place of the one that is set.
 	Measure(m *Meter)
 	// Beat is a number that changes with each batch and each 64 callbacks of a long one,
