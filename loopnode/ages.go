@@ -8,8 +8,9 @@ import (
 // ages tells how long a task has waited, without a look at the clock when it begins to
 // wait. The task keeps the number that the watchdog's count had then (task.parked); the
 // watchdog's goroutine, which looks at count anyway, notes here when it had which
-// value. It looks every half limit while the loop works, and at the first batch after
-// a sleep. So the first note behind a task's number is from soon after the wait began.
+// value. It looks every lookEvery or more often while the loop works, and at the first
+// batch after a sleep. So the first note behind a task's number is from soon after the
+// wait began.
 //
 // What is kept gets coarser with age: all notes at first, then one a second, one in 30
 // seconds, one in a quarter of an hour; 128 of each. So the error grows with the age

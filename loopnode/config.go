@@ -38,8 +38,9 @@ type Config struct {
 	// Resolver looks names up; nil is net.DefaultResolver.
 	Resolver Resolver
 	// Stuck is the duration after which the watchdog names a callback that has not
-	// returned, while it is stuck: after this long at the earliest, and after half as long
-	// again at the latest. Default 5 s, negative switches it off.
+	// returned, while it is stuck: after this long at the earliest, and a quarter of a
+	// second later at the latest (or half of it later, when that is less). Default 5 s,
+	// negative switches it off.
 	Stuck time.Duration
 	// Actors is the system that the loop, its transports and its children are
 	// actors of; nil is actors.Default().

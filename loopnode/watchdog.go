@@ -14,13 +14,13 @@ import (
 // watchdog looks at a running loop from its own goroutine and names the frame of a
 // callback that does not return, while it is stuck: the loop itself cannot.
 //
-// The loop shows what it does in count: an odd number, another one for each batch
-// and each watchEvery callbacks of a long one, while callbacks run, an even one while it sleeps. The goroutine looks at count
-// every half limit, and four times a second at least; the same odd number for at least the limit means a callback
-// that is stuck. When it finds an even number it stops its ticker and waits for
-// wake, so that a loop without work causes no wake-ups at all. The batch after
-// that wakes it: once per look at most, since the goroutine looks again only
-// then.
+// The loop shows what it does in count: an odd number while callbacks run, another one
+// for each batch and for each watchEvery callbacks of a long batch, and an even one while
+// it sleeps. The goroutine looks at count every half limit, or every lookEvery when that
+// is shorter; the same odd number for at least the limit means a callback that is stuck.
+// When it finds an even number it stops its ticker and waits for wake, so that a loop
+// without work causes no wake-ups at all. The batch after that wakes it: once per look
+// at most, since the goroutine looks again only then.
 //
 // Invariant: resting is set only while the goroutine waits for wake or is about to
 // look at count once more. The loop stores count before it loads resting, the

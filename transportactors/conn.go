@@ -35,6 +35,17 @@ type conn struct {
 	first firstByte
 }
 
+// ExtraInfo adds what has been moved. Datagrams are not counted.
+func (c *conn) ExtraInfo(name string) any {
+	switch name {
+	case "bytes_read":
+		return c.socket.in
+	case "bytes_written":
+		return c.socket.out
+	}
+	return c.endpoint.ExtraInfo(name)
+}
+
 // newConn makes the transport of a socket, which it owns from here on, also when it
 // fails.
 func newConn(l *loopnode.Loop, from client, p any, b bounds) (*conn, error) {

@@ -138,10 +138,6 @@ func (e *endpoint) ExtraInfo(name string) any {
 		return e.socket.kind.extra()
 	case name == "peercred":
 		return e.peerCred()
-	case name == "bytes_read":
-		return e.socket.in
-	case name == "bytes_written":
-		return e.socket.out
 	case name == "paused":
 		return e.self.whyPaused(e.self.WriteBufferSize())
 	}

@@ -48,8 +48,9 @@ func (c *conn) sendFile() {
 	}
 	before := s.job.Sent()
 	done, err := s.job.Turn(c.socket.FD())
-	if s.job.Sent() > before {
+	if sent := s.job.Sent() - before; sent > 0 {
 		c.idle.moved = true
+		c.socket.out += uint64(sent)
 	}
 	switch {
 	case done, errors.Is(err, sendfile.ErrNotAvailable):

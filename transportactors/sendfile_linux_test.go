@@ -153,6 +153,9 @@ func TestSendfile(t *testing.T) {
 		if b, err := got.Await(ctx); err != nil || !bytes.Equal(b, want) {
 			t.Error(len(b), len(want), err)
 		}
+		if moved, _ := tr.ExtraInfo("bytes_written").(uint64); moved < uint64(len(want)) || !s.secure && moved > uint64(len(want)) {
+			t.Errorf("%d bytes written, %d were sent", moved, len(want))
+		}
 		must(t, p.wait(ctx))
 		if pauses := count(p.log, "pause"); pauses != count(p.log, "resume") && pauses != count(p.log, "resume")+1 {
 			t.Error(p.log)

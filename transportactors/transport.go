@@ -59,10 +59,11 @@ type Transport interface {
 	// and, for ConnectReadPipe and ConnectWritePipe, "pipe" (*os.File), also
 	// after the end; until then also "peercred" (PeerCred) of a UNIX connection;
 	// nil for anything else. "paused" is why the protocol was told PauseWriting, as a
-	// text, nil while it may write; "bytes_read" and
-	// "bytes_written" (uint64) are what it has moved, with TLS on the wire. TLS adds "sslcontext" (*tls.Config), and behind the
-	// handshake, also after the end, "ssl_object" (tls.ConnectionState),
-	// "peercert" (*x509.Certificate, nil unless verified) and "cipher" (Cipher).
+	// text, nil while it may write; "bytes_read" and "bytes_written" (uint64) are what the
+	// connection has moved, with TLS as it is on the wire. TLS adds "sslcontext"
+	// (*tls.Config), and behind the handshake, also after the end, "ssl_object"
+	// (tls.ConnectionState), "peercert" (*x509.Certificate, nil unless verified) and
+	// "cipher" (Cipher).
 	ExtraInfo(name string) any
 	// LocalAddr and RemoteAddr are the addresses of the two ends, also after the
 	// end of the connection; nil for a pipe.

@@ -37,10 +37,11 @@ type Buffer struct {
 }
 
 // New makes a Buffer that keeps at most limit bytes of a packet whose end has not
-// come, and gives no packet of more than limit bytes. split decides where packets end, as in bufio.Scanner: an advance of 0
-// without a token waits for more input, an advance without a token drops bytes. A
-// split function that has state of its own may take a long packet in parts that
-// way, so that no byte is looked at twice.
+// come, and gives no packet of more than limit bytes. split decides where packets end,
+// as in bufio.Scanner: an advance of 0 without a token waits for more input, an advance
+// without a token drops bytes. A split function that has state of its own may take a
+// long packet in parts that way, so that no byte is looked at twice. Without a split
+// function every input is ErrSplit.
 func New(split bufio.SplitFunc, limit int) *Buffer {
 	return &Buffer{split: split, limit: limit}
 }
@@ -86,6 +87,9 @@ var errLeft = errors.New("left")
 
 // give cuts data, behind the rest if there is one, and keeps what is left.
 func (b *Buffer) give(data []byte, atEnd bool, yield func([]byte, error) bool) error {
+	if b.split == nil {
+		return fmt.Errorf("%w: there is none, New was given nil", ErrSplit)
+	}
 	input, copied := data, false
 	if len(b.rest) > 0 {
 		b.rest = append(b.rest, data...)

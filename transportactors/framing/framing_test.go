@@ -102,6 +102,7 @@ func TestPackets(t *testing.T) {
 			"consumes nothing":  func([]byte, bool) (int, []byte, error) { return 0, []byte{}, nil },
 			"consumes too much": func(d []byte, _ bool) (int, []byte, error) { return len(d) + 1, d, nil },
 			"goes back":         func(d []byte, _ bool) (int, []byte, error) { return -1, d, nil },
+			"is none":           nil,
 		} {
 			if _, err := collected(New(split, 10).Packets([]byte("x"))); !errors.Is(err, ErrSplit) {
 				t.Errorf("%s: %v", name, err)
