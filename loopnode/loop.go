@@ -80,11 +80,12 @@ type runState struct {
 	left int       // of the batch
 	amid bool      // the turn's batch is fixed, and not over: after Goexit the rest of it still runs
 	once bool      // the run is one turn long
-	// single: there is one processor for all goroutines; shared is when the batch gave it
-	// up last (see share).
-	single bool
-	shared time.Time
-	gid    atomic.Uint64
+	// single: there is one processor for all goroutines; shared is when a batch gave it
+	// up last, unshared how many callbacks have run since the last look (see share).
+	single   bool
+	unshared int
+	shared   time.Time
+	gid      atomic.Uint64
 	// locked: the goroutine of the run had locked its thread before, so its
 	// coroutines have too, which is well; known in debug mode only.
 	locked bool

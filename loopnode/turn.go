@@ -117,7 +117,7 @@ func (l *Loop) runSome() {
 		if l.run.left--; l.run.left%watchEvery == watchEvery-1 {
 			l.beat.enter() // a long batch is not a callback that is stuck
 		}
-		if l.run.single && l.run.left%shareEvery == 0 {
+		if l.run.single {
 			l.share()
 		}
 		it := l.core.Ready.Pop()
@@ -146,8 +146,14 @@ func (l *Loop) runSome() {
 const watchEvery = 64
 
 // share lets other goroutines run in the midst of a batch. Why only with one processor:
-// with several the others find one, or take the goroutines of this one away.
+// with several the others find one, or take the goroutines of this one away. Why the
+// callbacks of several batches are counted together: a batch of one or two costs no look
+// at the clock of its own.
 func (l *Loop) share() {
+	if l.run.unshared++; l.run.unshared < shareEvery {
+		return
+	}
+	l.run.unshared = 0
 	if now := time.Now(); now.Sub(l.run.shared) >= shareAfter {
 		runtime.Gosched()
 		l.run.shared = now
@@ -156,7 +162,7 @@ func (l *Loop) share() {
 
 const (
 	shareEvery = 4                     // callbacks between two looks at the clock
-	shareAfter = 10 * time.Microsecond // of a batch without giving up the processor
+	shareAfter = 10 * time.Microsecond // without giving up the processor
 )
 
 // setCurrent says which task runs, nil for a callback. Why so late after a step:
