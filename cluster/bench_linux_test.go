@@ -300,14 +300,22 @@ func BenchmarkCallBesideLarge(b *testing.B) {
 
 var size = Func("test.size", func(_ context.Context, b []byte) (int, error) { return len(b), nil })
 
-// BenchmarkIdle is twenty nodes of one process, clients of one server over loopback,
-// with the defaults of Config: how long the joining of one takes until it knows all
-// others, and what all of them cost together while nothing is asked of them.
+// BenchmarkIdle is nodes of one process, clients of one server over loopback, with the
+// defaults of Config: how long the joining of one takes until it knows all others, what
+// all of them and the server cost together while nothing is asked of them, what the server
+// passes on meanwhile, and the memory of each.
 func BenchmarkIdle(b *testing.B) {
-	const count, watched = 20, 2 * time.Second
-	_, port := natsServer(b, 0)
+	for _, count := range []int{5, 20, 80} {
+		b.Run("nodes="+strconv.Itoa(count), func(b *testing.B) { idle(b, count) })
+	}
+}
+
+func idle(b *testing.B, count int) {
+	const watched = 2 * time.Second
+	hub, port := natsServer(b, 0)
 	var nodes []*Node
 	var joins []time.Duration
+	before := inUse()
 	for i := range count {
 		begin := time.Now()
 		n := start(b, Config{Name: "idle-" + strconv.Itoa(i), URL: natsURL(port)})
@@ -321,17 +329,36 @@ func BenchmarkIdle(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	each := (inUse() - before) / float64(count)
+	passed := func() float64 {
+		v, err := hub.Varz(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return float64(v.OutMsgs)
+	}
 	var cost time.Duration
-	rounds := 0
+	rounds, first := 0, passed()
 	for b.Loop() {
 		quiet := time.NewTimer(watched)
 		cost += measure(func() { <-quiet.C }).cpu
 		rounds++
 	}
-	b.ReportMetric(100*cost.Seconds()/(float64(rounds)*watched.Seconds()), "%-of-a-core")
+	during := float64(rounds) * watched.Seconds()
+	b.ReportMetric(100*cost.Seconds()/during, "%-of-a-core")
+	b.ReportMetric((passed()-first)/during, "messages/s")
+	b.ReportMetric(each/1024, "KiB/node")
 	b.ReportMetric(float64(median(joins).Microseconds())/1000, "join-p50-ms")
 	b.ReportMetric(float64(joins[len(joins)-1].Microseconds())/1000, "join-max-ms")
 	b.ReportMetric(0, "ns/op")
+}
+
+// inUse is the memory in use after a collection, stacks included.
+func inUse() float64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc + m.StackInuse)
 }
 
 // BenchmarkAbsentNode is a call to a node that nobody has heard of.

@@ -85,7 +85,7 @@ func TestWhatKeysLetAClientReach(t *testing.T) {
 	if err != nil {
 		t.Fatal("a node with a server:", err)
 	}
-	stream, _ := subject.Streams("loopmesh")
+	stream, work := subject.Streams("loopmesh")
 	until(t, "a voter makes the stream when it starts", func() bool { _, err := maker.Stream(ctx, stream); return err == nil })
 	js, err := n2.engine.JetStream(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestWhatKeysLetAClientReach(t *testing.T) {
 			"$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.VARZ", "$SYS.REQ.USER.INFO", "$SYS.REQ.CLAIMS.UPDATE", "$JS.API.META.LEADER.STEPDOWN",
 			"$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.NAMES." + stream, "$JS.API.CONSUMER.LIST." + stream,
 			"$JS.API.CONSUMER.PAUSE." + stream + ".x", "$JS.API.CONSUMER.DURABLE.CREATE." + stream + ".x", "$JS.API.DIRECT.GET." + stream,
-			"$JS.API.STREAM.CREATE.KV_x", "$JS.API.STREAM.TEMPLATE.CREATE.x", "$JS.API.ACCOUNT.PURGE.x",
+			"$JS.API.STREAM.CREATE.KV_x", "$JS.API.STREAM.CREATE." + stream, "$JS.API.STREAM.CREATE." + work, "$JS.API.STREAM.TEMPLATE.CREATE.x", "$JS.API.ACCOUNT.PURGE.x",
 		}
 		for _, verb := range []string{"UPDATE", "DELETE", "PURGE", "MSG.DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN", "PEER.REMOVE"} {
 			publishes = append(publishes, "$JS.API.STREAM."+verb+"."+stream)

@@ -372,6 +372,36 @@ func TestAnAbsentNodeIsFoundOutAtOnce(t *testing.T) {
 	wantIs(t, add.CallSoon(testCtx(t), ref, sum{}), ErrUnknownNode)
 }
 
+// A name that was a member is told from one that never was.
+func TestANodeThatLeftIsNoMisspeltName(t *testing.T) {
+	nodes := group(t, 2)
+	n, gone := nodes[0], nodes[1].Name()
+	if err := nodes[1].Stop(testCtx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.WaitMembers(testCtx(t), 1); err != nil {
+		t.Fatal(err)
+	}
+	asked := func(node string) map[string]error {
+		ref := refTo(t, n, node+"/io-0")
+		_, err := add.Call(testCtx(t), ref, sum{})
+		return map[string]error{
+			"Call": err, "CallSoon": add.CallSoon(testCtx(t), ref, sum{}),
+			"Watch": receive(t, "the notice", watchInto(t, n, node+"/io-0")).Reason,
+		}
+	}
+	for how, err := range asked(gone) {
+		if wantIs(t, err, ErrUnknownNode); !strings.Contains(err.Error(), "any more: it left") {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	for how, err := range asked("misspelt") {
+		if wantIs(t, err, ErrUnknownNode); strings.Contains(err.Error(), "any more") {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
+
 func TestFuncRefusesADuplicateName(t *testing.T) {
 	defer func() {
 		if v := fmt.Sprint(recover()); !strings.Contains(v, "test.add") || !strings.Contains(v, "already") {
@@ -647,4 +677,21 @@ func TestABusyNodeRefuses(t *testing.T) {
 	cancel()
 	receive(t, "the caller's end", result)
 	receive(t, "the callee's end", hold.ended)
+}
+
+// TestAnErrorOfALocalCallNamesTheNode: whoever reads it need not know from where it was
+// called.
+func TestAnErrorOfALocalCallNamesTheNode(t *testing.T) {
+	n := group(t, 1)[0]
+	ref := newLoop(t, n, "io-0")
+	_, panicked := fail.Call(testCtx(t), ref, "panic")
+	wantIs(t, panicked, ErrPanic)
+	_, unknown := n.CallJSON(testCtx(t), ref, "test.nobody", nil)
+	wantIs(t, unknown, ErrUnknownFunction)
+	_, byAddress := n.CallJSON(testCtx(t), refTo(t, n, "n1/io-0"), "test.nobody", nil)
+	for _, err := range []error{panicked, unknown, byAddress} {
+		if !strings.Contains(err.Error(), " on n1/io-0: ") {
+			t.Errorf("%v", err)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
@@ -50,7 +51,7 @@ type Config struct {
 	// takes Keys, or Insecure.
 	Listen string
 	// Voter makes the embedded server one of Routes: one NATS cluster of 3 or 5
-	// servers, which goes on while more than half of them live.
+	// servers, which goes on while more than half of them live. It needs Routes.
 	Voter bool
 	// Routes are the addresses (host:port) at which the voters reach each other, this
 	// one included: 1, 3 or 5, the same on every voter.
@@ -63,6 +64,12 @@ type Config struct {
 	// With it the server has JetStream, for all nodes that use the server; see packages
 	// names and durable.
 	StoreDir string
+	// StoreSync is for how long what was stored may be with the operating system only, before
+	// it is on the disk. 0, the default: it is on the disk when the request is answered. With
+	// a second, say, a store takes several times as many requests; it loses nothing when
+	// processes are killed, and the last second when the machine loses its power. It is the
+	// server's, so it belongs to a node with StoreDir; at most a minute.
+	StoreSync time.Duration
 
 	// Keys is a key folder of this node, made by package keys ('loopmesh keys init').
 	// A server with keys takes only nodes of its cluster, and lets each send in its
@@ -72,7 +79,7 @@ type Config struct {
 	// the port can do everything, in every name. It is warned about every hour.
 	Insecure bool
 	// Allow are the rights of every other node on this one where there are no keys,
-	// see keys.Grants; default: call:*, timer:*, write, and admin as long as only this
+	// see keys.Grants; default: call:*, publish:*, timer:*, write, and admin as long as only this
 	// machine reaches the server.
 	Allow []string
 
@@ -90,6 +97,11 @@ type Config struct {
 	// warnings and errors go to stderr under the name "cluster".
 	Logger hclog.Logger
 	Slog   *slog.Logger
+	// Tracing gets spans of calls (Function.Call), on the node that calls and on the one
+	// that runs the function, and of durable calls and commands when they run. The
+	// caller's span is the one in its ctx; a function finds its own in its ctx. nil makes
+	// none. Nodes of versions before this field do not understand a call with a span.
+	Tracing trace.TracerProvider
 
 	// Prepare is called by Start when the name belongs to the node and nobody has
 	// heard of it yet. Loops that are made here exist when others first hear of the
@@ -165,6 +177,29 @@ func (c Config) withKeys() (Config, error) {
 	return c, nil
 }
 
+// Check says whether Start would refuse c before it opens anything: it reads the files that c
+// names, asks nobody, and changes nothing. What only a start can find out (a port or a
+// folder in use, voters with another list, keys that the servers do not accept) is not
+// checked. It does not wait; any goroutine. Errors: ErrConfig, ErrStore.
+func (c Config) Check() error {
+	c, err := c.checked()
+	if err != nil {
+		return err
+	}
+	return engine.Check(c.engine())
+}
+
+// checked is c with everything that it does not set, when this package has nothing against
+// it.
+func (c Config) checked() (Config, error) {
+	c, err := c.withKeys()
+	if err != nil {
+		return c, err
+	}
+	c = c.withDefaults()
+	return c, c.validate()
+}
+
 func (c Config) withDefaults() Config {
 	if c.Name == "" {
 		c.Name = fmt.Sprintf("node-%08x", uint32(randomNumber()))
@@ -206,7 +241,7 @@ func (c Config) validate() error {
 		return badConfig("AwaitNATS is for a NATS server of others, but neither URL nor Join is set")
 	case c.Heartbeat > maxHeartbeat:
 		return badConfig("Heartbeat is %v: the most is %v", c.Heartbeat, maxHeartbeat)
-	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0 || c.MaxTimers < 0:
+	case c.Heartbeat < 0 || c.DeadAfter < 0 || c.CallTimeout < 0 || c.MaxPayload < 0 || c.MaxInbound < 0 || c.MaxTimers < 0 || c.StoreSync < 0:
 		return badConfig("a negative duration or limit: use 0 for the default")
 	case c.DeadAfter < 3*c.Heartbeat:
 		return badConfig("DeadAfter %v is less than three heartbeats of %v: live nodes would be called dead", c.DeadAfter, c.Heartbeat)
@@ -220,7 +255,7 @@ func (c Config) validate() error {
 func (c Config) engine() engine.Config {
 	e := engine.Config{
 		Node: c.Name, Cluster: c.Cluster, URL: c.URL, Join: c.Join,
-		Listen: c.Listen, Voter: c.Voter, Routes: c.Routes, RouteListen: c.RouteListen, StoreDir: c.StoreDir,
+		Listen: c.Listen, Voter: c.Voter, Routes: c.Routes, RouteListen: c.RouteListen, StoreDir: c.StoreDir, StoreSync: c.StoreSync,
 		Keys: c.Keys, Insecure: c.Insecure, Allow: c.Allow,
 		Credentials: c.Credentials, NKey: c.NKey, User: c.User, Password: c.Password, TLS: c.TLS,
 		MaxPayload: c.MaxPayload + wire.Overhead,

@@ -13,17 +13,24 @@ import (
 // of no help, and says how long the others took to tell.
 func TestDeathsAreSeenSoon(t *testing.T) {
 	slow := func(c *Config) { c.Heartbeat, c.DeadAfter = 5*time.Second, 15*time.Second }
-	t.Run("the embedded server tells", func(t *testing.T) { seeDeaths(t, group(t, 2, slow)) })
+	t.Run("the embedded server tells", func(t *testing.T) { seeDeaths(t, group(t, 2, slow), 30, 0) })
 	t.Run("a server that tells nobody", func(t *testing.T) {
 		_, port := natsServer(t, 0)
 		url := natsURL(port)
-		seeDeaths(t, group(t, 2, slow, func(c *Config) { c.Beside, c.URL = nil, url }))
+		seeDeaths(t, group(t, 2, slow, func(c *Config) { c.Beside, c.URL = nil, url }), 30, 0)
+	})
+	t.Run("a server that tells nobody, and nobody depended on a node for a while", func(t *testing.T) {
+		_, port := natsServer(t, 0)
+		url := natsURL(port)
+		seeDeaths(t, group(t, 2, slow, func(c *Config) { c.Beside, c.URL = nil, url }), 3, 1300*time.Millisecond)
 	})
 }
 
-func seeDeaths(t *testing.T, nodes []*Node) {
+// seeDeaths kills count nodes, each that long after the one before.
+func seeDeaths(t *testing.T, nodes []*Node, count int, pause time.Duration) {
 	var took []time.Duration
-	for i := range 30 {
+	for i := range count {
+		<-time.After(pause) // nothing tells that a node rests
 		cfg := nodes[1].cfg
 		cfg.Name = fmt.Sprintf("k%d", i)
 		victim := start(t, cfg)

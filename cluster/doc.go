@@ -29,12 +29,15 @@
 //   - Hear that a loop, or its node, has ended: Node.Watch.
 //
 // How soon is a death seen? A killed process within milliseconds where the server
-// tells its clients whose connection has ended: every embedded server does. Elsewhere a
-// node asks those it depends on (a watch, a call under way, a watched actor), up to 16
-// of them every 20 ms. The server's notice is only a reason to ask: a node is given
-// up when NATS twice says that nobody listens under its name, or when it was
-// silent for Config.DeadAfter. An external NATS tells too when its operator lets
-// the account of the nodes import $SYS.ACCOUNT.*.DISCONNECT of the system account.
+// tells its clients whose connection has ended: every embedded server does. A voter that
+// is killed takes its server along; the other voters find that its machine refuses
+// connections, and tell everybody, within milliseconds, too; a majority of the voters has
+// to say so, since a firewall between two may refuse in the name of the machine. Elsewhere a node asks those
+// it depends on (a watch, a call under way, a watched actor), up to 16 of them every
+// 20 ms. What it is told is only a reason to ask: a node is given up when NATS
+// twice says that nobody listens under its name, or when it was silent for
+// Config.DeadAfter. An external NATS tells too when its operator lets the account of the
+// nodes import $SYS.ACCOUNT.*.DISCONNECT of the system account.
 //
 // What happens when too much arrives? The sender waits, or is refused; when something
 // that was sent is dropped, its sender is told:
@@ -42,7 +45,8 @@
 //   - calls without an answer: 2,048 or 512 KiB of one node may be under way to one loop
 //     and not taken by it. Then CallSoon waits, and TryCallSoon is ErrNoCredit. A loop
 //     runs Config.MaxInbound of them at a time; the others keep their credit. Other
-//     loops of the same node are not slowed;
+//     loops of the same node are not slowed. All that one node has under way to this one
+//     and that waits: 64 MiB, then its further calls are refused (ErrBusy);
 //   - calls: Config.MaxInbound unfinished ones of each loop, or 64 MiB of arguments, then
 //     ErrBusy;
 //   - calls for later: Config.MaxTimers of a node, or 64 MiB, then they are refused;
@@ -55,9 +59,14 @@
 //     that are remembered: 4,096; member events that a reader has not read: 1,024, then
 //     events.Lagged;
 //   - lives of nodes that are no members and keep something here (flows, watches,
-//     streams): 256, each for 10 s, then they are refused;
+//     streams): 256, four of one name, each for 10 s, then they are refused;
+//   - signs of life and claims of names: 200 of one node a second, then not looked at;
+//   - failed calls without an answer that are reported: 10 a second, the others are counted;
 //   - frames not yet looked at: 512 Ki messages or 256 MiB, then NATS drops the
-//     newest (Dropped): calls among them end by their deadline.
+//     newest (Dropped): calls among them end by their deadline. What waits at an
+//     embedded server for one node: 256 MiB, then its connection ends and is made anew.
+//
+// Limits of one node count all lives of its name: with keys it has no other name.
 //
 // What is posted to one node without an answer travels in batches of up to 32 KiB.
 // A batch never waits to become full. What gets lost on the way, or does not run when it
@@ -85,9 +94,11 @@
 // map[string]any.
 //
 // Who may do what? Without Keys a server listens on this machine only, and every
-// process that reaches it is trusted wholly. With Keys (package keys) the server takes
+// process that reaches it is trusted wholly: it may call everything, and a frame that it
+// forges in the name of another node counts, so it may answer for that node and refuse a
+// starting one its name. With Keys (package keys) the server takes
 // nodes of its cluster only and lets each send in its own name only. What a node may
-// do on the others are its rights: call:GLOB, timer:GLOB, write, spawn:PROFILE, admin.
+// do on the others are its rights: call:GLOB, publish:GLOB, timer:GLOB, write, spawn:PROFILE, admin.
 // A node without a right gets ErrRefused where it waits for an answer; the refusal is
 // logged and counted (NoRight) on the node that refused.
 //

@@ -43,7 +43,8 @@ var (
 	// ErrClosed: the loop is closed, or the node is leaving. Calls that run on a loop
 	// made by NewLoop when it or its node is closed end with it at once, and their
 	// tasks are cancelled; a call that arrives later ends with ErrUnknownLoop,
-	// ErrUnknownNode or ErrNodeDown.
+	// ErrUnknownNode or ErrNodeDown. Also how a RemoteTransport ends whose connection was
+	// closed here, by its peer, or by the program of its node.
 	ErrClosed = fault.ErrClosed
 	// ErrRefused: not allowed on that node.
 	ErrRefused = fault.ErrRefused

@@ -126,7 +126,8 @@ func (f *Function[In, Out]) run(ctx context.Context, in In) (out Out, err error)
 	if f.shared == nil || f.shared.body.Load() == nil {
 		return out, fault.Codef(wire.UnknownFunction, "%w: %q is declared here and has no body (Handle)", ErrUnknownFunction, f.name)
 	}
-	return (*f.shared.body.Load())(ctx, in)
+	out, err = (*f.shared.body.Load())(ctx, in)
+	return out, fault.Readable(err)
 }
 
 // shown is what descriptions of a task name: the body, if there is one.
@@ -193,7 +194,7 @@ func (f *Function[In, Out]) Call(ctx context.Context, ref loopnode.Ref, in In) (
 		return out, err
 	}
 	if loop != nil {
-		return callLocal(ctx, n, loop, f.name, func(ctx context.Context) (Out, error) { return f.run(ctx, in) })
+		return callLocal(ctx, n, loop, addr.Node, f.name, func(ctx context.Context) (Out, error) { return f.run(ctx, in) })
 	}
 	frame := wire.Frame{Kind: wire.Call, Function: f.name}
 	if frame.Codec, frame.Payload, err = codec.Encode(in); err != nil {
@@ -251,7 +252,7 @@ func (f *Function[In, Out]) cast(ctx context.Context, ref loopnode.Ref, o order,
 		return errNoContext(f.name)
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%s on %s: %w", f.name, ref, context.Cause(ctx))
+		return fmt.Errorf("%s: %w", fault.Place(f.name, ref.String()), context.Cause(ctx))
 	}
 	n := f.node(ctx, ref)
 	loop, addr, err := locate(n, ref)
@@ -286,13 +287,14 @@ func errNoContext(name string) error {
 	return badConfig("a call of %s needs a ctx, not nil: use context.Background()", name)
 }
 
-// callLocal runs fn on a loop of this process, the caller's own included.
-func callLocal[Out any](ctx context.Context, n *Node, loop *loopnode.Loop, name string, fn func(context.Context) (Out, error)) (Out, error) {
-	limit := defaultCallTimeout
+// callLocal runs fn on a loop of this process, the caller's own included. node is that of
+// the loop's address.
+func callLocal[Out any](ctx context.Context, n *Node, loop *loopnode.Loop, node, name string, fn func(context.Context) (Out, error)) (Out, error) {
+	to := calls.Callee{Base: contextOn(n, loop), Loop: loop, Node: node, Name: name, Limit: defaultCallTimeout}
 	if n != nil {
-		limit = n.cfg.CallTimeout
+		to.Limit, to.Traces, to.From = n.cfg.CallTimeout, n.traces, n.link.Self().Peer()
 	}
-	return calls.Local(ctx, calls.Callee{Base: contextOn(n, loop), Loop: loop, Name: name, Limit: limit}, fn)
+	return calls.Local(ctx, to, fn)
 }
 
 // contextOn is what a task on loop starts from; n is nil where no node was started.
@@ -323,22 +325,6 @@ func locate(n *Node, ref loopnode.Ref) (*loopnode.Loop, actors.Address, error) {
 	return h.Loop, addr, nil
 }
 
-// FunctionInfo describes a registered function for people.
-type FunctionInfo struct {
-	Name string `json:"name"`
-	In   string `json:"in"`  // Go type of the argument
-	Out  string `json:"out"` // Go type of the result
-}
-
-// Functions are the functions this program registers, by name.
-func Functions() []FunctionInfo {
-	var out []FunctionInfo
-	for _, e := range registry.Functions() {
-		out = append(out, FunctionInfo{Name: e.Name, In: e.In, Out: e.Out})
-	}
-	return out
-}
-
 // CallJSON is Function.Call for those who know only the name, such as a command
 // line: this program need not register the function. in and the result are JSON;
 // an empty in is null, and bytes are a string in base64. It waits as Call does,
@@ -358,7 +344,7 @@ func (n *Node) CallJSON(ctx context.Context, ref loopnode.Ref, name string, in j
 		return nil, err
 	}
 	if loop != nil {
-		return callLocalJSON(ctx, n, loop, name, in)
+		return callLocalJSON(ctx, n, loop, addr.Node, name, in)
 	}
 	r, err := n.out.Request(ctx, addr, &wire.Frame{Kind: wire.Call, Function: name, Codec: wire.JSON, Payload: in})
 	if err != nil {
@@ -367,12 +353,12 @@ func (n *Node) CallJSON(ctx context.Context, ref loopnode.Ref, name string, in j
 	return asJSON(registry.Outcome{Codec: r.Codec, Payload: r.Payload})
 }
 
-func callLocalJSON(ctx context.Context, n *Node, loop *loopnode.Loop, name string, in json.RawMessage) (json.RawMessage, error) {
+func callLocalJSON(ctx context.Context, n *Node, loop *loopnode.Loop, node, name string, in json.RawMessage) (json.RawMessage, error) {
 	e := registry.Function(name)
 	if e == nil {
-		return nil, fault.New(loop.Name(), name, ErrUnknownFunction, "this program registers no function of that name")
+		return nil, fault.New(n.name+"/"+loop.Name(), name, ErrUnknownFunction, "this program registers no function of that name")
 	}
-	out, err := callLocal(ctx, n, loop, name, func(ctx context.Context) (registry.Outcome, error) {
+	out, err := callLocal(ctx, n, loop, node, name, func(ctx context.Context) (registry.Outcome, error) {
 		return e.Serve(ctx, wire.JSON, in)
 	})
 	if err != nil {

@@ -82,15 +82,25 @@ func (n *Node) OnEvents(loop *loopnode.Loop, fn func(events.Event)) (stop func()
 	s := n.members.Subscribe()
 	var stopped atomic.Bool
 	var deliver func()
+	var left []events.Event                                       // taken and not told; loop goroutine
 	post := func() { _ = loop.Ref().CallSoonThreadsafe(deliver) } // a closed loop hears nothing more
 	deliver = func() {
-		for _, e := range s.Take() {
+		defer func() { // also when fn has ended the callback: the next one tells the rest
+			if len(left) > 0 {
+				post()
+			} else {
+				s.Notify(post)
+			}
+		}()
+		for left = append(left, s.Take()...); len(left) > 0; {
 			if stopped.Load() {
+				left = nil
 				return
 			}
+			e := left[0]
+			left = left[1:]
 			fn(e)
 		}
-		s.Notify(post)
 	}
 	unhook := loop.OnClose(s.Cancel)
 	s.Notify(post)

@@ -15,12 +15,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/loopmesh/loopmesh/cluster/events"
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/lease"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/members"
+	"github.com/loopmesh/loopmesh/cluster/internal/notify"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -78,12 +81,8 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if ctx == nil {
 		return nil, badConfig("Start needs a ctx, not nil: use context.Background()")
 	}
-	cfg, err := cfg.withKeys()
+	cfg, err := cfg.checked()
 	if err != nil {
-		return nil, err
-	}
-	cfg = cfg.withDefaults()
-	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	number := newIncarnation()
@@ -111,9 +110,26 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 	if err == nil {
 		n.wiring = makeWiring(n, sys, &n.work)
 		n.parts = &inside.Parts{
-			Cluster: cfg.Cluster, Log: n.log, MaxPayload: cfg.MaxPayload, Lease: lease.Default(),
+			Cluster: cfg.Cluster, Log: n.log, MaxPayload: cfg.MaxPayload, Lease: lease.Default(), Ended: n.closed,
 			JetStream: func(ctx context.Context) (jetstream.JetStream, error) { return n.engine.JetStream(ctx) },
 			Serving:   n.members.Serving, Fences: n.members.Fences, Admin: func() bool { return n.engine.Admin() },
+			Health:         func() engine.Health { return n.engine.Health() },
+			Connections:    func(ctx context.Context) []engine.Connection { return n.engine.Connections(ctx) },
+			MayMakeStreams: func() bool { return n.engine.MayMakeStreams() },
+			Writers:        func() int { return len(n.members.List()) },
+			Stores:         func() []admit.Level { return n.engine.Stores() },
+			AskStores:      func() { n.engine.AskStores() },
+			JoinAddresses:  func() []string { return n.engine.JoinAddresses() },
+			Heard:          func(node string, life uint64) bool { return n.members.HeardOf(link.Peer{Name: node, Number: life}) },
+			Topics:         n.bus,
+			Open:           n.streams.Open,
+			Expect:         n.written.Expect,
+			Loops:          n.loopsOf,
+			Refuse:         n.refuseCalls,
+			Running:        func() (calls, casts int) { return n.in.Counters().Running, n.casts.Counters().Active },
+			CallTimeout:    cfg.CallTimeout,
+			Traffic:        n.out.Traffic, UnderWay: n.out.UnderWay, Sent: n.outflows.Sent,
+			Traces: n.traces, DeadLetter: n.members.ReportLetter,
 		}
 		sys.Identify(n.name, n.number)
 		sys.RouteRemote(n.tells.Route)
@@ -211,8 +227,12 @@ func (n *Node) prepare(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	if p := guard.Call(func() { err = n.cfg.Prepare(ctx, n) }); p != nil {
+	// One that ends the goroutine of Start (runtime.Goexit, t.FailNow) leaves no node behind.
+	if p := guard.CallWhole(func() { err = n.cfg.Prepare(ctx, n) }, n.abandon); p != nil {
 		err = p
+	}
+	if err == nil && n.link.Closing() {
+		err = fmt.Errorf("%w: Prepare closed the node", ErrClosed)
 	}
 	if err != nil {
 		return fmt.Errorf("Config.Prepare: %w", err)
@@ -240,6 +260,7 @@ func (n *Node) connectionEvents() engine.Events {
 			}
 		},
 		Gone:   n.members.Noticed,
+		Ended:  n.members.Ended,
 		Votes:  func(v engine.Votes) { n.members.Isolated(!v.Majority()) },
 		Denied: n.subjectDenied,
 		Slow: func(subject string) {
@@ -249,17 +270,21 @@ func (n *Node) connectionEvents() engine.Events {
 	}
 }
 
-// abandon takes back what a failed start has made.
+// abandon takes back what a failed start has made, unless Prepare has closed the node.
 func (n *Node) abandon() {
-	n.parts.Shut()
-	n.link.Shut()
-	close(n.stop)
-	n.loops.Close()
-	n.releaseActors()
-	n.work.Wait()
-	if n.engine != nil {
-		n.engine.Close()
-	}
+	n.closeOnce.Do(func() {
+		n.parts.Shut()
+		n.link.Shut()
+		close(n.stop)
+		n.loops.Close()
+		n.releaseActors()
+		n.work.Wait()
+		if n.engine != nil {
+			n.engine.Close()
+		}
+		close(n.closed)
+	})
+	<-n.closed
 }
 
 // Inside is for the packages of this module that build on a node (names, durable).
@@ -279,11 +304,19 @@ func (n *Node) URL() string { return n.engine.URL() }
 // or ctx has: calls, calls without an answer, and calls for later whose time has come.
 // Then it closes the node. An error says what was cut off: what still ran when ctx
 // ended (the error is also ctx's), and calls for later whose time had not come
-// (ErrCutOff). nil: nothing.
+// (ErrCutOff). nil: nothing. It suspends the task ctx belongs to, or blocks the
+// goroutine; a task of this node's own loops ends with its loop. In a callback of a loop,
+// which may not wait, it is loopnode.ErrWouldBlock and does nothing.
 func (n *Node) Stop(ctx context.Context) error {
 	if ctx == nil {
 		return badConfig("Stop needs a ctx, not nil")
 	}
+	_, err := wait.Do(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, stop(ctx, n) })
+	return err
+}
+
+// stop is Stop on a goroutine that may wait.
+func stop(ctx context.Context, n *Node) error {
 	n.in.Refuse()
 	n.casts.Refuse()
 	var why error
@@ -322,7 +355,8 @@ func (n *Node) cutOff(why error) error {
 // Close leaves the cluster and waits until everything of the node is gone: its calls
 // fail with ErrClosed, tasks that serve others are cancelled, watchers are told,
 // loops made by NewLoop are closed, the embedded server is stopped. Closing twice is
-// harmless. Not from a loop of this node: it waits for them.
+// harmless. Not from a loop of this node: it waits for them. Within a function given to
+// Watch or Config.OnLoss, whose end it would wait for, it does not wait: see Done.
 //
 // The order: names are released (package names) and durable work is put down; nothing
 // new is sent or taken; watchers are told while the connection
@@ -330,6 +364,11 @@ func (n *Node) cutOff(why error) error {
 // goodbye comes behind these answers; last the connection, when the server has all of
 // it.
 func (n *Node) Close() {
+	if notify.Inside() {
+		// goroutine: owner: node; ends when the node is closed
+		go n.Close()
+		return
+	}
 	n.closeOnce.Do(func() {
 		running.remove(n)
 		n.parts.Shut()
@@ -346,6 +385,8 @@ func (n *Node) Close() {
 		n.members.Leave()
 		n.members.EndSubscriptions()
 		n.notify.End()
+		n.bus.Close()
+		n.topicTasks.End()
 		n.work.Wait()
 		n.flush()
 		n.engine.Close()

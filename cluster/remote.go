@@ -27,7 +27,7 @@ import (
 //	Detach()                                         // ends the stream alone: the connection stays
 //	IsClosing() bool                                 // from Close, Abort, Detach or the end on
 //	Done() <-chan struct{}                           // closed when the stream is over
-//	Err() error                                      // then: why; ErrClosed alone after Close
+//	Err() error                                      // then: why; ErrClosed when it ended in good order
 //	Address() actors.Address                         // where the connection is
 //	SetProtocol(loop *loopnode.Loop, p any) error    // once; see below
 //

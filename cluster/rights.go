@@ -7,6 +7,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/pubsub"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/cluster/internal/tells"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -22,7 +23,7 @@ import (
 // logged, and its sender is told where it waits for an answer (refuse).
 func (w *wiring) allowed(f *wire.Frame, in link.Arrival) bool {
 	kind, name := neededRight(f)
-	if kind == "" || hasRight(in, kind, name) {
+	if kind == "" || hasRight(in, kind, name) || f.Kind == wire.Stream && w.written.Expected(f) {
 		return true
 	}
 	right := kind
@@ -61,17 +62,27 @@ func (w *wiring) refuse(f *wire.Frame, err error) {
 // Orders of the admin API (registry.OrderPrefix) are functions like others and end what
 // runs here: they take the right "admin", also when they come as a call without an
 // answer or for later. A node that may call every function (call:*, the default with
-// keys) may look at another one, and stop nothing there.
+// keys) may look at another one, and stop nothing there. Functions of package process
+// (registry.SpawnPrefix) are one for each profile, so that the right is known from the frame.
 func neededRight(f *wire.Frame) (kind, name string) {
 	switch f.Kind {
 	case wire.Call:
+		if f.Function == loopsFunction {
+			return "", ""
+		}
 		if strings.HasPrefix(f.Function, registry.OrderPrefix) {
 			return "admin", ""
+		}
+		if profile, is := strings.CutPrefix(f.Function, registry.SpawnPrefix); is {
+			return "spawn", profile
 		}
 		return "call", f.Function
 	case wire.Cast:
 		if strings.HasPrefix(f.Function, registry.OrderPrefix) {
 			return "admin", ""
+		}
+		if profile, is := strings.CutPrefix(f.Function, registry.SpawnPrefix); is {
+			return "spawn", profile
 		}
 		if f.Op == wire.Soon {
 			return "call", f.Function
@@ -79,6 +90,11 @@ func neededRight(f *wire.Frame) (kind, name string) {
 		return "timer", f.Function
 	case wire.TransportOp, wire.Stream:
 		return "write", ""
+	case wire.Publish:
+		if pubsub.Internal(f.Function) {
+			return "", ""
+		}
+		return "publish", f.Function
 	case wire.Tell:
 		kind, name, _ = strings.Cut(tells.NeededRight(f.Function, f.Path), ":")
 	}
@@ -91,8 +107,12 @@ func hasRight(in link.Arrival, kind, name string) bool {
 	switch kind {
 	case "call":
 		return in.Rights.Call(name)
+	case "publish":
+		return in.Rights.Publish(name)
 	case "timer":
 		return in.Rights.Timer(name)
+	case "spawn":
+		return in.Rights.Spawn(name)
 	case "write":
 		return in.Rights.Write()
 	case "admin":

@@ -17,7 +17,7 @@ type Stats struct {
 	FramesOut    uint64 `json:"frames_out"`    // frames published
 	Batches      uint64 `json:"batches"`       // messages with more than one of these frames
 	SendErrors   uint64 `json:"send_errors"`   // frames that could not be published
-	Malformed    uint64 `json:"malformed"`     // frames refused by the decoder or sent to the wrong place
+	Malformed    uint64 `json:"malformed"`     // frames refused by the decoder, sent to the wrong place or too often
 	Calls        uint64 `json:"calls"`         // calls made to other nodes
 	CallsFailed  uint64 `json:"calls_failed"`  // of these: ended in an error
 	Served       uint64 `json:"served"`        // calls of other nodes that ran to an end here

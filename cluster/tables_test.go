@@ -54,7 +54,11 @@ func (b *notebook) holds(s string) bool {
 func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 	book := &notebook{}
 	log := hclog.New(&hclog.LoggerOptions{Output: book, Level: hclog.Trace})
-	nodes := group(t, 2, func(c *Config) { c.Logger = log })
+	nodes := group(t, 2, func(c *Config) {
+		if c.Name == "n2" { // the sender, n1, says in its own time what it was told
+			c.Logger = log
+		}
+	})
 	newLoop(t, nodes[1], "io-0")
 	if err := add.Via(nodes[0]).CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-9"), sum{}); err != nil {
 		t.Fatal(err)
@@ -76,9 +80,9 @@ func TestACastThatCannotRunIsLoggedAndCounted(t *testing.T) {
 	wantIs(t, badFn.CallSoon(testCtx(t), refTo(t, nodes[0], "n2/io-0"), nil), ErrBadPayload)
 }
 
-// TestWhatStrangersMakeANodeKeepIsBounded: flows, watches and streams in the names of
+// TestWhatNonmembersMakeANodeKeepIsBounded: flows, watches and streams in the names of
 // lives that no node lives. A member is served all the same.
-func TestWhatStrangersMakeANodeKeepIsBounded(t *testing.T) {
+func TestWhatNonmembersMakeANodeKeepIsBounded(t *testing.T) {
 	nodes := group(t, 2)
 	n1 := nodes[0]
 	newLoop(t, n1, "io-0")
@@ -103,4 +107,39 @@ func TestWhatStrangersMakeANodeKeepIsBounded(t *testing.T) {
 	until(t, "a call of a member runs", func() bool { return n1.inflows.Counters().Flows > 0 && n1.Stats().CastsIn > 0 })
 	watchInto(t, nodes[1], "n1/io-0")
 	until(t, "a watch of a member stands", acked(nodes[1]))
+}
+
+// TestWhatOneNodeMakesAnotherHoldIsBounded: a node sends large calls without an answer to
+// a loop that is stuck, each in a flow of its own, from several lives of its name, and ends
+// the flows. What waits is bounded for all of them together, and the rest is refused.
+func TestWhatOneNodeMakesAnotherHoldIsBounded(t *testing.T) {
+	n1 := group(t, 1)[0]
+	ref := newLoop(t, n1, "io-0")
+	stuck, goOn := make(chan struct{}), make(chan struct{})
+	if err := ref.CallSoonThreadsafe(func() { close(stuck); <-goOn }); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, "the loop", stuck)
+	nc := rawClient(t, n1)
+	const flows, most = 250, 64 << 20
+	payload := make([]byte, 500<<10)
+	before := n1.Stats().FramesIn
+	for i := range uint64(flows) {
+		f := wire.Frame{Kind: wire.Cast, From: "x", FromNumber: i%2 + 1, Flow: i + 1, Path: "io-0", Function: "test.add", Op: wire.Soon, Codec: wire.Raw, Payload: payload}
+		publish(t, nc, toNode(n1, "x"), &f)
+		publish(t, nc, toNode(n1, "x"), &wire.Frame{Kind: wire.EndFlow, From: "x", FromNumber: i%2 + 1, Flow: i + 1})
+	}
+	until(t, "all have arrived", func() bool { return n1.Stats().FramesIn >= before+2*flows && n1.inflows.Counters().Flows == 0 })
+	if c := n1.inflows.Counters(); c.Held > most || c.Held < most/2 || c.Overrun < flows/4 || c.Flows != 0 {
+		t.Errorf("%+v of %d bytes in all", c, flows*len(payload))
+	}
+	close(goOn)
+	until(t, "nothing waits any more", func() bool { return n1.inflows.Counters().Held == 0 })
+	refused := n1.inflows.Counters().Overrun
+	until(t, "those that were not refused have failed: their argument is no sum", func() bool { return n1.Stats().CastsFailed == flows-refused })
+	publish(t, nc, toNode(n1, "x"), &wire.Frame{Kind: wire.Cast, From: "x", FromNumber: 1, Flow: 9999, Path: "io-0", Function: "test.add", Op: wire.Soon, Codec: wire.Raw, Payload: payload})
+	until(t, "another one begins", func() bool { return n1.Stats().CastsFailed == flows-refused+1 })
+	if now := n1.inflows.Counters().Overrun; now != refused {
+		t.Errorf("%d were refused where there was room", now-refused)
+	}
 }

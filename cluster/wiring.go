@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -11,15 +12,18 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/casts"
+	"github.com/loopmesh/loopmesh/cluster/internal/codec"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/flows"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/members"
 	"github.com/loopmesh/loopmesh/cluster/internal/notify"
+	"github.com/loopmesh/loopmesh/cluster/internal/pubsub"
 	"github.com/loopmesh/loopmesh/cluster/internal/ratelog"
 	"github.com/loopmesh/loopmesh/cluster/internal/streams"
 	"github.com/loopmesh/loopmesh/cluster/internal/tells"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/cluster/internal/watching"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -40,7 +44,9 @@ type wiring struct {
 	watches *watching.Watches // of this node on others, and of others on this one
 	streams *streams.Out      // of this node to connections anywhere
 	written *streams.In       // of any node to connections here
+	bus     *pubsub.Bus       // topics
 	actors  *actors.System
+	traces  *traces.Tracer // nil: no spans are made
 
 	log                                    hclog.Logger
 	refusals                               ratelog.Line
@@ -48,7 +54,7 @@ type wiring struct {
 	refusedFenced                          counter
 	outflows                               *flows.Out
 	inflows                                *flows.In
-	notify                                 *notify.Queue
+	notify, topicTasks                     *notify.Queue
 	lossLog                                ratelog.Line
 }
 
@@ -60,11 +66,11 @@ func makeWiring(n *Node, sys *actors.System, work *sync.WaitGroup) *wiring {
 	// Why random ids: an answer to an earlier incarnation must not fit a call of this one.
 	w.link = link.New(self, log, randomNumber()>>8, link.Handlers{Frame: w.arrived, End: func() { w.casts.Queue() }, Broadcast: w.broadcastArrived, Unreachable: w.unreachable})
 	w.members = members.New(w.link, members.Config{Heartbeat: cfg.Heartbeat, DeadAfter: cfg.DeadAfter, Secret: randomNumber() >> 16}, members.Events{
-		Joined: w.nodeJoined, Gone: w.nodeGone, Unknown: w.letGo, Needed: w.needed, Sweep: w.sweep,
-		Serving:  func() { w.watches.Again() },
-		Lost:     n.lostName,
-		Stranger: func(peer link.Peer, question uint64) { w.out.Stranger(peer, question) },
-		Mark:     func(peer link.Peer) uint64 { return w.out.Mark(peer) },
+		Joined: w.nodeJoined, Gone: w.nodeGone, Unknown: w.forgetNonmember, Needed: w.needed, Sweep: w.sweep,
+		Serving:      func() { w.watches.Again() },
+		Lost:         n.lostName,
+		NoResponders: func(peer link.Peer, question uint64) { w.out.NoResponders(peer, question) },
+		Mark:         func(peer link.Peer) uint64 { return w.out.Mark(peer) },
 	}, log)
 	w.notify = notify.New(work, func(p *guard.Panic) {
 		log.Error("a function given to Watch or Config.OnLoss panicked", "panic", p.Error(), "stack", string(p.Stack))
@@ -77,8 +83,9 @@ func makeWiring(n *Node, sys *actors.System, work *sync.WaitGroup) *wiring {
 		},
 	})
 	w.watches.Loops(w.loops)
-	w.out = calls.NewOutgoing(w.link, w.members, calls.Limits{MaxPayload: cfg.MaxPayload, Timeout: cfg.CallTimeout})
-	w.in = calls.NewIncoming(w.link, w.loops, calls.InLimits{MaxPayload: cfg.MaxPayload, Calls: cfg.MaxInbound, Bytes: inboundBytes})
+	w.traces = traces.New(cfg.Tracing, n.name)
+	w.out = calls.NewOutgoing(w.link, w.members, calls.Limits{MaxPayload: cfg.MaxPayload, Timeout: cfg.CallTimeout}, w.traces)
+	w.in = calls.NewIncoming(w.link, w.loops, calls.InLimits{MaxPayload: cfg.MaxPayload, Calls: cfg.MaxInbound, Bytes: inboundBytes}, w.traces)
 	w.outflows, w.inflows = flows.NewOut(w.link, n.lost), flows.NewIn(w.link, flows.InEvents{
 		Admit: w.members.Admit,
 		Gap: func(from link.Peer, missing uint64) {
@@ -89,7 +96,16 @@ func makeWiring(n *Node, sys *actors.System, work *sync.WaitGroup) *wiring {
 		casts.Limits{MaxPayload: cfg.MaxPayload, Timers: cfg.MaxTimers, TimerBytes: inboundBytes}, log)
 	w.tells = tells.New(w.link, w.casts, w.outflows, w.inflows, sys, log)
 	w.written = streams.NewIn(w.link)
-	w.streams = streams.NewOut(w.link, w.out, w.written)
+	w.streams = streams.NewOut(w.link, func(ctx context.Context, to actors.Address, f *wire.Frame) ([]byte, error) {
+		r, err := w.out.Request(ctx, to, f)
+		return r.Payload, err
+	}, w.written)
+	w.topicTasks = notify.New(work, func(p *guard.Panic) {
+		log.Error("subscribing to a topic panicked", "panic", p.Error(), "stack", string(p.Stack))
+	})
+	w.bus = pubsub.New(w.link, cfg.MaxPayload, randomNumber, w.topicTasks, func(f *wire.Frame, in link.Arrival) bool {
+		return w.link.SenderFits(f, in) && w.allowed(f, in)
+	})
 	return w
 }
 
@@ -125,7 +141,9 @@ func (w *wiring) arrived(f *wire.Frame, in link.Arrival) {
 	switch {
 	case f.Kind == wire.Pong, f.Kind == wire.Ask, f.Kind == wire.Refuse, f.Kind == wire.Goodbye:
 		w.members.Heard(f)
-	case w.fenced(f), w.stranger(f):
+	case w.fenced(f), w.nonmember(f):
+	case f.Kind == wire.Call && f.Function == loopsFunction:
+		w.answerLoops(f)
 	case f.Kind == wire.Call:
 		w.in.Serve(f)
 	case f.Kind == wire.Cast:
@@ -154,6 +172,37 @@ func (w *wiring) arrived(f *wire.Frame, in link.Arrival) {
 	default:
 		w.link.Misplaced(f, in.Subject)
 	}
+}
+
+// loopsFunction is the one that a node answers itself, without a loop: which loops it has.
+// Every member may ask; a loop that is stuck must not hide the others.
+const loopsFunction = "$loops"
+
+func (w *wiring) answerLoops(f *wire.Frame) {
+	r := &wire.Frame{Kind: wire.Result, ID: f.ID}
+	var err error
+	if r.Codec, r.Payload, err = codec.Encode(w.loops.Names()); err != nil {
+		r = fault.Frame(f.ID, err)
+	}
+	w.link.Answer(link.Sender(f), r)
+}
+
+// loopsOf asks a node for the names of its loops.
+func (w *wiring) loopsOf(ctx context.Context, node string) ([]string, error) {
+	if node == w.link.Self().Name {
+		return w.loops.Names(), nil
+	}
+	r, err := w.out.Request(ctx, actors.Address{Node: node}, &wire.Frame{Kind: wire.Call, Function: loopsFunction})
+	if err != nil {
+		return nil, err
+	}
+	return codec.Decode[[]string](r.Codec, r.Payload)
+}
+
+// refuseCalls takes no more calls of others.
+func (w *wiring) refuseCalls() {
+	w.in.Refuse()
+	w.casts.Refuse()
 }
 
 // broadcastArrived handles what is sent to all members: signs of life and claims of
@@ -203,9 +252,9 @@ func (w *wiring) fenced(f *wire.Frame) bool {
 	return true
 }
 
-// stranger refuses what this node would have to keep for a life of a node that is no
+// nonmember refuses what this node would have to keep for a life of a node that is no
 // member, when there are too many of these. Flows ask by themselves.
-func (w *wiring) stranger(f *wire.Frame) bool {
+func (w *wiring) nonmember(f *wire.Frame) bool {
 	if f.Kind != wire.Watch && (f.Kind != wire.Stream || f.Op != wire.Open) || w.members.Admit(link.Sender(f)) {
 		return false
 	}
@@ -213,15 +262,16 @@ func (w *wiring) stranger(f *wire.Frame) bool {
 	return true
 }
 
-// letGo drops what is kept for a life of a node that has not become a member. It is what
+// forgetNonmember drops what is kept for a life of a node that has not become a member. It is what
 // nodeGone does for a member, without the parts that only members have: no call of this
 // node waits for a life that was never found.
-func (w *wiring) letGo(peer link.Peer) {
+func (w *wiring) forgetNonmember(peer link.Peer) {
 	w.link.Forget(peer)
 	w.inflows.NodeDown(peer)
 	w.written.NodeDown(peer)
 	w.in.NodeDown(peer)
 	w.watches.Forget(peer)
+	w.bus.NodeDown(peer)
 }
 
 func (w *wiring) nodeJoined(peer link.Peer) { w.out.Heard(peer) }
@@ -239,6 +289,7 @@ func (w *wiring) nodeGone(peer link.Peer, why string, hasLeft bool) {
 	w.in.NodeDown(peer)
 	w.watches.NodeDown(peer, why, hasLeft)
 	w.actors.NodeDown(peer.Name, peer.Number)
+	w.bus.NodeDown(peer)
 }
 
 // needed are the nodes that somebody here depends on: membership asks them more often

@@ -35,7 +35,7 @@
 // The wait that main is in then returns ErrCancelled, once. Waits that come later wait
 // as before, so that main can let its connections and children go, in a Timeout. Only
 // ctx itself stays ended: give context.WithoutCancel(ctx) to functions of other packages
-// there. The example examples/gateway does all of this.
+// there. The example examples/devices does all of this.
 //
 // Two types, two audiences. The methods of Loop, Future and Task belong to the
 // goroutine that runs the loop: call them from callbacks and tasks, or while

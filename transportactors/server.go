@@ -16,6 +16,7 @@ import (
 // goroutine, as are all its methods. asyncio.Server.
 type Server struct {
 	loop        *loopnode.Loop
+	number      uint64
 	ctx         context.Context // of its connections
 	factory     func() Protocol
 	listeners   []*listener
@@ -68,6 +69,7 @@ func createServer(ctx context.Context, factory func() Protocol, network, address
 	if err := s.openListeners(ctx, network, address, o); err != nil {
 		return nil, err
 	}
+	s.number = nextServer(l)
 	base.Enter(served{s})
 	if err := s.begin(ctx, o); err != nil {
 		s.AbortClients()
@@ -76,6 +78,20 @@ func createServer(ctx context.Context, factory func() Protocol, network, address
 	}
 	return s, nil
 }
+
+// serversKey is the key under which a loop keeps the number of its newest server.
+type serversKey struct{}
+
+// nextServer is the number of the next server on l. Loop goroutine.
+func nextServer(l *loopnode.Loop) uint64 {
+	last, _ := loopaccess.Of(l).Attached(serversKey{}).(uint64)
+	loopaccess.Of(l).Attach(serversKey{}, last+1)
+	return last + 1
+}
+
+// Number tells the servers of one loop apart: the first one is 1, and no number is used
+// again while the loop lives. Any goroutine.
+func (s *Server) Number() uint64 { return s.number }
 
 // Failed is how many accepted connections never came to be: the factory failed,
 // the transport could not be made, or the TLS handshake failed. Debug mode

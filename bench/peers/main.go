@@ -19,7 +19,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -106,72 +105,69 @@ func compare(dir string, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	raw, done, err := rawFile(o.raw)
+	r, err := rawFile(o.raw)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() { err = errors.Join(err, r.close()) }()
+	r.add("machine", machine(pin), 0, "", 0)
 	for _, p := range peers {
 		p.failed = passes(p.address)
 		for _, f := range p.failed {
 			fmt.Printf("%s fails: %s\n", p.name, f)
 		}
 	}
+	for _, p := range peers {
+		r.add("gates", p.name+": "+strings.Join(p.failed, "; "), 0, "failed", float64(len(p.failed)))
+	}
 	for _, w := range works {
 		if strings.Contains(w.name, o.work) {
-			seen := rounds(w, peers, l, o, raw)
+			seen := rounds(w, peers, l, o, r)
 			show(w, peers, seen)
 		}
 	}
-	return nil
+	return idle(dir, o, pin, r)
 }
 
 // rounds runs one load o.rounds times against every server.
-func rounds(w work, peers []*peer, l *loader, o options, raw io.Writer) map[string][]sample {
+func rounds(w work, peers []*peer, l *loader, o options, r *raw) map[string][]sample {
 	seen := map[string][]sample{}
 	for round := range o.rounds {
 		for _, i := range rand.Perm(len(peers)) {
 			p := peers[i]
+			if w.only != nil && !slices.Contains(w.only, p.name) {
+				continue
+			}
 			s, err := measure(w, p, l, o.during)
 			if err != nil {
 				fmt.Printf("%s, %s: %v\n", p.name, w.name, err)
 				continue
 			}
 			seen[p.name] = append(seen[p.name], s)
-			fmt.Fprintf(raw, "%q,%q,%d,%.0f,%.3f,%.3f,%.2f,%.2f,%.2f,%.2f\n", w.name, p.name, round, s.rate, s.cpu, s.user, s.p50, s.p99, s.p999, s.worst)
+			r.sample(w.name, p.name, round, s)
 		}
 	}
 	return seen
 }
 
 func measure(w work, p *peer, l *loader, during time.Duration) (s sample, err error) {
-	if _, err = l.run(w, p.address, during/10); err != nil { // warm
+	var before, after cpu
+	read := func(c *cpu) func() error {
+		return func() (err error) {
+			*c, err = spent(p.cmd.Process.Pid)
+			return err
+		}
+	}
+	if s.outcome, err = l.run(w, p.address, during, read(&before), read(&after)); err != nil {
 		return s, err
 	}
-	before, err := spent(p.cmd.Process.Pid)
-	if err != nil {
-		return s, err
+	if s.requests == 0 {
+		return s, fmt.Errorf("no answer within %v", during)
 	}
-	if s.outcome, err = l.run(w, p.address, during); err != nil {
-		return s, err
-	}
-	after, err := spent(p.cmd.Process.Pid)
 	total, user := after.since(before)
 	s.rate = s.requests / s.seconds
 	s.cpu, s.user = total.Seconds()*1e6/s.requests, user.Seconds()*1e6/s.requests
-	return s, err
-}
-
-func rawFile(path string) (io.Writer, func() error, error) {
-	if path == "" {
-		return io.Discard, func() error { return nil }, nil
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	_, err = fmt.Fprintln(f, "load,server,round,requests/s,cpu us,user us,p50 us,p99 us,p99.9 us,max us")
-	return f, f.Close, err
+	return s, nil
 }
 
 // machine says where the figures come from.
@@ -221,12 +217,12 @@ func ratio(a, b []sample, of func(sample) float64) string {
 	return fmt.Sprintf("%.2f", median(a, of)/median(b, of))
 }
 
-func median(all []sample, of func(sample) float64) float64 {
-	sorted := slices.SortedFunc(slices.Values(all), func(a, b sample) int { return cmp.Compare(of(a), of(b)) })
+func median[T any](all []T, of func(T) float64) float64 {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b T) int { return cmp.Compare(of(a), of(b)) })
 	return of(sorted[len(sorted)/2])
 }
 
-func extremes(all []sample, of func(sample) float64) (low, high float64) {
+func extremes[T any](all []T, of func(T) float64) (low, high float64) {
 	low, high = of(all[0]), of(all[0])
 	for _, s := range all {
 		low, high = min(low, of(s)), max(high, of(s))

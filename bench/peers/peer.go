@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -59,11 +60,8 @@ func commands(dir string, also map[string]string) (all []command) {
 	script := filepath.Join(dir, "echo.py")
 	err = os.WriteFile(script, []byte(echoPy), 0o600)
 	for _, name := range []string{"asyncio", "uvloop"} {
-		why := err
-		if why == nil {
-			why = exec.Command("python3", "-c", "import "+name).Run()
-		}
-		all = append(all, command{name, []string{"python3", script, name}, why})
+		python, why := pythonWith(name)
+		all = append(all, command{name, []string{python, script, name}, errors.Join(err, why)})
 	}
 	script = filepath.Join(dir, "echo.js")
 	if err = os.WriteFile(script, []byte(echoJS), 0o600); err == nil {
@@ -74,6 +72,16 @@ func commands(dir string, also map[string]string) (all []command) {
 		all = append(all, command{name, strings.Fields(line), nil})
 	}
 	return all
+}
+
+// pythonWith finds a Python that has the module: the first on the path, or the system's.
+func pythonWith(module string) (python string, err error) {
+	for _, python = range []string{"python3", "/usr/bin/python3"} {
+		if err = exec.Command(python, "-c", "import "+module).Run(); err == nil {
+			return python, nil
+		}
+	}
+	return python, fmt.Errorf("no Python here has %s: %w", module, err)
 }
 
 func compile(dir, name, source string, libraries ...string) error {

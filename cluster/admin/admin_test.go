@@ -312,7 +312,7 @@ func TestRequests(t *testing.T) {
 		{"GET", "/api/v1/self", "", 200, `"name":"n1"`},
 		{"GET", "/api/v1/nodes?timeout=-1s", "", 400, `"bad_request"`},
 		{"GET", "/api/v1/call", "", 404, `there is no GET /api/v1/call`},
-		{"GET", "/", "", 404, `"not_found"`},
+		{"GET", "/nothing", "", 404, `"not_found"`},
 		{"POST", "/api/v1/call", "{", 400, `is not a call`},
 		{"POST", "/api/v1/call", `{"function":"x","on":"nonsense"}`, 400, `n1/admin`},
 		{"POST", "/api/v1/call", `{"function":"x","on":"n1/admin"}`, 404, `functions of n1`},

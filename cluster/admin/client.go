@@ -23,18 +23,19 @@ import (
 // little less (margin) as ?timeout=, so that the node's answer, which says who was
 // silent, arrives before the client gives up with nothing.
 
-// Client asks one node, by the path of its socket. Safe from any goroutine; close it.
+// Client asks one node, by the path of its socket or by its address. Safe from any goroutine; close it.
 // Connections are kept between requests, so two questions of one command cost one
 // connection.
 type Client struct {
-	path string
+	path string // of the socket, or the address, for people
+	base string // what URLs begin with
 	http *http.Client
 }
 
 // NewClient returns a client for the socket at path. It connects with the first
 // request, and then only to a server of this user or of root: ErrUntrusted.
 func NewClient(path string) *Client {
-	return &Client{path, &http.Client{Transport: &http.Transport{
+	return &Client{path, "http://" + hostName, &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 	}}}
 }
@@ -102,18 +103,43 @@ func (c *Client) Write(ctx context.Context, id string, data []byte) (*Done, erro
 	return send[Done](ctx, c, http.MethodPost, "conns/write", url.Values{"id": {id}}, data)
 }
 
-// CloseConn closes a connection after what was written, or at once with abort.
-func (c *Client) CloseConn(ctx context.Context, id string, abort bool) (*Done, error) {
-	return send[Done](ctx, c, http.MethodPost, "conns/close", url.Values{"id": {id}, "abort": {fmt.Sprint(abort)}}, nil)
+// CloseConn closes a connection after what was written, or at once with abort. reason is
+// for the events.
+func (c *Client) CloseConn(ctx context.Context, id string, abort bool, reason string) (*Done, error) {
+	return send[Done](ctx, c, http.MethodPost, "conns/close", url.Values{"id": {id}, "abort": {fmt.Sprint(abort)}, "reason": {reason}}, nil)
 }
 
 func get[T any](ctx context.Context, c *Client, what string) (*T, error) {
 	return send[T](ctx, c, http.MethodGet, what, nil, nil)
 }
 
+// Metrics are the metrics of the node that is asked, as Prometheus reads them.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/metrics", nil)
+	if err != nil {
+		return nil, &Error{Kind: BadRequest, Message: err.Error()}
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, c.refusal(resp.Status, text)
+	}
+	return text, nil
+}
+
 // margin is what a node has less than its client, so that its answer, which
 // knows more, arrives before the client gives up.
 const margin = 50 * time.Millisecond
+
+// untilMargin is the time-out to give a node when the client's ends at that time.
+func untilMargin(at time.Time) time.Duration { return max(time.Until(at)-margin, time.Millisecond) }
 
 // hostName stands where a URL has a host: the socket decides who is reached.
 const hostName = "localhost"
@@ -129,10 +155,9 @@ func send[T any](ctx context.Context, c *Client, method, what string, query url.
 		query = url.Values{}
 	}
 	if at, ok := ctx.Deadline(); ok {
-		query.Set("timeout", max(time.Until(at)-margin, time.Millisecond).String())
+		query.Set("timeout", untilMargin(at).String())
 	}
-	to := url.URL{Scheme: "http", Host: hostName, Path: "/api/v1/" + what, RawQuery: query.Encode()}
-	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, c.base+"/api/v1/"+what+"?"+query.Encode(), bytes.NewReader(body))
 	if err != nil {
 		return nil, &Error{Kind: BadRequest, Message: err.Error()}
 	}

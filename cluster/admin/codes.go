@@ -5,11 +5,15 @@ import (
 	"context"
 	_ "embed" // codes.txt
 	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/durable"
+	"github.com/loopmesh/loopmesh/cluster/groups"
+	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/cluster/process"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -31,13 +35,16 @@ type Code struct {
 // their kind. The others belong to errors and events of this package and of those below
 // it, and are found by CodeOf.
 const (
-	CodeUsage       = "LM1001"
-	CodeNoNode      = "LM1002"
-	CodeManyTargets = "LM1003"
-	CodePartial     = "LM1004"
-	CodeUnhealthy   = "LM1005"
-	CodeConfig      = "LM1801"
-	CodeNoJetStream = "LM1806"
+	CodeUsage        = "LM1001"
+	CodeNoNode       = "LM1002"
+	CodeManyTargets  = "LM1003"
+	CodePartial      = "LM1004"
+	CodeUnhealthy    = "LM1005"
+	CodeConfig       = "LM1801"
+	CodeNoContext    = "LM3192"
+	CodeContextThere = "LM3193"
+	CodeContextBusy  = "LM3194"
+	CodeNoJetStream  = "LM1806"
 )
 
 // The other codes. Errors of the command line and of the node it asks are 1000 to 1799,
@@ -57,6 +64,11 @@ const (
 	codeDenied      = "LM1803"
 	codeNameTaken   = "LM1804"
 	codeSeparate    = "LM1805"
+	codeKeysWrong   = "LM1807"
+	codeNoKeys      = "LM1808"
+	codeKeysThere   = "LM1809"
+	codeKeysOpen    = "LM1810"
+	codeFile        = "LM1811"
 
 	codeLoopBlocked = "LM2101"
 	codeLoopMoves   = "LM2102"
@@ -78,6 +90,19 @@ const (
 	codeNodeDown         = "LM3111"
 	codeStale            = "LM3112"
 	codeFailed           = "LM3113"
+	codeLeaving          = "LM3114"
+	codeUnknownProfile   = "LM3115"
+	codeProfileArguments = "LM3116"
+	codeTooManyProcesses = "LM3117"
+	codeNotStarted       = "LM3118"
+	codeUnknownProcess   = "LM3119"
+	codeProcessEnded     = "LM3120"
+	codeDeadLetter       = "LM3170"
+	codeNoGroup          = "LM3171"
+	codeBenchRuns        = "LM3190"
+	codeBench            = "LM3191"
+	codeTooLate          = "LM3195"
+	CodeResumed          = "LM3196"
 	codeCallsRefused     = "LM3201"
 	codeCallsLost        = "LM3202"
 	codeRightMissing     = "LM3203"
@@ -101,6 +126,9 @@ const (
 	codeTimerCancelled = "LM6106"
 	codeTimerFired     = "LM6107"
 	codeRequeued       = "LM6108"
+	codeDrained        = "LM6109"
+	codeLogLevel       = "LM6110"
+	codeProfiled       = "LM6111"
 
 	codeDisconnected     = "LM7101"
 	codeNATSDisconnected = "LM7102"
@@ -114,10 +142,11 @@ const (
 // text of a few kilobytes: it is asked for by people.
 func Codes() []Code { return readCodes(explanations) }
 
-// Explain finds a code, written as it is printed: LM and four digits.
+// Explain finds a code: LM and four digits, or the digits alone.
 func Explain(code string) (Code, bool) {
+	digits := strings.TrimPrefix(strings.ToUpper(code), "LM")
 	for _, c := range Codes() {
-		if c.Code == code {
+		if strings.TrimPrefix(c.Code, "LM") == digits {
 			return c, true
 		}
 	}
@@ -138,13 +167,17 @@ var codesOfErrors = []struct {
 	{codeUntrusted, ErrUntrusted}, {codeToken, ErrNeedsToken}, {codeSocketInUse, ErrInUse},
 	{CodeConfig, cluster.ErrConfig}, {codeStore, cluster.ErrStore}, {codeDenied, cluster.ErrDenied}, {codeNameTaken, cluster.ErrNameTaken},
 	{codeSeparate, cluster.ErrSeparate},
+	{codeUnknownProfile, process.ErrUnknownProfile}, {codeProfileArguments, process.ErrArguments}, {codeTooManyProcesses, process.ErrTooMany},
+	{codeNoGroup, process.ErrNoGroup}, {codeNotStarted, process.ErrNotStarted}, {codeUnknownProcess, process.ErrUnknownProcess}, {codeProcessEnded, process.ErrEnded},
 	{codeUnknownNode, cluster.ErrUnknownNode}, {codeUnknownFunction, cluster.ErrUnknownFunction}, {codeUnknownLoop, cluster.ErrUnknownLoop},
 	{codeUnknownTransport, cluster.ErrUnknownTransport}, {codeStale, cluster.ErrDeadIncarnation},
 	{codeBadAddress, actors.ErrBadAddress}, {codeBadPayload, cluster.ErrBadPayload}, {codeTooLarge, cluster.ErrTooLarge},
 	{codeBusy, cluster.ErrBusy}, {codeNoRight, cluster.ErrRefused}, {codeNodeDown, cluster.ErrNodeDown}, {codeDisconnected, cluster.ErrDisconnected},
 	{CodeNoJetStream, cluster.ErrNoJetStream}, {codeNoQuorum, cluster.ErrNoQuorum}, {codeStoreFull, durable.ErrFull},
 	{codeNotStored, durable.ErrNotFound}, {codeBadRequest, durable.ErrBadID},
-	{codePanic, cluster.ErrPanic}, {codeLoopClosed, loopnode.ErrLoopClosed}, {codeLoopClosed, cluster.ErrClosed},
+	{codePanic, cluster.ErrPanic}, {codeLoopClosed, loopnode.ErrLoopClosed}, {codeLeaving, groups.ErrLeaving}, {codeLoopClosed, cluster.ErrClosed},
+	{codeKeysWrong, keys.ErrInvalid}, {codeNoKeys, keys.ErrUnknown}, {codeKeysThere, keys.ErrExists}, {codeKeysOpen, keys.ErrPermissions},
+	{codeFile, fs.ErrPermission}, {codeFile, fs.ErrNotExist}, {codeFile, fs.ErrExist},
 	{codeTimeout, context.DeadlineExceeded}, {codeTimeout, loopnode.ErrTimeout}, {codeInterrupted, context.Canceled},
 }
 

@@ -6,14 +6,20 @@
 // that run on its loops. So whoever asks one node sees the whole cluster, and a
 // loop that does not answer is named instead of left out.
 //
-//	GET  /api/v1/nodes  loops  tasks  conns  servers  procs  actors  funcs  events  codes
-//	GET  /api/v1/names  timers  commands  commands/dead    what the cluster's store holds
+//	GET  /api/v1/nodes  loops  tasks  conns  servers  procs  actors  funcs  calls  traffic  events  codes
+//	GET  /api/v1/health  streams  how nodes and the store are
+//	GET  /api/v1/names  placements  timers  commands  commands/dead    what the cluster's store holds
+//	GET  /api/v1/settings        what the nodes were started with
+//	POST /api/v1/log/tail  log/levels  log/level  profile    of one node
 //	GET  /api/v1/self            the node that answers, and the members it knows
 //	GET  /api/v1/events/stream   text/event-stream
 //	GET  /api/v1/openapi.json    every request and document, with their types
 //	POST /api/v1/call  conns/write  conns/close  tasks/cancel  servers/close  procs/signal  actors/stop
 //	POST /api/v1/timers/cancel  timers/fire  commands/requeue
+//	POST /api/v1/procs/run       a command of a profile on any node, its stdio line by line (run.go)
+//	GET  /api/v1/session   POST  /api/v1/session  session/end  session/ticket    of browsers
 //	GET  /livez  /readyz  /metrics
+//	GET  /                       the dashboard (package dashboard)
 //
 // All take ?timeout=2s; without it an answer takes five seconds at most. A list says
 // under "partial" who did not answer. An error is
@@ -31,6 +37,14 @@
 // stops or ends something on another node (POST but call and write) takes the right
 // "admin" there, whatever else the node may call. What changes the store takes it of the
 // node that is asked.
+//
+// What is wrong is not decided here. Health and streams are facts: how far a clock is off,
+// how much room a disk has, which copy of a stream is behind. From where on that is bad, the
+// commands check and doctor say, or another program that reads the same.
+//
+// The log of a node, its levels, and profiles of its process are orders although they only
+// look: what a program logs and what its stacks tell is for who runs it, not for everybody
+// who may call a function or reaches the port.
 //
 // What does an answer cost? A survey is one call to every node and one to every loop.
 // Nothing is kept between two of them, and nothing is collected while nobody asks, but

@@ -41,7 +41,7 @@ const (
 // Node is a member of the cluster. What a silent one would have told is zero.
 type Node struct {
 	ID string `json:"id"`
-	// 16 hexadecimal digits.
+	// A decimal number, as in addresses; a text, since it does not fit a float64.
 	Incarnation string `json:"incarnation"`
 	State       string `json:"state"`
 	// The node that was asked.
@@ -64,6 +64,8 @@ type Node struct {
 	Calls uint64 `json:"calls"`
 	// Of these: ended in an error.
 	CallsFailed uint64 `json:"calls_failed"`
+	// It was told to leave.
+	Draining bool `json:"draining,omitempty"`
 	// Of a dead one and one that left: when it was seen.
 	Ended time.Time `json:"ended,omitzero"`
 	// Of these: the evidence.
@@ -180,7 +182,8 @@ type Listener struct {
 
 // Child is a child process. Its arguments are told, since ps of the system tells them to
 // every user of the machine anyway; its environment, where secrets belong, is not. Ended
-// is one that has exited while something still reads its pipes.
+// is one that has exited while something still reads its pipes, or whose output its node
+// keeps for whoever attaches: that one has Process as its ID, since its PID may be another's.
 type Child struct {
 	ID      string   `json:"id"`
 	Node    string   `json:"node"`
@@ -190,6 +193,11 @@ type Child struct {
 	Dir     string   `json:"dir,omitempty"`
 	Ended   bool     `json:"ended"`
 	Closing bool     `json:"closing"`
+	// Of one that was started by a profile: NODE/PROFILE/NUMBER, the node that has it, and
+	// that it runs on without one. Without an owner it can be attached to.
+	Process string `json:"process,omitempty"`
+	Owner   string `json:"owner,omitempty"`
+	Keep    bool   `json:"keep,omitempty"`
 }
 
 // Actor is an actor that lives: those of the program, and those of connections and child

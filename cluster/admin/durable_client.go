@@ -16,7 +16,7 @@ type Name struct {
 	// The name.
 	ID   string `json:"id"`
 	Node string `json:"node"`
-	// Of the node; 16 hexadecimal digits.
+	// Of the node; a decimal number, as in addresses.
 	Incarnation string `json:"incarnation"`
 	// The owner's loop, when the claim named one.
 	Loop  string    `json:"loop,omitempty"`

@@ -189,7 +189,7 @@ func TestWhatIsNotStored(t *testing.T) {
 			t.Errorf("%s %.60s: %d %+v", c.method, c.path, status, e)
 		}
 	}
-	for _, path := range []string{"names", "timers", "commands", "commands/dead"} {
+	for _, path := range []string{"names", "placements", "timers", "commands", "commands/dead"} {
 		if list, code := request[List[any]](t, s, "GET", "/api/v1/"+path); code != 200 || list.Items == nil || len(list.Items) != 0 {
 			t.Errorf("%s: %d %+v", path, code, list)
 		}
@@ -222,7 +222,7 @@ func TestAGroupThatIsServedIsKnown(t *testing.T) {
 func TestWithoutAStore(t *testing.T) {
 	s, _ := pair(t)
 	for _, c := range [][2]string{
-		{"GET", "names"}, {"GET", "timers"}, {"GET", "timers?group=x"}, {"GET", "commands"}, {"GET", "commands/dead?queue=x"}, {"POST", "timers/cancel?id=a/b"},
+		{"GET", "names"}, {"GET", "placements"}, {"GET", "timers"}, {"GET", "timers?group=x"}, {"GET", "commands"}, {"GET", "commands/dead?queue=x"}, {"POST", "timers/cancel?id=a/b"},
 		{"POST", "timers/fire?id=a/b"}, {"POST", "commands/requeue?id=a/b"},
 	} {
 		if e, _ := refused(t, s, c[0], c[1]); e.Kind != Refused || e.Code != CodeNoJetStream || !strings.Contains(e.Message, "--store") {

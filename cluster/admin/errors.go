@@ -9,6 +9,7 @@ import (
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/durable"
+	"github.com/loopmesh/loopmesh/cluster/process"
 )
 
 // One kind for each thing that a user can do something about. A kind is a word of the
@@ -52,9 +53,9 @@ var kindsOfErrors = []struct {
 	kind string
 	errs []error
 }{
-	{NotFound, []error{cluster.ErrUnknownNode, cluster.ErrUnknownLoop, cluster.ErrUnknownFunction, cluster.ErrUnknownTransport, cluster.ErrDeadIncarnation, durable.ErrNotFound}},
-	{BadRequest, []error{actors.ErrBadAddress, cluster.ErrBadPayload, cluster.ErrTooLarge, durable.ErrBadID}},
-	{Refused, []error{cluster.ErrBusy, cluster.ErrRefused, cluster.ErrDenied, cluster.ErrNoJetStream, durable.ErrFull}},
+	{NotFound, []error{process.ErrUnknownProfile, process.ErrUnknownProcess, cluster.ErrUnknownNode, cluster.ErrUnknownLoop, cluster.ErrUnknownFunction, cluster.ErrUnknownTransport, cluster.ErrDeadIncarnation, durable.ErrNotFound}},
+	{BadRequest, []error{process.ErrArguments, actors.ErrBadAddress, cluster.ErrBadPayload, cluster.ErrTooLarge, durable.ErrBadID}},
+	{Refused, []error{process.ErrTooMany, cluster.ErrBusy, cluster.ErrRefused, cluster.ErrDenied, cluster.ErrNoJetStream, durable.ErrFull}},
 	{Unreachable, []error{cluster.ErrNodeDown, cluster.ErrDisconnected, cluster.ErrClosed, cluster.ErrNoQuorum}},
 	{TimedOut, []error{context.DeadlineExceeded}},
 	{Cancelled, []error{context.Canceled}},
@@ -72,11 +73,20 @@ func asError(err error) *Error {
 	for _, s := range kindsOfErrors {
 		for _, known := range s.errs {
 			if errors.Is(err, known) {
-				return &Error{Kind: s.kind, Message: err.Error(), Code: cmp.Or(code, codesOfKinds[s.kind])}
+				return &Error{Kind: s.kind, Message: err.Error(), Hint: hintOf(code), Code: cmp.Or(code, codesOfKinds[s.kind])}
 			}
 		}
 	}
 	return &Error{Kind: Failed, Message: err.Error(), Code: cmp.Or(code, codeFailed)}
+}
+
+// hintOf says what to do about an error of another package whose text cannot: the node that
+// refuses does not know who has typed what, and where.
+func hintOf(code string) string {
+	if code == codeNoRight {
+		return "ask on that machine, or ask a node that has the right: 'loopmesh explain " + codeNoRight + "'"
+	}
+	return ""
 }
 
 // An error of this package has no sentinel behind it: its text is made where it is

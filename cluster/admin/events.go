@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ import (
 // across a restart.
 //
 // Where do they come from? Changes of the membership are told by the node
-// (cluster.Node.OnMemberEvents); loops, counters and actors are looked at once a second
+// (cluster.Node.Events); loops, counters and actors are looked at once a second
 // (watch.go); orders of operators are noted by who carries them out (orders.go). Each has
 // a code, from which its kind and its level follow, so that one cannot be written down
 // wrongly.
@@ -102,7 +103,7 @@ var kindsOfCodes = map[byte]string{'2': "loop", '3': "call", '4': "node", '5': "
 
 var levels = map[string]string{
 	codeLoopBlocked: "error", codeCallsRefused: "warn", codeCallsLost: "warn", codeRightMissing: "error", codeSuspect: "warn", codeDead: "error",
-	codeFenced: "error", codeLost: "error", codeActorFailed: "warn", codeNATSDisconnected: "error", codeNATSDropped: "error", codeLoopEnded: "warn",
+	codeFenced: "error", codeLost: "error", codeActorFailed: "warn", codeNATSDisconnected: "error", codeNATSDropped: "error", codeLoopEnded: "warn", codeDeadLetter: "warn",
 }
 
 // levelOf is how bad an event with this code is.
@@ -207,11 +208,26 @@ func (s *Server) memberChanged(c nodeevents.Event) {
 		nodeevents.Joined: codeJoined, nodeevents.Suspect: codeSuspect, nodeevents.Back: codeBack, nodeevents.Dead: codeDead,
 		nodeevents.Left: codeLeft, nodeevents.Fenced: codeFenced, nodeevents.Serving: codeServing, nodeevents.NameLost: codeLost,
 	}[c.Kind]
+	if c.Kind == nodeevents.DeadLetter && c.Letter != nil {
+		s.note(letterEvent(c))
+		return
+	}
 	if code == "" {
 		return
 	}
 	s.former.changed(c)
 	s.note(Event{Code: code, Subject: c.Member.Name, Text: "node " + c.Member.Name + " " + c.Kind.String(), Why: c.Why})
+}
+
+// letterEvent is a dead letter as an event here. Its subject is the id that 'command
+// requeue' takes.
+func letterEvent(c nodeevents.Event) Event {
+	l := c.Letter
+	text := fmt.Sprintf("a command of queue %s is a dead letter after %d attempts", l.Queue, l.Attempts)
+	if l.Key != "" {
+		text += ", key " + l.Key
+	}
+	return Event{Code: codeDeadLetter, Subject: storeID(l.Queue, l.ID), Text: text, Why: l.Reason, Count: c.Count}
 }
 
 // former are the members that are gone, by name, so that a killed node is not just

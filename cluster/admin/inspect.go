@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/process"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
@@ -62,14 +64,14 @@ func tasksOn(node *cluster.Node, l *loopnode.Loop, frames int) []Task {
 	return out
 }
 
-// serversOn describes the servers of a loop. A server has no number of its own: its
-// first address, which no other can have, orders them, so that the numbers stay the
-// same while no server comes or goes.
+// serversOn describes the servers of a loop, oldest first.
 func serversOn(node *cluster.Node, l *loopnode.Loop) []Listener {
-	out := []Listener{}
-	for _, s := range orderedServers(l) {
+	all := transportactors.Servers(l)
+	slices.SortFunc(all, func(a, b *transportactors.Server) int { return cmp.Compare(a.Number(), b.Number()) })
+	out := make([]Listener, 0, len(all))
+	for _, s := range all {
 		d := Listener{
-			ID: idOf(node, l, serverFolder, uint64(len(out)+1)), Node: node.Name(), Loop: l.Name(), Addresses: []string{},
+			ID: idOf(node, l, serverFolder, s.Number()), Node: node.Name(), Loop: l.Name(), Addresses: []string{},
 			Serving: s.IsServing(), Failed: s.Failed(),
 		}
 		for _, a := range s.Addrs() {
@@ -78,18 +80,6 @@ func serversOn(node *cluster.Node, l *loopnode.Loop) []Listener {
 		out = append(out, d)
 	}
 	return out
-}
-
-func orderedServers(l *loopnode.Loop) []*transportactors.Server {
-	first := func(s *transportactors.Server) string {
-		if all := s.Addrs(); len(all) > 0 {
-			return all[0].String()
-		}
-		return ""
-	}
-	all := transportactors.Servers(l)
-	slices.SortFunc(all, func(a, b *transportactors.Server) int { return byNumber(first(a), first(b)) })
-	return all
 }
 
 // childrenOn describes the child processes of a loop by their PIDs. What they were
@@ -105,6 +95,33 @@ func childrenOn(node *cluster.Node, l *loopnode.Loop, all []subprocess.Transport
 		})
 	}
 	slices.SortFunc(out, func(a, b Child) int { return a.PID - b.PID })
+	return out[:min(len(out), maxListed)]
+}
+
+// withProfiles completes the children of the loop that package process has: by which profile
+// each was started, and who has it. Those that have ended and are kept are no children of the
+// system any more, and come last.
+func withProfiles(ctx context.Context, node *cluster.Node, l *loopnode.Loop, out []Child) []Child {
+	if l.Name() != process.LoopName {
+		return out
+	}
+	all, err := process.Children(ctx)
+	if err != nil {
+		return out // a loop of the program's that has this name
+	}
+	at := map[int]int{}
+	for i, c := range out {
+		at[c.PID] = i
+	}
+	for _, c := range all {
+		i, there := at[c.PID]
+		switch {
+		case there && out[i].Ended == c.Ended && out[i].Process == "":
+			out[i].Process, out[i].Owner, out[i].Keep = c.ID, c.Owner, c.Keep
+		case c.Ended && c.Keep:
+			out = append(out, Child{ID: c.ID, Node: node.Name(), Loop: l.Name(), PID: c.PID, Args: []string{}, Ended: true, Process: c.ID, Owner: c.Owner, Keep: true})
+		}
+	}
 	return out[:min(len(out), maxListed)]
 }
 

@@ -224,6 +224,11 @@ func TestAnOrderNeedsTheRightAdmin(t *testing.T) {
 		list, _ := request[List[Event]](t, s, "GET", "/api/v1/events?kind="+codeRightMissing)
 		return len(list.Items) == 1 && list.Items[0].Node == "n1"
 	})
+	for _, path := range []string{"profile?of=heap&id=n1", "log/tail?id=n1", "log/levels?id=n1", "log/level?level=debug&id=n1"} {
+		if _, code := request[any](t, s, "POST", "/api/v1/"+path); code != statuses[Refused] {
+			t.Errorf("%s: %d", path, code)
+		}
+	}
 }
 
 func TestADeadNodeStaysListedUntilItIsBack(t *testing.T) {
@@ -249,6 +254,12 @@ func TestADeadNodeStaysListedUntilItIsBack(t *testing.T) {
 	}
 	c.Crash("n3")
 	eventually(t, "n3 is listed as dead", func() bool { return state("n3", "") == Dead })
+	nodes, _ := request[List[Node]](t, s, "GET", "/api/v1/nodes")
+	for _, n := range nodes.Items {
+		if n.ID == "n3" && !n.LastSeen.Before(n.Ended) {
+			t.Errorf("n3 was last seen at %v, and given up at %v", n.LastSeen, n.Ended)
+		}
+	}
 	list, _ := request[List[Event]](t, s, "GET", "/api/v1/events?kind="+codeDead)
 	if len(list.Items) == 0 || list.Items[0].Subject != "n3" || list.Items[0].Why == "" || list.Items[0].Level != "error" || list.Items[0].Kind != "node" {
 		t.Errorf("%+v", list)
@@ -431,7 +442,7 @@ func TestThePort(t *testing.T) {
 		t.Errorf("a page of another site: %d", got)
 	}
 	w := httptest.NewRecorder()
-	guarded(s.handler(), token, false).ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1/api/v1/self", nil))
+	s.guarded(s.handler(), false).ServeHTTP(w, httptest.NewRequest("GET", "http://127.0.0.1/api/v1/self", nil))
 	if w.Code != 401 || strings.Contains(w.Body.String(), token) {
 		t.Errorf("beyond loopback: %d %s", w.Code, w.Body)
 	}
@@ -500,7 +511,7 @@ func TestAnswersFitTheirSchemas(t *testing.T) {
 			continue
 		}
 		s := running
-		if slices.Contains([]string{"/api/v1/names", "/api/v1/timers", "/api/v1/commands", "/api/v1/commands/dead"}, rt.path) {
+		if slices.Contains([]string{"/api/v1/names", "/api/v1/placements", "/api/v1/timers", "/api/v1/commands", "/api/v1/commands/dead", "/api/v1/streams"}, rt.path) {
 			s = kept // they take a store
 		}
 		got, code := request[any](t, s, "GET", rt.path)
@@ -602,6 +613,35 @@ func TestCodesAreWhole(t *testing.T) {
 	for _, c := range codesOfErrors {
 		if e := asError(fmt.Errorf("x: %w", c.err)); e.Code == "" || CodeOf(c.err) == "" {
 			t.Errorf("%v has the code %q", c.err, e.Code)
+		}
+	}
+}
+
+// What has a handler of its own is described, too, and nothing is described that there is not.
+func TestStreamsAreDescribed(t *testing.T) {
+	paths := OpenAPI()["paths"].(map[string]any)
+	for path, form := range streamTypes {
+		operations, _ := paths[path].(map[string]any)
+		if len(operations) != 1 {
+			t.Fatalf("%s has %d operations", path, len(operations))
+		}
+		for _, op := range operations {
+			content := op.(map[string]any)["responses"].(map[string]any)["200"].(map[string]any)["content"].(map[string]any)
+			if content[form] == nil {
+				t.Errorf("%s answers %v", path, content)
+			}
+		}
+	}
+	mux := (&Server{}).handler()
+	for _, rt := range streamRoutes() {
+		r := httptest.NewRequest(rt.method, rt.path, strings.NewReader("no document"))
+		q := r.URL.Query()
+		q.Set("kind", "rumour") // refused by the stream of events, before it begins
+		r.URL.RawQuery = q.Encode()
+		answer := httptest.NewRecorder()
+		mux.ServeHTTP(answer, r)
+		if answer.Code != http.StatusBadRequest {
+			t.Errorf("%s %s: %d %s", rt.method, rt.path, answer.Code, answer.Body)
 		}
 	}
 }

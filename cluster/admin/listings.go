@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,9 +39,9 @@ func (l *List[T]) missing(id string, err error) {
 	l.Partial = append(l.Partial, Missing{id, e})
 }
 
-// incarnation writes the number as 16 hexadecimal digits: JSON readers that keep
+// incarnation writes the number as in addresses, and as a text: JSON readers that keep
 // numbers as float64 would round it.
-func incarnation(number uint64) string { return fmt.Sprintf("%016x", number) }
+func incarnation(number uint64) string { return strconv.FormatUint(number, 10) }
 
 // nodes lists the members of the cluster. A member that did not answer is in the
 // list, too, with what this node knows of it: its name, its incarnation, and when it
@@ -98,7 +99,7 @@ func (v *nodeView) node() Node {
 	n := Node{
 		ID: v.Name, Incarnation: incarnation(v.Incarnation), State: Ready, Self: v.Self, LastSeen: v.LastSeen.UTC(),
 		Host: v.Host, PID: v.PID, Started: v.Started.UTC(), Version: v.Version, Go: v.Go, URL: v.URL, Loops: len(v.loops),
-		Served: v.Stats.Served, Calls: v.Stats.Calls, CallsFailed: v.Stats.CallsFailed,
+		Served: v.Stats.Served, Calls: v.Stats.Calls, CallsFailed: v.Stats.CallsFailed, Draining: v.Draining,
 	}
 	switch {
 	case v.Suspect:
@@ -226,7 +227,7 @@ func (s *Server) funcs(ctx context.Context) *List[Func] {
 			if !ok {
 				i = len(list.Items)
 				at[key] = i
-				list.Items = append(list.Items, Func{ID: f.Name, In: f.In, Out: f.Out, Internal: strings.HasPrefix(f.Name, internalPrefix)})
+				list.Items = append(list.Items, Func{ID: f.Name, In: f.In, Out: f.Out, Internal: isInternal(f.Name)})
 			}
 			list.Items[i].Nodes = append(list.Items[i].Nodes, v.Name)
 		}

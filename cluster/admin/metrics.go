@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/process"
 )
 
 // Metrics for Prometheus, of this node only: a scraper asks every node itself. Nothing
@@ -39,7 +40,7 @@ func level(name, help string, value func(*cluster.Stats) int) nodeMetric {
 var nodeMetrics = []nodeMetric{
 	counted("frames_in", "Frames of other nodes, malformed ones too.", func(s *cluster.Stats) uint64 { return s.FramesIn }),
 	counted("frames_out", "Frames published.", func(s *cluster.Stats) uint64 { return s.FramesOut }),
-	counted("frames_malformed", "Frames that were refused by the decoder or sent to the wrong place. Alert: should stay 0.", func(s *cluster.Stats) uint64 { return s.Malformed }),
+	counted("frames_malformed", "Frames that were refused by the decoder, sent to the wrong place or too often. Alert: should stay 0.", func(s *cluster.Stats) uint64 { return s.Malformed }),
 	counted("send_errors", "Frames that could not be published.", func(s *cluster.Stats) uint64 { return s.SendErrors }),
 	counted("calls", "Calls made to other nodes, those of the admin API too.", func(s *cluster.Stats) uint64 { return s.Calls }),
 	counted("calls_failed", "Of these: ended in an error.", func(s *cluster.Stats) uint64 { return s.CallsFailed }),
@@ -66,6 +67,23 @@ var nodeMetrics = []nodeMetric{
 	level("timers_waiting", "Calls for later of other nodes that wait here.", func(s *cluster.Stats) int { return s.Timers }),
 	level("members", "Members of the cluster that this node knows, itself included.", func(s *cluster.Stats) int { return s.Members }),
 	level("loops", "Loops of this node.", func(s *cluster.Stats) int { return s.Loops }),
+}
+
+// processMetric is one number of the children that were started for other nodes. All of them
+// are 0 where nothing is offered.
+type processMetric struct {
+	name, help string
+	kind       prometheus.ValueType
+	value      func(process.Stats) float64
+}
+
+// Why apart from loopmesh_loop_children? That counts every child of every loop; these are
+// what package process has started, refused and ended, which nobody but it knows.
+var processMetrics = []processMetric{
+	{"loopmesh_processes_running", "Processes of profiles that run here.", prometheus.GaugeValue, func(p process.Stats) float64 { return float64(p.Running) }},
+	{"loopmesh_processes_started_total", "Processes of profiles that were started here.", prometheus.CounterValue, func(p process.Stats) float64 { return float64(p.Started) }},
+	{"loopmesh_processes_refused_total", "Starts that failed: arguments, limits, a missing program.", prometheus.CounterValue, func(p process.Stats) float64 { return float64(p.Refused) }},
+	{"loopmesh_processes_ended_total", "Processes that this node ended: the owner was gone or closed them, their time was over, the node left.", prometheus.CounterValue, func(p process.Stats) float64 { return float64(p.Ended) }},
 }
 
 // loopMetric is one number of a loop, with its name as label.
@@ -112,6 +130,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	stats := s.node.Stats()
 	for _, m := range nodeMetrics {
 		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, nil, nil), m.kind, m.value(&stats))
+	}
+	children := process.Counted(s.node)
+	for _, m := range processMetrics {
+		out <- prometheus.MustNewConstMetric(prometheus.NewDesc(m.name, m.help, nil, nil), m.kind, m.value(children))
 	}
 	for code, n := range s.events.byCode() {
 		out <- prometheus.MustNewConstMetric(eventsDesc, prometheus.CounterValue, float64(n), code, levelOf(code))

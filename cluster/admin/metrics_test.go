@@ -45,12 +45,12 @@ func TestMetrics(t *testing.T) {
 			fmt.Fprintf(&page, "| `%s` | %s | %s | %s |\n", name, kind, labels, help)
 		}
 		row("loopmesh_info", "gauge", "node, version, go", "1, with the versions as labels.")
+		kinds := map[prometheus.ValueType]string{prometheus.CounterValue: "counter", prometheus.GaugeValue: "gauge"}
 		for _, m := range nodeMetrics {
-			kind := "counter"
-			if m.kind == prometheus.GaugeValue {
-				kind = "gauge"
-			}
-			row(m.name, kind, "", m.help)
+			row(m.name, kinds[m.kind], "", m.help)
+		}
+		for _, m := range processMetrics {
+			row(m.name, kinds[m.kind], "", m.help)
 		}
 		for _, m := range loopMetrics {
 			row(m.name, "gauge", "loop", m.help)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"reflect"
@@ -23,11 +24,11 @@ func OpenAPI() map[string]any {
 	g := schemas{}
 	paths := map[string]any{}
 	failure := map[string]any{"description": "an error", "content": jsonContent(g.of(reflect.TypeFor[errorDocument]()))}
-	for _, rt := range routes() {
+	for _, rt := range slices.Concat(routes(), streamRoutes()) {
 		op := map[string]any{
 			"summary": rt.about, "operationId": strings.ToLower(rt.method) + strings.ReplaceAll(strings.TrimPrefix(rt.path, "/api/v1"), "/", "-"),
 			"responses": map[string]any{
-				"200":     map[string]any{"description": "the answer", "content": jsonContent(g.of(reflect.TypeOf(rt.answer)))},
+				"200":     map[string]any{"description": "the answer", "content": contentAs(cmp.Or(streamTypes[rt.path], jsonType), g.of(reflect.TypeOf(rt.answer)))},
 				"default": failure,
 			},
 		}
@@ -56,9 +57,15 @@ func OpenAPI() map[string]any {
 	}
 }
 
+// jsonType is the form of every document but those of streams.
+const jsonType = "application/json"
+
 // jsonContent is a body of JSON with a schema.
-func jsonContent(schema any) map[string]any {
-	return map[string]any{"application/json": map[string]any{"schema": schema}}
+func jsonContent(schema any) map[string]any { return contentAs(jsonType, schema) }
+
+// contentAs is a body in one form. Of a stream the schema is that of each document in it.
+func contentAs(form string, schema any) map[string]any {
+	return map[string]any{form: map[string]any{"schema": schema}}
 }
 
 // parameter describes a part of the query. Durations and times travel as text; their form
@@ -75,12 +82,31 @@ func parameter(p param) map[string]any {
 // refers to under "$defs"; false: there is no such kind.
 func Schema(kind string) (map[string]any, bool) {
 	all := OpenAPI()["components"].(map[string]any)["schemas"].(map[string]any)
-	found, ok := all[kind]
-	if !ok {
+	if all[kind] == nil {
 		return nil, false
 	}
+	return alone(kind, all)
+}
+
+// SchemaOf is the JSON Schema of a document that a program makes of those of this API, by
+// its kind and its Go type: a struct, or a List of one. false: it is neither.
+func SchemaOf(kind string, v any) (map[string]any, bool) {
+	t := reflect.TypeOf(v)
+	if t == nil || t.Kind() != reflect.Struct {
+		return nil, false
+	}
+	g := schemas{}
+	g.of(t)
+	root := g[nameOf(t)]
+	delete(g, nameOf(t))
+	g[kind] = root
+	return alone(kind, g)
+}
+
+// alone is one schema of all as a document of its own.
+func alone(kind string, all map[string]any) (map[string]any, bool) {
 	text, err := json.Marshal(map[string]any{"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/" + kind, "$defs": all})
-	if err != nil || found == nil {
+	if err != nil {
 		return nil, false
 	}
 	out := map[string]any{}
@@ -96,7 +122,7 @@ func nameOf(t reflect.Type) string {
 	name := t.Name()
 	if of, ok := strings.CutPrefix(name, "List["); ok {
 		of = strings.TrimSuffix(of, "]")
-		return of[strings.LastIndexByte(of, '.')+1:] + "List"
+		name = of[strings.LastIndexByte(of, '.')+1:] + "List"
 	}
 	return strings.ToUpper(name[:1]) + name[1:]
 }
@@ -108,6 +134,8 @@ func (g schemas) of(t reflect.Type) map[string]any {
 		return map[string]any{"type": "string", "format": "date-time"}
 	case t == reflect.TypeFor[json.RawMessage]():
 		return map[string]any{}
+	case t == reflect.TypeFor[[]byte]():
+		return map[string]any{"type": "string", "contentEncoding": "base64"}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:
@@ -136,21 +164,30 @@ func (g schemas) object(t reflect.Type) map[string]any {
 	if _, met := g[name]; met {
 		return ref
 	}
-	properties, required := map[string]any{}, []string{}
+	properties := map[string]any{}
 	g[name] = map[string]any{"type": "object", "properties": properties}
+	g[name].(map[string]any)["required"] = g.fields(t, properties)
+	return ref
+}
+
+// fields adds the fields of a struct to properties, those of what it embeds as its own, and
+// gives the names of those that are always there.
+func (g schemas) fields(t reflect.Type, properties map[string]any) []string {
+	required := []string{}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || tag == "" {
-			continue
-		}
-		properties[tag] = g.of(f.Type)
-		if !strings.Contains(options, "omit") {
-			required = append(required, tag)
+		switch {
+		case f.Anonymous && tag == "" && f.Type.Kind() == reflect.Struct:
+			required = append(required, g.fields(f.Type, properties)...)
+		case f.IsExported() && tag != "":
+			properties[tag] = g.of(f.Type)
+			if !strings.Contains(options, "omit") {
+				required = append(required, tag)
+			}
 		}
 	}
-	g[name].(map[string]any)["required"] = required
-	return ref
+	return required
 }
 
 // Kinds are the names that Schema knows, sorted.

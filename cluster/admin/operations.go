@@ -113,7 +113,7 @@ func (s *Server) advise(ctx context.Context, err error, target string) error {
 	case errors.Is(err, cluster.ErrUnknownFunction):
 		e.Hint = s.namesOn(ctx, target, "functions", func(r nodeReport) (names []string) {
 			for _, f := range r.Functions {
-				if !strings.HasPrefix(f.Name, internalPrefix) {
+				if !isInternal(f.Name) {
 					names = append(names, f.Name)
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
+	"github.com/loopmesh/loopmesh/transportactors"
 	"github.com/loopmesh/loopmesh/transportactors/subprocess"
 )
 
@@ -73,14 +74,14 @@ var (
 		return ordered{found, name}, nil
 	})
 	closeServer = orderOn("server.close", serverFolder, codeServerClosed, func(_ context.Context, l *loopnode.Loop, number uint64, _ order) (ordered, error) {
-		all := orderedServers(l)
-		if number < 1 || number > uint64(len(all)) {
-			return ordered{}, nil
+		for _, s := range transportactors.Servers(l) {
+			if s.Number() == number {
+				what := fmt.Sprint(s.Addrs())
+				s.Close()
+				return ordered{true, what}, nil
+			}
 		}
-		s := all[number-1]
-		what := fmt.Sprint(s.Addrs())
-		s.Close()
-		return ordered{true, what}, nil
+		return ordered{}, nil
 	})
 	signalChild = orderOn("proc.signal", procFolder, codeChildSignalled, func(_ context.Context, l *loopnode.Loop, number uint64, o order) (ordered, error) {
 		for _, t := range subprocess.Transports(l) {

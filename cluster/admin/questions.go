@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
@@ -38,17 +39,34 @@ const maxListed = 2000
 
 // nodeReport is what a node tells of itself.
 type nodeReport struct {
-	Host      string                 `json:"host"`
-	PID       int                    `json:"pid"`
-	Started   time.Time              `json:"started"`
-	Version   string                 `json:"version"`
-	Go        string                 `json:"go"`
-	URL       string                 `json:"url"`
-	Loops     []string               `json:"loops"`
-	Functions []cluster.FunctionInfo `json:"functions"`
-	Stats     cluster.Stats          `json:"stats"`
+	Host      string         `json:"host"`
+	PID       int            `json:"pid"`
+	Started   time.Time      `json:"started"`
+	Version   string         `json:"version"`
+	Go        string         `json:"go"`
+	URL       string         `json:"url"`
+	Loops     []string       `json:"loops"`
+	Functions []functionInfo `json:"functions"`
+	Stats     cluster.Stats  `json:"stats"`
 	// Loops.
 	Blocked map[string]blocked `json:"blocked,omitempty"`
+	// It was told to leave.
+	Draining bool `json:"draining,omitempty"`
+}
+
+// functionInfo is a registered function for people.
+type functionInfo struct {
+	Name string `json:"name"`
+	In   string `json:"in"`  // Go type of the argument
+	Out  string `json:"out"` // Go type of the result
+}
+
+// registeredFunctions are those of this program, by name.
+func registeredFunctions() (out []functionInfo) {
+	for _, e := range registry.Functions() {
+		out = append(out, functionInfo{Name: e.Name, In: e.In, Out: e.Out})
+	}
+	return out
 }
 
 // askNode tells about a node; it is called on the loop LoopName.
@@ -57,12 +75,13 @@ var askNode = cluster.Func(internalPrefix+"node", func(ctx context.Context, _ st
 	if !ok {
 		return nodeReport{}, cluster.ErrNoNode
 	}
-	r := nodeReport{PID: os.Getpid(), URL: node.URL(), Loops: node.Loops(), Functions: cluster.Functions(), Stats: node.Stats()}
+	r := nodeReport{PID: os.Getpid(), URL: node.URL(), Loops: node.Loops(), Functions: registeredFunctions(), Stats: node.Stats()}
 	r.Version, r.Go = Version()
 	r.Host, _ = os.Hostname() // a machine without a name has an empty one
 	if s, ok := servers.Load(node); ok {
 		r.Started = s.(*Server).started
 		r.Blocked = s.(*Server).watch.blockedLoops()
+		r.Draining = s.(*Server).notice.leaving()
 	}
 	return r, nil
 })
@@ -121,7 +140,7 @@ var askLoop = cluster.Func(internalPrefix+"loop", func(ctx context.Context, q lo
 		r.Serving = serversOn(node, l)
 	}
 	if q.Children {
-		r.Procs = childrenOn(node, l, procs)
+		r.Procs = withProfiles(ctx, node, l, childrenOn(node, l, procs))
 	}
 	if q.MeasureMS > 0 {
 		r.Measured, err = measure(ctx, l, time.Duration(q.MeasureMS)*time.Millisecond)

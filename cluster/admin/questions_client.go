@@ -46,6 +46,27 @@ func (c *Client) Actors(ctx context.Context) (*List[Actor], error) {
 	return get[List[Actor]](ctx, c, "actors")
 }
 
+// Traffic lists what loops and nodes have sent to each other.
+func (c *Client) Traffic(ctx context.Context) (*List[Traffic], error) {
+	return get[List[Traffic]](ctx, c, "traffic")
+}
+
+// CallsUnderWay lists the calls to other nodes that wait for their answers.
+func (c *Client) CallsUnderWay(ctx context.Context) (*List[CallUnderWay], error) {
+	return get[List[CallUnderWay]](ctx, c, "calls")
+}
+
+// Health lists how the nodes are, beside their loops.
+func (c *Client) Health(ctx context.Context) (*List[Health], error) {
+	return get[List[Health]](ctx, c, "health")
+}
+
+// Streams lists the streams of the cluster's store. Errors: kind Refused without a store,
+// Unreachable without a majority of its servers.
+func (c *Client) Streams(ctx context.Context) (*List[Stream], error) {
+	return get[List[Stream]](ctx, c, "streams")
+}
+
 // EventFilter says which events are wanted: those since a duration back or a time (RFC
 // 3339), of these kinds or codes, about a subject that contains Subject. Empty: all.
 type EventFilter struct{ Since, Kinds, Subject string }
@@ -72,8 +93,8 @@ const maxLine = 1 << 20
 // with the nodes that do not answer when these change, until ctx ends or one of them
 // returns an error.
 func (c *Client) Follow(ctx context.Context, f EventFilter, fn func(Event) error, silent func([]Missing) error) error {
-	to := url.URL{Scheme: "http", Host: hostName, Path: "/api/v1/events/stream", RawQuery: f.query().Encode()}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to.String(), nil)
+	to := c.base + "/api/v1/events/stream?" + f.query().Encode()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
 	if err != nil {
 		return &Error{Kind: BadRequest, Message: err.Error()}
 	}
@@ -148,4 +169,10 @@ func (c *Client) Signal(ctx context.Context, id, signal, reason string) (*Done, 
 // StopActor asks an actor to stop.
 func (c *Client) StopActor(ctx context.Context, id string) (*Done, error) {
 	return send[Done](ctx, c, http.MethodPost, "actors/stop", url.Values{"id": {id}}, nil)
+}
+
+// Ticket asks for a link that opens the dashboard once, see Server.Ticket. Error: NotFound
+// when the node listens on no port.
+func (c *Client) Ticket(ctx context.Context) (*Ticket, error) {
+	return send[Ticket](ctx, c, http.MethodPost, "session/ticket", nil, nil)
 }

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/loopmesh/loopmesh/cluster/dashboard"
+	"github.com/loopmesh/loopmesh/cluster/drain"
 	"github.com/loopmesh/loopmesh/cluster/durable"
 )
 
@@ -32,8 +35,11 @@ type route struct {
 	method, path, about string
 	params              []param
 	body, answer        any
-	do                  func(*Server, context.Context, *http.Request) (any, error)
+	do                  handling
 }
+
+// handling answers a request.
+type handling func(*Server, context.Context, *http.Request) (any, error)
 
 // param is a part of the query.
 type param struct {
@@ -43,13 +49,32 @@ type param struct {
 
 var (
 	idParam     = param{"id", "string", "the id, as a list prints it", true}
+	nodeParam   = param{"id", "string", "the name of the node", true}
 	reasonParam = param{"reason", "string", "why, for its events and errors", false}
 	queueParam  = param{"queue", "string", "only those of this queue", false}
 )
 
 // routes is a function and not a variable because answering and describing refer to
 // each other.
-func routes() []route {
+func routes() []route { return slices.Concat(questionRoutes(), orderRoutes()) }
+
+// Two requests are no question with one answer, and have handlers of their own: what is sent
+// goes on until somebody ends it, and the documents come one after another. They are in the
+// description all the same: a program that is written from it must find them.
+//
+// streamRoutes describes them. answer is one document of the many.
+func streamRoutes() []route {
+	return []route{
+		{"GET", "/api/v1/events/stream", "the events as they happen: text/event-stream, each an \"event\"; \"partial\" names who does not answer", eventParams, nil, Event{}, nil},
+		{"POST", "/api/v1/procs/run", "run a command of a profile on a node: a RunFrame on each line; with Upgrade: loopmesh-run also from the client, which sends stdin and signals", nil, RunRequest{}, RunFrame{}, nil},
+	}
+}
+
+// streamTypes are the forms in which the documents of streamRoutes follow each other.
+var streamTypes = map[string]string{"/api/v1/events/stream": "text/event-stream", "/api/v1/procs/run": "application/x-ndjson"}
+
+// questionRoutes are those that change nothing.
+func questionRoutes() []route {
 	return []route{
 		{"GET", "/api/v1/self", "the node that answers, and the members it knows; asks nobody", nil, nil, Self{},
 			func(s *Server, _ context.Context, _ *http.Request) (any, error) { return s.self(), nil }},
@@ -83,6 +108,8 @@ func routes() []route {
 			func(s *Server, ctx context.Context, _ *http.Request) (any, error) { return s.actorList(ctx), nil }},
 		{"GET", "/api/v1/funcs", "the registered functions of all nodes", nil, nil, List[Func]{},
 			func(s *Server, ctx context.Context, _ *http.Request) (any, error) { return s.funcs(ctx), nil }},
+		{"GET", "/api/v1/traffic", "what loops and nodes have sent to each other", nil, nil, List[Traffic]{}, (*Server).trafficList},
+		{"GET", "/api/v1/calls", "the calls to other nodes that wait for their answers, the oldest of each node first", nil, nil, List[CallUnderWay]{}, (*Server).callList},
 		{"GET", "/api/v1/events", "what has happened on all nodes, oldest first; /events/stream sends what follows (text/event-stream)", eventParams, nil, List[Event]{},
 			func(s *Server, ctx context.Context, r *http.Request) (any, error) {
 				f, err := filterOf(r)
@@ -94,17 +121,41 @@ func routes() []route {
 				list.Items = Codes()
 				return list, nil
 			}},
+		{"GET", sessionPath, "what whoever asks may do", nil, nil, Session{}, (*Server).session},
+		{"GET", "/api/v1/health", "how each node is: clock, voters, keys, descriptors, disk", nil, nil, List[Health]{}, (*Server).healthList},
+		{"GET", "/api/v1/streams", "the streams of the cluster's store, who leads them and who follows", nil, nil, List[Stream]{}, (*Server).streamList},
+		{"GET", "/api/v1/nats", "how the nodes reach NATS: round trips, what waits, what was dropped", nil, nil, List[NATSLink]{}, (*Server).natsList},
+		{"GET", "/api/v1/settings", "what the nodes were started with, without secrets", nil, nil, List[Setting]{}, (*Server).settingList},
 		{"GET", "/api/v1/names", "the names that nodes own", nil, nil, List[Name]{}, (*Server).nameList},
+		{"GET", "/api/v1/placements", "the singletons that are kept running, and where", nil, nil, List[Placement]{}, (*Server).placementList},
 		{"GET", "/api/v1/timers", "the durable calls for later, by their times", []param{{"group", "string", "only those of this group", false}}, nil, List[Timer]{}, (*Server).timerList},
 		{"GET", "/api/v1/commands", "the durable commands that wait or run, oldest first", []param{queueParam}, nil, List[Command]{}, commandList(durable.Commands, durable.DeadLetters)},
 		{"GET", "/api/v1/commands/dead", "the dead letters", []param{queueParam}, nil, List[Command]{}, commandList(durable.DeadLetters, durable.Commands)},
+		{"GET", "/api/v1/nodes/drain", "how far the drain of a node is", []param{nodeParam}, nil, Drain{}, (*Server).drainStatus},
+		{"GET", "/api/v1/bench", "how far the measurement of a node is, or how its last one ended", []param{nodeParam}, nil, Bench{}, (*Server).benchStatus},
+	}
+}
+
+// orderRoutes are those that change something.
+func orderRoutes() []route {
+	return []route{
+		{"POST", sessionPath, "exchange a token or a ticket for a session: a cookie", nil, SessionRequest{}, Session{}, (*Server).login},
+		{"POST", sessionPath + "/end", "end the session of the cookie", nil, nil, Session{}, (*Server).logout},
+		{"POST", sessionPath + "/ticket", "make a link that opens the dashboard once, with the right to change things", nil, nil, Ticket{}, (*Server).newTicket},
+		{"POST", "/api/v1/nodes/drain", "let a node leave in good order; answers when that has begun", []param{nodeParam, {"limit", "duration", "how long what runs there may take (default 1m)", false}, {"notice", "duration", "begin after so long, until which it can be taken back (default 0)", false}}, nil, Done{}, (*Server).orderDrain},
+		{"POST", "/api/v1/nodes/resume", "take a drain back that has not begun", []param{nodeParam}, nil, Done{}, (*Server).resume},
 		{"POST", "/api/v1/call", "run a function on a loop and wait for its result", nil, CallRequest{}, CallResult{}, (*Server).call},
 		{"POST", "/api/v1/conns/write", "write the body to a connection", []param{idParam}, []byte(nil), Done{}, (*Server).write},
-		{"POST", "/api/v1/conns/close", "close a connection", []param{idParam, {"abort", "boolean", "at once, without what waits", false}}, nil, Done{}, (*Server).close},
+		{"POST", "/api/v1/conns/close", "close a connection", []param{idParam, reasonParam, {"abort", "boolean", "at once, without what waits", false}}, nil, Done{}, (*Server).close},
 		{"POST", "/api/v1/tasks/cancel", "cancel a task", []param{idParam, reasonParam}, nil, Done{}, orderHandler(cancelTask, taskFolder)},
 		{"POST", "/api/v1/servers/close", "stop taking connections; those that there are go on", []param{idParam, reasonParam}, nil, Done{}, orderHandler(closeServer, serverFolder)},
 		{"POST", "/api/v1/procs/signal", "send a signal to a child process", []param{idParam, reasonParam, {"signal", "string", "TERM (default), HUP, INT, QUIT, KILL or a number", false}}, nil, Done{}, orderHandler(signalChild, procFolder)},
 		{"POST", "/api/v1/actors/stop", "stop an actor", []param{idParam}, nil, Done{}, (*Server).stopActor},
+		{"POST", "/api/v1/log/tail", "the newest lines of a node's log; it takes the right admin, so it is no GET", []param{nodeParam, {"module", "string", "only of modules whose name contains this", false}, {"lines", "integer", "how many, 1 to 1000 (default 100)", false}}, nil, List[LogLine]{}, (*Server).tailRoute},
+		{"POST", "/api/v1/log/levels", "from which levels on the modules of a node log", []param{nodeParam}, nil, List[LogLevel]{}, (*Server).levelsRoute},
+		{"POST", "/api/v1/log/level", "make a module of a node log from a level on", []param{nodeParam, {"module", "string", "the module; absent: all that have no level of their own", false}, {"level", "string", "trace, debug, info, warn, error, off, or default", true}}, nil, Done{}, (*Server).setRoute},
+		{"POST", "/api/v1/profile", "make a profile of the process of a node", []param{nodeParam, {"of", "string", "cpu, heap, allocs, goroutine, mutex, block or stacks", true}, {"for", "duration", "how long those that are measured take (default 10s, 1m at most)", false}}, nil, Profile{}, (*Server).profileRoute},
+		{"POST", "/api/v1/bench", "have a node send calls, casts or a stream to a loop for a while, and count what was done", nil, BenchRequest{}, Bench{}, (*Server).benchRoute},
 		{"POST", "/api/v1/timers/cancel", "take a durable call for later back", []param{idParam, reasonParam}, nil, Done{}, cancelTimer.handler},
 		{"POST", "/api/v1/timers/fire", "make a durable call for later due now", []param{idParam, reasonParam}, nil, Done{}, fireTimer.handler},
 		{"POST", "/api/v1/commands/requeue", "let a dead letter wait in its queue again", []param{idParam, reasonParam}, nil, Done{}, requeueCommand.handler},
@@ -116,6 +167,9 @@ const (
 	maxMeasure = 10 * time.Second
 	maxFrames  = 64
 )
+
+// sessionPath is where a browser asks what it may do, and gets a session.
+const sessionPath = "/api/v1/session"
 
 var eventParams = []param{
 	{"since", "duration", "only those of the last so long, as 8h, or from this time on (RFC 3339)", false},
@@ -219,9 +273,13 @@ func (s *Server) handler() http.Handler {
 		})
 	}
 	mux.HandleFunc("GET /api/v1/events/stream", s.stream)
+	mux.HandleFunc("POST /api/v1/procs/run", s.runProcess)
 	mux.HandleFunc("GET /api/v1/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, func() (any, error) { return OpenAPI(), nil })
 	})
+	page := dashboard.Handler()
+	mux.Handle("GET /{$}", page)
+	mux.Handle("GET "+dashboard.Prefix, page)
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /livez", s.livez)
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -320,9 +378,14 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// readyz says whether this node may be given work: it is a member and has its
-// connection to NATS.
+// readyz says whether this node may be given work: it is a member, has its connection to NATS,
+// and nobody lets it leave.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if s.notice.leaving() || len(drain.Status(s.node)) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "this node is being drained")
+		return
+	}
 	select {
 	case <-s.node.Done():
 	default:

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -41,6 +42,13 @@ type Server struct {
 	events  *ring
 	former  former
 	watch   watcher
+	runs    sync.WaitGroup           // commands that are run through this node
+	mine    atomic.Pointer[keptOf]   // nil: Keep was not called
+	bench   atomic.Pointer[benchRun] // the last measurement; nil: none
+	notice  notice                   // of a drain
+	sinks   sinks                    // of the measurements of others
+	// Of browsers.
+	sessions *sessions
 }
 
 // servers finds the server of a node (*cluster.Node → *Server): a registered function
@@ -56,7 +64,7 @@ var servers sync.Map // *cluster.Node → *Server
 // Why the server is stored before the loop exists: a call of another node may run as
 // soon as the loop is there.
 func Open(node *cluster.Node, log hclog.Logger) (*Server, error) {
-	s := &Server{node: node, log: log, started: time.Now(), ending: make(chan struct{}), events: newRing()}
+	s := &Server{node: node, log: log, started: time.Now(), ending: make(chan struct{}), events: newRing(), sessions: newSessions(), watch: watcher{stuck: map[string]blocked{}}}
 	servers.Store(node, s)
 	ref, err := node.NewLoop(LoopName)
 	if err != nil {
@@ -120,6 +128,8 @@ const closeLimit = 2 * time.Second
 // node takes the path. The loop stays until the node is closed.
 func (s *Server) Close() {
 	s.once.Do(func() { close(s.ending) })
+	s.notice.takeBack()
+	s.runs.Wait() // they end with it
 	s.closeTCP()
 	if s.socket == nil {
 		return
@@ -156,6 +166,8 @@ func withTimeout(r *http.Request) (context.Context, context.CancelFunc, error) {
 // The answer is complete before the first byte is sent, so the status is always true.
 func reply(w http.ResponseWriter, answer func() (any, error)) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff") // names of others are in it
+	w.Header().Set("Cache-Control", "no-store")
 	v, err := answer()
 	if err != nil {
 		e := asError(err)
@@ -165,6 +177,10 @@ func reply(w http.ResponseWriter, answer func() (any, error)) {
 		}
 		w.WriteHeader(status)
 		v = errorDocument{"Error", APIVersion, e}
+	}
+	if c, ok := v.(withCookie); ok {
+		http.SetCookie(w, c.cookie)
+		v = c.document
 	}
 	_ = json.NewEncoder(w).Encode(v) // a client that is gone needs no answer
 }

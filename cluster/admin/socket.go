@@ -99,6 +99,10 @@ func ownFolder(dir string) error {
 	return checkFolder(dir)
 }
 
+// CheckDir makes Dir, if it is not there, and tells whether a node may put its socket
+// there: ErrUntrusted when somebody else could have made it.
+func CheckDir() error { return ownFolder(Dir()) }
+
 // checkFolder refuses the default folder when somebody else could have put a
 // socket there. Why: without XDG_RUNTIME_DIR the folder is in the temporary
 // directory, where any user can make a folder of that name first, listen in

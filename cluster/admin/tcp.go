@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/dashboard"
 )
 
 // The API over TCP, for what cannot open a unix socket: a scraper of metrics, a
@@ -28,6 +29,7 @@ import (
 type tcpListener struct {
 	http     *http.Server
 	listener net.Listener
+	token    string
 	done     chan struct{}
 }
 
@@ -41,21 +43,21 @@ const minToken = 16
 // it behind something that does. It does not wait. Close ends it. Errors: ErrNeedsToken,
 // and those of net.Listen.
 func (s *Server) ListenTCP(address, token string) (net.Addr, error) {
-	if token != "" && len(token) < minToken {
-		return nil, fmt.Errorf("%w: it has %d bytes, give at least %d", ErrNeedsToken, len(token), minToken)
+	if err := CheckTCP(address, token); err != nil {
+		return nil, err
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("admin API on %s: %w", address, err)
 	}
 	local := l.Addr().(*net.TCPAddr).IP.IsLoopback()
-	if !local && token == "" {
+	if !local && token == "" { // a name that means something else than a moment ago
 		_ = l.Close()
 		return nil, fmt.Errorf("%w: %s is reached from other machines", ErrNeedsToken, address)
 	}
-	t := &tcpListener{listener: l, done: make(chan struct{})}
+	t := &tcpListener{listener: l, token: token, done: make(chan struct{})}
 	t.http = &http.Server{
-		Handler: guarded(s.handler(), token, local), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: s.httpLog(),
+		Handler: s.guarded(s.handler(), local), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: s.httpLog(),
 	}
 	s.tcp = t
 	// goroutine: owner: the server; ends when Close closes the listener
@@ -66,6 +68,22 @@ func (s *Server) ListenTCP(address, token string) (net.Addr, error) {
 		}
 	}()
 	return l.Addr(), nil
+}
+
+// CheckTCP says whether ListenTCP would refuse the two before it listens. It may look a name
+// up. Errors: as of ListenTCP.
+func CheckTCP(address, token string) error {
+	if token != "" && len(token) < minToken {
+		return fmt.Errorf("%w: it has %d bytes, give at least %d", ErrNeedsToken, len(token), minToken)
+	}
+	at, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return fmt.Errorf("admin API on %s: %w", address, err)
+	}
+	if !at.IP.IsLoopback() && token == "" {
+		return fmt.Errorf("%w: %s is reached from other machines", ErrNeedsToken, address)
+	}
+	return nil
 }
 
 // ErrNeedsToken: the API would be open to other machines without a token, or the token
@@ -80,27 +98,25 @@ func (s *Server) closeTCP() {
 	}
 }
 
-// guarded checks host and token before anything else. The comparison takes the same
-// time for every wrong token.
-func guarded(next http.Handler, token string, local bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		right := token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
-		free := local && given == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) || r.URL.Path == "/livez" || r.URL.Path == "/readyz"
-		switch {
-		case !knownHost(r.Host):
-			reply(w, func() (any, error) {
-				return nil, &Error{Kind: Refused, Message: fmt.Sprintf("the host %q is not this machine", r.Host), Hint: "use an IP address or localhost", Code: codeToken}
-			})
-		case !right && !free:
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			reply(w, func() (any, error) {
-				return nil, &Error{Kind: Refused, Message: "the token is missing or wrong", Hint: "send Authorization: Bearer TOKEN", Code: codeToken}
-			})
-		default:
-			next.ServeHTTP(w, r)
-		}
-	})
+// isFree are the requests that need no right: the probes, since who watches whether a
+// process lives has no token; the files of the dashboard; and the login.
+func isFree(r *http.Request, question bool) bool {
+	switch r.URL.Path {
+	case "/livez", "/readyz":
+		return true
+	case "/":
+		return question
+	case sessionPath, sessionPath + "/end":
+		return r.Method == http.MethodPost
+	}
+	return question && strings.HasPrefix(r.URL.Path, dashboard.Prefix)
+}
+
+// cutBearer is the token that the request brings.
+func cutBearer(r *http.Request) (token string, given bool) {
+	header := r.Header.Get("Authorization")
+	token, _ = strings.CutPrefix(header, "Bearer ")
+	return token, header != ""
 }
 
 // knownHost takes an IP address and localhost: a name that somebody else controls is

@@ -50,7 +50,7 @@ type watcher struct {
 	failures *actors.Subscription[actors.Failure]
 
 	mu    sync.Mutex
-	stuck map[string]blocked
+	stuck map[string]blocked // made by Open: a question may come before the first look
 }
 
 // beat is a loop and what it showed at the last look.
@@ -76,7 +76,7 @@ func (w *watcher) blockedLoops() map[string]blocked {
 // there are already are entered without an event: they came with the node.
 func (s *Server) startWatch(loop *loopnode.Loop) {
 	w := &s.watch
-	w.loops, w.stuck, w.counters = map[string]*beat{}, map[string]blocked{}, s.node.Stats()
+	w.loops, w.counters = map[string]*beat{}, s.node.Stats()
 	w.failures = s.node.Actors().Failures(maxFailures)
 	loop.OnClose(w.failures.Close)
 	for _, name := range s.node.Loops() {
@@ -165,15 +165,15 @@ func (s *Server) lookAtCounters(now cluster.Stats) {
 		was, now uint64
 		text     string
 	}{
-		{codeCallsRefused, was.Refused, now.Refused, "calls of other nodes were refused"},
-		{codeCallsLost, was.Lost + was.Refusals, now.Lost + now.Refusals, "calls without an answer or messages did not run"},
+		{codeCallsRefused, was.Refused, now.Refused, "refused calls of other nodes"},
+		{codeCallsLost, was.Lost + was.Refusals, now.Lost + now.Refusals, "calls without an answer and messages that did not run"},
 		{codeRightMissing, was.NoRight, now.NoRight, "questions of nodes without the right to ask them"},
-		{codeNATSDisconnected, was.Disconnects, now.Disconnects, "connections to NATS were lost"},
-		{codeNATSReconnected, was.Reconnects, now.Reconnects, "connections to NATS are back"},
-		{codeNATSDropped, was.Dropped, now.Dropped, "messages were dropped by NATS"},
+		{codeNATSDisconnected, was.Disconnects, now.Disconnects, "lost connections to NATS"},
+		{codeNATSReconnected, was.Reconnects, now.Reconnects, "connections to NATS that are back"},
+		{codeNATSDropped, was.Dropped, now.Dropped, "messages that NATS dropped"},
 	} {
 		if c.now > c.was {
-			s.note(Event{Code: c.code, Subject: s.node.Name(), Text: strconv.FormatUint(c.now-c.was, 10) + " " + c.text, Count: c.now - c.was})
+			s.note(Event{Code: c.code, Subject: s.node.Name(), Text: c.text + ": " + strconv.FormatUint(c.now-c.was, 10), Count: c.now - c.was})
 		}
 	}
 }

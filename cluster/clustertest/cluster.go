@@ -41,7 +41,7 @@ type Cluster struct {
 type place struct {
 	cfg   cluster.Config
 	node  *cluster.Node // nil: it was crashed
-	proxy *proxy
+	proxy *proxy        // nil in virtual time
 }
 
 // New starts count nodes n1, n2, … and waits until they know each other. configure,
@@ -59,27 +59,33 @@ func New(t T, count int, configure func(name string, cfg *cluster.Config)) *Clus
 	for i := range count {
 		name := fmt.Sprintf("n%d", i+1)
 		p := &place{cfg: cluster.Config{
-			Name: name, Heartbeat: 50 * time.Millisecond, DeadAfter: 500 * time.Millisecond, Logger: quiet,
+			Heartbeat: 50 * time.Millisecond, DeadAfter: 500 * time.Millisecond, Logger: quiet,
 		}}
 		if p.proxy, err = newProxy(strings.TrimPrefix(c.broker.URL(), "nats://")); err != nil {
 			t.Fatalf("clustertest: a proxy: %v", err)
 		}
 		t.Cleanup(p.proxy.close)
 		p.cfg.URL = "nats://" + p.proxy.address()
-		if configure != nil {
-			configure(name, &p.cfg)
-		}
-		c.names = append(c.names, name)
-		c.nodes[name] = p
-		c.Restart(name)
-		t.Cleanup(func() {
-			if p.node != nil {
-				p.node.Close()
-			}
-		})
+		c.add(name, p, configure)
 	}
 	c.Together()
 	return c
+}
+
+// add starts the node of a place.
+func (c *Cluster) add(name string, p *place, configure func(name string, cfg *cluster.Config)) {
+	p.cfg.Name = name
+	if configure != nil {
+		configure(name, &p.cfg)
+	}
+	c.names = append(c.names, name)
+	c.nodes[name] = p
+	c.Restart(name)
+	c.t.Cleanup(func() {
+		if p.node != nil {
+			p.node.Close()
+		}
+	})
 }
 
 func (c *Cluster) start(cfg cluster.Config) (*cluster.Node, error) {
@@ -111,29 +117,39 @@ func (c *Cluster) place(name string) *place {
 }
 
 // Cut stops all bytes between a node and the server. No connection ends.
-func (c *Cluster) Cut(name string) { c.t.Helper(); c.place(name).proxy.cut(true) }
+func (c *Cluster) Cut(name string) { c.t.Helper(); c.proxyOf(name).cut(true) }
+
+// proxyOf is the proxy of a node. It fails the test in virtual time.
+func (c *Cluster) proxyOf(name string) *proxy {
+	c.t.Helper()
+	p := c.place(name).proxy
+	if p == nil {
+		c.t.Fatalf("clustertest: in virtual time %s has no proxy whose bytes could be stopped: use New", name)
+	}
+	return p
+}
 
 // Unplug ends a node's connections and refuses new ones.
-func (c *Cluster) Unplug(name string) { c.t.Helper(); c.place(name).proxy.unplug(true) }
+func (c *Cluster) Unplug(name string) { c.t.Helper(); c.proxyOf(name).unplug(true) }
 
 // Heal takes Cut and Unplug back.
 func (c *Cluster) Heal(name string) {
 	c.t.Helper()
-	proxy := c.place(name).proxy
+	proxy := c.proxyOf(name)
 	proxy.unplug(false)
 	proxy.cut(false)
 }
 
 // Delay makes what a node sends and receives so much later. Zero takes it back.
-func (c *Cluster) Delay(name string, d time.Duration) { c.t.Helper(); c.place(name).proxy.delay(d) }
+func (c *Cluster) Delay(name string, d time.Duration) { c.t.Helper(); c.proxyOf(name).delay(d) }
 
 // Crash ends a node without a goodbye: its connections end first, and it is closed
 // only when it knows that, so that its goodbye reaches nobody.
 func (c *Cluster) Crash(name string) {
 	c.t.Helper()
 	p := c.place(name)
-	node := c.Node(name)
-	p.proxy.unplug(true)
+	node, proxy := c.Node(name), c.proxyOf(name)
+	proxy.unplug(true)
 	c.Eventually(name+" is off the server", func() bool { return node.Stats().Disconnects > 0 })
 	node.Close()
 	p.node = nil
@@ -147,7 +163,9 @@ func (c *Cluster) Restart(name string) {
 	if p.node != nil {
 		p.node.Close()
 	}
-	c.Heal(name)
+	if p.proxy != nil {
+		c.Heal(name)
+	}
 	var err error
 	if p.node, err = c.start(p.cfg); err != nil {
 		p.node = nil
@@ -206,7 +224,10 @@ func (c *Cluster) report() string {
 	var b strings.Builder
 	for _, name := range c.names {
 		p := c.nodes[name]
-		fmt.Fprintf(&b, "%s, proxy %s", name, p.proxy)
+		b.WriteString(name)
+		if p.proxy != nil {
+			fmt.Fprintf(&b, ", proxy %s", p.proxy)
+		}
 		if p.node == nil {
 			b.WriteString(": crashed\n")
 			continue

@@ -21,7 +21,10 @@
 //   - Crash: the node ends without saying goodbye. Restart: it starts again, as another
 //     incarnation, with the configuration it had.
 //
-// The clock is the real one. So the nodes have short times (Heartbeat 50 ms, DeadAfter
+// Virtual is the same in the virtual time of testing/synctest, for what takes long: leases,
+// calls for later, time-outs. It has no links that could be cut.
+//
+// The clock of New is the real one. So the nodes have short times (Heartbeat 50 ms, DeadAfter
 // 500 ms, unless the test sets others), and a test waits for conditions (Eventually,
 // Together), never for a duration. When a condition does not come, the test fails with
 // what each node knows: its members, its loops, and what it has under way.

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
 	"github.com/loopmesh/loopmesh/cluster/internal/codec"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/cluster/internal/schedule"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 )
 
@@ -27,7 +29,8 @@ var (
 	ErrBadID = errors.New("not an id")
 	// ErrBadRule: the text of a recurring call cannot be read, or never comes true.
 	ErrBadRule = errors.New("not a rule for a recurring call")
-	// ErrFull: the store of the NATS server has no room.
+	// ErrFull: the store has no room for more; what is in it can still run, end and be
+	// cancelled. Nothing was written.
 	ErrFull = records.ErrFull
 )
 
@@ -112,12 +115,25 @@ func Repeat[In, Out any](ctx context.Context, n *cluster.Node, id string, fn *cl
 // map of floats that are computed, the current time) makes two requests of one.
 
 // arm stores a call for later.
-func arm[In, Out any](ctx context.Context, n *cluster.Node, id string, fn *cluster.Function[In, Out], in In, t record, opts []Option) (err error) {
-	switch {
-	case ctx == nil, n == nil, fn == nil:
-		return fault.Config("durable: a call for later needs a ctx, a node and a function, not nil")
+func arm[In, Out any](ctx context.Context, n *cluster.Node, id string, fn *cluster.Function[In, Out], in In, t record, opts []Option) error {
+	if n == nil {
+		return fault.Config("durable: a call for later needs a node, not nil")
 	}
-	r := request{record: t}
+	r, err := requestOf(ctx, id, fn, in, t, opts)
+	if err != nil {
+		return err
+	}
+	store := records.Of(n.Inside(inside.Key{}))
+	_, err = wait.Do(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, r.put(ctx, store) })
+	return err
+}
+
+// requestOf is a call for later that can be stored.
+func requestOf[In, Out any](ctx context.Context, id string, fn *cluster.Function[In, Out], in In, t record, opts []Option) (r request, err error) {
+	if ctx == nil || fn == nil {
+		return r, fault.Config("durable: a call for later needs a ctx and a function, not nil")
+	}
+	r = request{record: t}
 	r.ID, r.Group, r.Function, r.Most, r.State = id, DefaultGroup, fn.Name(), defaultAttempts, Pending
 	for _, set := range opts {
 		if set != nil {
@@ -125,13 +141,33 @@ func arm[In, Out any](ctx context.Context, n *cluster.Node, id string, fn *clust
 		}
 	}
 	if err := r.check(time.Now()); err != nil {
-		return err
+		return r, err
 	}
 	if r.Codec, r.Arg, err = codec.Encode(in); err != nil {
+		return r, err
+	}
+	if r.Rule == "" { // a recurring call is a trace of its own each time
+		r.Trace = traces.Text(ctx)
+	}
+	return r, nil
+}
+
+// CallLaterIn arms a call for later in one step with the effect that tx belongs to: both
+// happen, or neither, however often the effect is tried. It is CallLater otherwise, with the
+// errors of it; like Tx.Get it blocks the goroutine that Apply calls the function on.
+func CallLaterIn[In, Out any](tx *Tx, id string, fn *cluster.Function[In, Out], in In, d time.Duration, opts ...Option) error {
+	if tx == nil {
+		return fault.Config("durable: CallLaterIn needs the Tx of an Apply, not nil")
+	}
+	d = max(d, 1)
+	r, err := requestOf(tx.ctx, id, fn, in, record{Due: time.Now().Add(d), Delay: d}, opts)
+	if err != nil {
 		return err
 	}
-	store := records.Of(n.Inside(inside.Key{}))
-	_, err = wait.Do(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, r.put(ctx, store) })
+	expect, wanted, err := r.replaces(tx.ctx, tx.sink.store)
+	if err == nil && wanted {
+		tx.arm(records.Write{Subject: timerSubject(r.Group, r.ID), Body: r.encode(), Expect: expect})
+	}
 	return err
 }
 
@@ -143,6 +179,9 @@ func (r *request) check(now time.Time) error {
 	if err := checkName("group", r.Group); err != nil {
 		return err
 	}
+	if err := checkFunction(r.Function); err != nil {
+		return err
+	}
 	switch {
 	case r.Most < 1 || r.Most > maxAttempts:
 		return fault.Config("Attempts(%d): use 1 to %d", r.Most, maxAttempts)
@@ -152,6 +191,8 @@ func (r *request) check(now time.Time) error {
 		return fault.Config("Zone and OnMisfire are for recurring calls: use Repeat")
 	case r.Rule == "" && r.Due.IsZero():
 		return fault.Config("CallAt needs a time, not the zero Time")
+	case r.Rule == "" && (r.Due.UTC().Year() < 1 || r.Due.UTC().Year() > 9999):
+		return fault.Config("CallAt(%v): use a time of the years 1 to 9999", r.Due)
 	}
 	if r.Rule != "" {
 		rule, err := schedule.ParseRule(r.Rule, r.Zone)
@@ -173,29 +214,35 @@ func (r *request) check(now time.Time) error {
 func (r *request) put(ctx context.Context, store *records.Records) error {
 	subject, expect := timerSubject(r.Group, r.ID), uint64(0)
 	for {
-		_, err := store.Put(ctx, subject, r.encode(), expect, 0)
+		_, err := store.Add(ctx, admit.More, subject, r.encode(), expect)
 		if !errors.Is(err, records.ErrConflict) {
 			return err
 		}
-		have, err := store.Get(ctx, subject)
-		switch {
-		case errors.Is(err, records.ErrAbsent):
-			expect = 0
-			continue
-		case err != nil:
+		wanted := false
+		if expect, wanted, err = r.replaces(ctx, store); err != nil || !wanted {
 			return err
 		}
-		expect = have.Seq
-		if have.Gone || r.replace {
-			continue
-		}
-		t, err := readTimer(have)
-		switch {
-		case err != nil, t.State == Cancelled:
-			continue // garbage keeps no id
-		case t.same(r.record):
-			return nil
-		}
-		return fmt.Errorf("%w: %s of group %s calls %s at %s and is %s: take another id, or Replace", ErrExists, r.ID, r.Group, t.Function, t.Due.Local().Format(time.DateTime), t.State)
 	}
+}
+
+// replaces is the sequence of the record whose place it takes, 0 for none; wanted is false
+// when the same request is stored already.
+func (r *request) replaces(ctx context.Context, store *records.Records) (expect uint64, wanted bool, err error) {
+	have, err := store.Get(ctx, timerSubject(r.Group, r.ID))
+	switch {
+	case errors.Is(err, records.ErrAbsent):
+		return 0, true, nil
+	case err != nil:
+		return 0, false, err
+	case have.Gone || r.replace:
+		return have.Seq, true, nil
+	}
+	t, err := readTimer(have)
+	switch {
+	case err != nil, t.State == Cancelled: // garbage keeps no id
+		return have.Seq, true, nil
+	case t.same(r.record):
+		return 0, false, nil
+	}
+	return 0, false, fmt.Errorf("%w: %s of group %s calls %s at %s and is %s: take another id, or Replace", ErrExists, r.ID, r.Group, t.Function, t.Due.Local().Format(time.DateTime), t.State)
 }

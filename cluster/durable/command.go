@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
 	"github.com/loopmesh/loopmesh/cluster/internal/codec"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
@@ -30,6 +33,7 @@ type command struct {
 	Most     int        `json:"most"` // attempts
 	Sent     time.Time  `json:"sent"`
 	Requeued uint64     `json:"requeued,omitempty"` // sequence of the dead letter it comes from
+	Trace    string     `json:"trace,omitempty"`    // context of the sender's span
 	Nonce    string     `json:"nonce"`
 }
 
@@ -37,7 +41,7 @@ type command struct {
 // that it is done, until somebody decides that it is dead.
 type ending struct {
 	Version  int       `json:"v"`
-	State    State     `json:"state"` // Done or Dead
+	State    Status    `json:"state"` // Done or Dead
 	Digest   string    `json:"digest"`
 	Command  *command  `json:"command"` // of a dead one with its argument
 	Attempts int       `json:"attempts,omitempty"`
@@ -91,7 +95,9 @@ type SendOption func(*command)
 func Key(key string) SendOption { return func(c *command) { c.Key = key } }
 
 // Redeliver is how many attempts a command has before it is a dead letter; default 10.
-// An attempt is also one during which the process of the owner died.
+// An attempt is also one during which the process of the owner died; the first such death
+// of a command that has several attempts may not be counted. Waiting for its turn at an owner
+// that dies is none.
 func Redeliver(most int) SendOption { return func(c *command) { c.Most = most } }
 
 // Send stores a command for whoever works on the queue (Work). nil means that it is
@@ -119,12 +125,19 @@ func Send[In, Out any](ctx context.Context, n *cluster.Node, queue, id string, f
 	if c.Most < 1 || c.Most > maxAttempts {
 		return fault.Config("Redeliver(%d): use 1 to %d", c.Most, maxAttempts)
 	}
+	if err := checkFunction(c.Function); err != nil {
+		return err
+	}
+	if !utf8.ValidString(c.Key) {
+		return fault.Config("the key %.200q is no UTF-8", c.Key)
+	}
 	if len(c.Key) > maxName {
 		return fault.Config("the key %.20q… has %d bytes, the most is %d", c.Key, len(c.Key), maxName)
 	}
 	if c.Codec, c.Arg, err = codec.Encode(in); err != nil {
 		return err
 	}
+	c.Trace = traces.Text(ctx)
 	store := records.WorkOf(n.Inside(inside.Key{}))
 	_, err = wait.Do(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, c.store(ctx, store) })
 	return err
@@ -137,7 +150,7 @@ func (c command) store(ctx context.Context, store *records.Records) error {
 	body, _ := json.Marshal(c) // the type can always be written
 	subject, end := commandSubject(c.Queue, c.ID), endSubject(c.Queue, c.ID)
 	for range maxLooks {
-		_, err := store.PutBeside(ctx, subject, end, body, 0)
+		_, err := store.AddBeside(ctx, admit.More, subject, end, body, 0)
 		if !errors.Is(err, records.ErrConflict) {
 			return err
 		}
@@ -179,7 +192,7 @@ type Command struct {
 	ID       string    `json:"id"`
 	Key      string    `json:"key,omitempty"`
 	Function string    `json:"function"`
-	State    State     `json:"state"` // Pending, Done or Dead
+	State    Status    `json:"state"` // Pending, Done or Dead
 	Sent     time.Time `json:"sent"`
 	Ended    time.Time `json:"ended,omitzero"`
 	Attempts int       `json:"attempts,omitempty"` // of a dead one

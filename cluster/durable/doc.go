@@ -32,6 +32,19 @@
 // server, which waits for the disk, about a millisecond each. The owner keeps all calls
 // of its groups in memory, with their arguments.
 //
+// # A full store
+//
+// The store has limits: of its stream and of the account, where somebody has set one, and
+// of what its servers may write to their disks. The last eighth of each is kept for what is
+// under way. CallLater, CallAt, Repeat, Send and Sink.Apply are refused before (ErrFull, and
+// nothing is written), while runs are written down, commands are acknowledged, and Cancel,
+// FireNow and Requeue work, so a store that is full becomes empty again. A command whose
+// function uses a Sink is an attempt that failed meanwhile. What a cancelled call would have
+// run with goes at once; the rest of its record stays for an hour. When even half of the
+// eighth is used, a command that is done is remembered for a minute instead of an hour, and
+// dead letters wait as commands. An external NATS tells its clients of the limits of streams
+// and accounts, and not of its own: give the account one.
+//
 // # Commands
 //
 // A command is a call that waits in a queue until it has run:
@@ -46,9 +59,11 @@
 //	    were stored, across failures and across owners. At most 64 keys run at a time;
 //	  - repeated: after an error one second later, then after twice as long each time, at
 //	    most a minute. After Redeliver attempts the command is a dead letter with the text
-//	    of its last error. A process that dies while it holds a command counts as an
-//	    attempt, so a command that kills its process does not do so for ever;
-//	  - dead letters stay until somebody requeues them (Requeue).
+//	    of its last error. A process that dies while it runs a command counts as an
+//	    attempt, so a command that kills its process does not do so for ever (TestWhatKillsItsProcessIsDeadInTheEnd);
+//	    one that only waited there was not attempted (TestWaitingIsNoAttempt);
+//	  - dead letters stay until somebody requeues them (Requeue). Each is an event of the
+//	    node that gave it up (events.DeadLetter), and 'loopmesh check' warns of them.
 //
 // One node works on a queue at a time. Several nodes share work by several queues.
 //
@@ -56,13 +71,22 @@
 //
 // "At least once" is what a queue or a timer can promise. An effect happens once where
 // it is written down together with the id of the run, in one step, and where the token
-// of a replaced owner is refused. Sink does that for keys and values in JetStream, and
-// its documentation says what to do in a database of one's own:
+// of a replaced owner is refused. Sink does that for keys and values in JetStream, package
+// sqlsink for a transaction of a database of one's own:
 //
 //	func(ctx context.Context, in Payment) (struct{}, error) {
 //		run, _ := durable.RunOf(ctx)
 //		return struct{}{}, sink.Apply(ctx, run, func(tx *durable.Tx) error { … })
 //	}
+//
+// State is a Sink with a type: the value of a key, the calls for later that it needs
+// (CallLaterIn), and that the run has been, in one step. A singleton (names.Place) that
+// keeps its value there goes on where its last owner stopped.
+//
+//	err = orders.Update(ctx, run, in.Order, func(o *Order, tx *durable.Tx) error {
+//		o.Paid = true
+//		return durable.CallLaterIn(tx, "ship-"+in.Order, ship, in.Order, time.Hour)
+//	})
 //
 // # What proves it
 //
@@ -73,7 +97,9 @@
 //
 // # What is not here
 //
-// Not here: placement of loops, state of actors, and remote processes. The
+// An effect of a Sink or a State and the
+// acknowledgement of its command are two steps, of two streams: between them lies a second
+// run, which the Sink takes for one that has been. The
 // server-side schedules of JetStream are not used: they follow the server's wall clock
 // and fire up to 250 ms late.
 //

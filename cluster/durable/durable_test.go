@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -152,6 +153,61 @@ var hopeless = cluster.Func("durable.hopeless", func(ctx context.Context, key st
 	book.add(ctx, key)
 	panic("hopeless")
 })
+
+var oddlyNamed = cluster.Func("durable.odd\xff", func(context.Context, string) (struct{}, error) { return struct{}{}, nil })
+
+// unreadable is an error whose methods panic, as those of a nil pointer in an error do.
+type unreadable struct{ text *string }
+
+func (u unreadable) Error() string { return *u.text }
+func (u unreadable) Unwrap() error { panic(*u.text) }
+
+var failingBadly = cluster.Func("durable.failing-badly", func(ctx context.Context, key string) (struct{}, error) {
+	book.add(ctx, key)
+	return struct{}{}, unreadable{}
+})
+
+// TestTheLongestSpanHoldsUpNobody: of all spans of CallLater, one that ends beyond what a
+// time.Duration can say.
+func TestTheLongestSpanHoldsUpNobody(t *testing.T) {
+	a := stored(t)
+	s, ctx := serving(t, a, "g"), testCtx(t)
+	if err := CallLater(ctx, a, "far", note, "far", math.MaxInt64, Group("g")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it waits", func() bool { return s.Stats().Waiting == 1 })
+	if err := CallLater(ctx, a, "near", note, "near", 0, Group("g")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the next one runs", func() bool { return len(book.of("near")) == 1 })
+	if len(book.of("far")) != 0 {
+		t.Error("it ran before its time")
+	}
+}
+
+// TestAnErrorThatNobodyCanRead ends no process: its run failed, and is dead in the end.
+func TestAnErrorThatNobodyCanRead(t *testing.T) {
+	a := stored(t)
+	ref, ctx := newLoop(t, a), testCtx(t)
+	for _, begin := range []func(*cluster.Node, string, loopnode.Ref) (*Server, error){Serve, Work} {
+		s, err := begin(a, "g", ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Stop()
+	}
+	if err := CallLater(ctx, a, "x", failingBadly, "timer", 0, Group("g"), Attempts(1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Send(ctx, a, "g", "x", failingBadly, "command", Redeliver(1)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "both are dead", func() bool {
+		letters, err := DeadLetters(ctx, a, "g")
+		timers, err2 := Timers(ctx, a, "g")
+		return err == nil && err2 == nil && len(letters) == 1 && len(timers) == 1 && timers[0].State == Dead && strings.Contains(letters[0].Error, "methods panic")
+	})
+}
 
 func only(t testing.TB, n *cluster.Node, group string) Timer {
 	t.Helper()
@@ -316,6 +372,14 @@ func TestWhatIsRefused(t *testing.T) {
 	wantIs(t, CallLater(ctx, a, "", note, "", 0), ErrBadID)
 	wantIs(t, CallLater(ctx, a, strings.Repeat("x", 129), note, "", 0), ErrBadID)
 	wantIs(t, CallLater(ctx, a, "x", note, "", 0, Group("a\nb")), ErrBadID)
+	wantIs(t, CallLater(ctx, a, "a\xff", note, "", 0), ErrBadID, "UTF-8")
+	wantIs(t, Send(ctx, a, "q", "a\xff", note, ""), ErrBadID, "UTF-8")
+	wantIs(t, Send(ctx, a, "q", "x", note, "", Key("a\xff")), cluster.ErrConfig, "UTF-8")
+	wantIs(t, CallLater(ctx, a, "x", &cluster.Function[string, struct{}]{}, "", 0), cluster.ErrConfig, "name")
+	wantIs(t, Send(ctx, a, "q", "x", oddlyNamed, ""), cluster.ErrConfig, "UTF-8")
+	for _, when := range []time.Time{time.Unix(1<<40, 0), time.Unix(-1<<40, 0), time.Unix(math.MaxInt64, 0), time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("west", -7200))} {
+		wantIs(t, CallAt(ctx, a, "x", note, "", when), cluster.ErrConfig, "9999") // JSON has no such time
+	}
 	wantIs(t, CallLater(none, a, "x", note, "", 0), cluster.ErrConfig)
 	wantIs(t, CallLater(ctx, nil, "x", note, "", 0), cluster.ErrConfig)
 	wantIs(t, CallLater(ctx, a, "x", nobody, "", 0), cluster.ErrConfig)

@@ -15,7 +15,7 @@ import (
 // TestWithKeys: the statement of a node allows what durable work takes, and no more.
 func TestWithKeys(t *testing.T) {
 	dir := t.TempDir()
-	if err := keys.Init(dir, "shop", keys.Node{Name: "a"}); err != nil {
+	if err := keys.Init(dir, "shop", keys.Node{Name: "a", Voter: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := keys.Add(dir, keys.Node{Name: "b"}); err != nil {

@@ -22,7 +22,7 @@ type Timer struct {
 	Due      time.Time `json:"due"`
 	Rule     string    `json:"rule,omitempty"`
 	Zone     string    `json:"zone,omitempty"`
-	State    State     `json:"state"`
+	State    Status    `json:"state"`
 	Attempts int       `json:"attempts,omitempty"` // that failed
 	Error    string    `json:"error,omitempty"`    // of the last one
 	Changed  time.Time `json:"changed"`
@@ -71,7 +71,7 @@ func Cancel(ctx context.Context, n *cluster.Node, group, id string) error {
 		if t.State != Pending && t.State != Dead {
 			return fmt.Errorf("%w: %s of group %s is %s", ErrNotFound, id, group, t.State)
 		}
-		t.State = Cancelled
+		t.State, t.Arg = Cancelled, nil // what it would have run with takes no room any more
 		return nil
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
+	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/cluster/internal/schedule"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -31,20 +33,21 @@ type record struct {
 	Attempts int           `json:"attempts,omitempty"` // that failed
 	Most     int           `json:"most,omitempty"`     // of them
 	Error    string        `json:"error,omitempty"`    // of the last one
-	State    State         `json:"state"`
+	State    Status        `json:"state"`
+	Trace    string        `json:"trace,omitempty"` // context of the span of who asked for it
 	Changed  time.Time     `json:"changed"`
 	Nonce    string        `json:"nonce"`
 }
 
-// State is how far a call for later is.
-type State string
+// Status is how far a call for later is.
+type Status string
 
 // The states of a call for later.
 const (
-	Pending   State = "pending"   // it will run, or runs
-	Done      State = "done"      // it ran; kept for an hour
-	Cancelled State = "cancelled" // kept for an hour
-	Dead      State = "dead"      // it failed as often as it may; kept until FireNow or Cancel
+	Pending   Status = "pending"   // it will run, or runs
+	Done      Status = "done"      // it ran; kept for an hour
+	Cancelled Status = "cancelled" // kept for an hour
+	Dead      Status = "dead"      // it failed as often as it may; kept until FireNow or Cancel
 )
 
 const (
@@ -73,7 +76,7 @@ func readTimer(r records.Record) (t record, err error) {
 func (t record) encode() []byte {
 	t.Version, t.Nonce, t.Changed = version, records.Nonce(), time.Now().UTC()
 	t.Error = short(t.Error)
-	b, _ := json.Marshal(t) // the type can always be written
+	b, _ := json.Marshal(t) // check has refused the times that cannot be written
 	return b
 }
 
@@ -101,10 +104,18 @@ func (t record) entry(r records.Record, now schedule.Clock, live bool) schedule.
 	return e
 }
 
+// checkFunction refuses a function whose name would not come back from the store.
+func checkFunction(name string) error {
+	if name == "" || !utf8.ValidString(name) {
+		return fault.Config("the function %q cannot be called by durable work: it needs a name in UTF-8 (cluster.Func)", name)
+	}
+	return nil
+}
+
 // checkName refuses what cannot be an id or a group.
 func checkName(what, name string) error {
-	if name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Errorf("%w: the %s %q: use 1 to %d bytes without control characters", ErrBadID, what, name, maxName)
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%w: the %s %.200q: use 1 to %d bytes of UTF-8 without control characters", ErrBadID, what, name, maxName)
 	}
 	return nil
 }

@@ -18,6 +18,8 @@ type Run struct {
 	Due     time.Time // when it was to run; of a command: when it was sent
 	Late    time.Duration
 	Attempt int // 1 for the first
+
+	trace string // context of the span of who asked for it
 }
 
 type runKey struct{}

@@ -33,6 +33,11 @@ type Server struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	stats  counters
+
+	standing  context.Context // ends when it owns nothing more: with Stop, and with finish
+	sit       context.CancelFunc
+	finishing chan struct{} // closed by finish
+	once      sync.Once     // of finish
 }
 
 // Stats are the counters of a Server since it was made, and some levels.
@@ -84,9 +89,12 @@ func serve(n *cluster.Node, name string, loop loopnode.Ref, own func(*Server, *n
 	parts := n.Inside(inside.Key{})
 	s := &Server{node: n, loop: loop, name: name, log: parts.Log.Named("durable").With("name", name), store: records.Of(parts)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.standing, s.sit = context.WithCancel(s.ctx)
+	s.finishing = make(chan struct{})
 	// goroutine: owner: Server; ends when Stop, or the end of its loop or node, cancels s.ctx
 	s.work.Go(func() { s.standBy(local, own) })
 	parts.OnDrain(s.Stop)
+	parts.OnFinish(inside.Finisher{Finish: s.finish, Left: s.left})
 	unhook := local.OnClose(s.cancel)
 	context.AfterFunc(s.ctx, unhook)
 	return s, nil
@@ -99,6 +107,36 @@ func (s *Server) Stop() {
 	s.work.Wait()
 }
 
+// finish begins nothing more and waits until what runs has ended by itself, or ctx has;
+// then what still runs is given back, as by Stop. What was taken and not begun is given back
+// at once: the next owner has it when this one's last run has ended.
+func (s *Server) finish(ctx context.Context) {
+	s.once.Do(func() { close(s.finishing) })
+	s.sit()
+	ended := make(chan struct{})
+	// goroutine: owner: finish; ends when the Server's work has, at the latest when Stop has
+	go func() {
+		s.work.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+	s.cancel()
+}
+
+// finished reports whether nothing more is begun.
+func (s *Server) finished() bool { return s.standing.Err() != nil }
+
+// left says what finish waits for.
+func (s *Server) left() string {
+	if n := s.stats.running.Load(); n > 0 {
+		return fmt.Sprintf("%d of %s", n, s.name)
+	}
+	return ""
+}
+
 // again is how long a server rests after an error that is not about a majority.
 const again = time.Second
 
@@ -106,17 +144,17 @@ const again = time.Second
 // name, when the server is stopped, or when the loop is closed; each time the name is
 // released, which is nothing when it was lost.
 func (s *Server) standBy(local *loopnode.Loop, own func(*Server, *names.Ownership, *loopnode.Loop)) {
-	for s.ctx.Err() == nil {
-		o, err := names.Acquire(s.ctx, s.node, s.name, s.loop)
+	for s.standing.Err() == nil {
+		o, err := names.Acquire(s.standing, s.node, s.name, s.loop)
 		if err != nil {
-			if s.ctx.Err() != nil || errors.Is(err, cluster.ErrClosed) {
+			if s.standing.Err() != nil || errors.Is(err, cluster.ErrClosed) {
 				return
 			}
 			s.log.Error("this node cannot stand by; it tries again", "error", err)
 			pause := time.NewTimer(again)
 			select {
 			case <-pause.C:
-			case <-s.ctx.Done():
+			case <-s.standing.Done():
 			}
 			pause.Stop()
 			continue
@@ -188,10 +226,12 @@ func (t *timers) run() {
 	reading.Go(func() {
 		t.store.Follow(ctx, []string{timerPrefix + records.Token(t.group) + ".*"}, follower{ctx, t.news})
 	})
-	timer := time.NewTimer(0)
+	timer, finishing := time.NewTimer(0), t.finishing
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		select {
+		case <-finishing:
+			finishing = nil
 		case n := <-t.news:
 			t.hear(n)
 		case id := <-t.ended:
@@ -202,6 +242,9 @@ func (t *timers) run() {
 		case <-ctx.Done():
 		}
 		timer.Reset(t.fire())
+		if t.finished() && t.schedule.Running() == 0 {
+			break
+		}
 	}
 	cancel()
 	t.finish()
@@ -254,7 +297,7 @@ func (t *timers) hear(n news) {
 
 // fire starts what is due and says how long nothing more is.
 func (t *timers) fire() time.Duration {
-	for t.caught && t.schedule.Running() < maxRunning {
+	for t.caught && t.schedule.Running() < maxRunning && !t.finished() {
 		now := clock()
 		if wait, ok := t.schedule.Wait(now); !ok || wait > 0 {
 			break
@@ -298,6 +341,7 @@ func (t *timers) start(e schedule.Entry, now schedule.Clock) {
 		return
 	}
 	t.host.run(rec.Function, rec.Codec, rec.Arg, Run{
+		trace: rec.Trace,
 		Owner: t.name, Group: t.group, ID: runID(rec), Token: t.owner.Token(), Due: rec.Slot, Late: late, Attempt: rec.Attempts + 1,
 	}, finish)
 }
@@ -344,16 +388,32 @@ func (t *timers) settle(e schedule.Entry, rec record, err error) {
 	if next.State == Dead {
 		t.stats.dead.Add(1)
 	}
+	ctx := context.WithoutCancel(t.ctx)
+	if next.Error != "" && t.store.Tight(ctx) {
+		next.Error = "(the store was full)" // so that the record does not grow
+	}
 	body := next.encode()
 	for {
-		_, failed := t.store.Put(context.WithoutCancel(t.ctx), timerSubject(t.group, rec.ID), body, e.Seq, ttl)
+		_, failed := t.store.Put(ctx, timerSubject(t.group, rec.ID), body, e.Seq, ttl)
 		if failed == nil || errors.Is(failed, records.ErrConflict) {
 			return
 		}
-		t.log.Error("the end of a call for later could not be written down; it will run again", "id", rec.ID, "error", failed)
-		if t.owner.Err() != nil || t.ctx.Err() != nil || !errors.Is(failed, cluster.ErrNoQuorum) {
+		if t.owner.Err() != nil || t.ctx.Err() != nil || !errors.Is(failed, cluster.ErrNoQuorum) && !errors.Is(failed, ErrFull) {
+			t.log.Error("the end of a call for later could not be written down; it will run again", "id", rec.ID, "error", failed)
 			return
 		}
+		t.log.Error("the end of a call for later cannot be written down; it is tried again", "id", rec.ID, "error", failed)
+		t.rest(again)
+	}
+}
+
+// rest waits, or until the server is stopped.
+func (s *Server) rest(d time.Duration) {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-s.ctx.Done():
 	}
 }
 

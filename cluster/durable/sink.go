@@ -12,31 +12,34 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
+	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 // ErrStale: a later owner has had an effect on the sink; this one was replaced.
 var ErrStale = errors.New("the token is of an owner that was replaced")
 
-// ErrTxFull: more keys in one Apply than one step of the store takes.
+// ErrTxFull: more keys and calls for later in one Apply than one step of the store takes.
 var ErrTxFull = errors.New("too many keys in one step")
 
 // Sink keeps keys and values in JetStream and takes effects of durable work once: Apply
 // for a run that was applied does nothing, and Apply with a token lower than one that it
 // has seen of the same owner's name is refused. Tokens of two names (a group and a queue)
 // say nothing about each other. Both are checked by the server in the same step in which the
-// values are written. A sink of one's own database does the same in one transaction:
-//
-//	UPDATE owner SET token = ? WHERE name = ? AND token <= ?  -- no row: replaced, roll back
-//	INSERT INTO applied (name, id) VALUES (?, ?)              -- exists: roll back, it is done
-//	…                                                         -- the effect
+// values are written. Package sqlsink does the same in a transaction of a database of
+// one's own.
 //
 // NewSink makes one. Any goroutine.
 type Sink struct {
 	store *records.Records
 	name  string
+	line  chan struct{} // of all sinks of that name on the node: holds one while somebody tries again, see applyIn
 }
+
+// lineOf is the key of the line of a sink among what a node shares.
+type lineOf string
 
 // Tx is the effect that a function given to Apply has. Of that function only.
 type Tx struct {
@@ -44,6 +47,7 @@ type Tx struct {
 	sink   *Sink
 	writes map[string]*[]byte // nil: removed
 	seen   map[string]uint64  // sequences of the keys that were read or written
+	armed  []records.Write    // calls for later
 }
 
 const (
@@ -60,7 +64,9 @@ func NewSink(n *cluster.Node, name string) (*Sink, error) {
 	if err := checkName("sink", name); err != nil {
 		return nil, err
 	}
-	return &Sink{store: records.Of(partsOf(n)), name: name}, nil
+	parts := partsOf(n)
+	line := inside.Shared(parts, lineOf(name), func() chan struct{} { return make(chan struct{}, 1) })
+	return &Sink{store: records.Of(parts), name: name, line: line}, nil
 }
 
 func (s *Sink) subject(kind, name string) string {
@@ -86,7 +92,8 @@ type applied struct {
 // same time, and must have no other effect than on tx; what it returns ends Apply.
 // Apply waits for the store, at most five seconds, or until ctx ends; after ErrNoQuorum
 // or ctx's error, Apply again finds out. Errors: ErrStale, ErrBadID, ErrFull, what fn
-// returns, and those of the package.
+// returns, cluster.ErrBusy (others changed the same keys again and again; as after
+// ErrNoQuorum, Apply again finds out), and those of the package.
 func (s *Sink) Apply(ctx context.Context, run Run, fn func(tx *Tx) error) error {
 	switch {
 	case ctx == nil, fn == nil:
@@ -97,22 +104,56 @@ func (s *Sink) Apply(ctx context.Context, run Run, fn func(tx *Tx) error) error 
 		return fmt.Errorf("%w: %.20q", ErrBadID, run.ID)
 	}
 	_, err := wait.Do(ctx, func(ctx context.Context) (struct{}, error) {
-		ctx, cancel := context.WithTimeoutCause(ctx, applyLimit, fmt.Errorf("%w: no answer for %v", engine.ErrNoQuorum, applyLimit))
-		defer cancel()
-		for {
-			again, err := s.try(ctx, run, fn)
-			if err != nil || !again {
-				return struct{}{}, err
-			}
-			if ctx.Err() != nil {
-				return struct{}{}, context.Cause(ctx)
-			}
-		}
+		return struct{}{}, s.applyIn(ctx, run, fn)
 	})
 	return err
 }
 
 const applyLimit = 5 * time.Second
+
+// applyIn tries until the effect has been had. Many that change one key at once would all
+// read it, of all of them one would write, and the others would have to begin anew: the more
+// there are, the longer each takes. So who has met others once waits in a line, and one of
+// them tries at a time.
+func (s *Sink) applyIn(ctx context.Context, run Run, fn func(tx *Tx) error) error {
+	limited, cancel := context.WithTimeoutCause(ctx, applyLimit, fmt.Errorf("%w: no answer for %v", engine.ErrNoQuorum, applyLimit))
+	defer cancel()
+	met, sure := false, true // others have changed the keys in between; nothing of this run is stored
+	for {
+		err := s.try(limited, run, fn)
+		switch {
+		case err == nil:
+			return nil
+		case met && limited.Err() != nil && ctx.Err() == nil && (errors.Is(err, errAgain) || errors.Is(err, engine.ErrNoQuorum)):
+			return s.late(sure)
+		case !errors.Is(err, errAgain):
+			return err
+		case limited.Err() != nil:
+			return context.Cause(limited)
+		}
+		sure = errors.Is(err, records.ErrConflict)
+		if !met && sure {
+			met = true
+			select {
+			case s.line <- struct{}{}:
+				defer func() { <-s.line }()
+			case <-limited.Done():
+			}
+		}
+	}
+}
+
+// late is the error of who has met others and did not come first. Where whoever is first
+// waits for room, that is the reason, and not that there are many.
+func (s *Sink) late(sure bool) error {
+	if sure && s.store.Short() {
+		return fmt.Errorf("%w: nothing was written: those that change the same keys have waited for room for %v", ErrFull, applyLimit)
+	}
+	return fault.Codef(wire.Busy, "%w: others change the same keys, and came first for %v; Apply once more finds out whether this run has been", fault.ErrBusy, applyLimit)
+}
+
+// errAgain marks an attempt that did not work: the next one finds out what happened.
+var errAgain = errors.New("to be tried again")
 
 // How the server decides. A batch of JetStream is stored whole or not at all, and each of
 // its messages carries one comparison: of its own subject or of another one. So every
@@ -128,30 +169,30 @@ const applyLimit = 5 * time.Second
 // against the one that was read, when it is higher, else a mark that nobody reads,
 // which carries the comparison of the token's record; and the keys, each against what fn
 // read of it.
-func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) (again bool, err error) {
+func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) error {
 	token := run.Token
 	done, fence := s.subject("id", run.Owner+"/"+run.ID), s.subject("highest", run.Owner)
 	have, err := s.read(ctx, done)
 	if err != nil {
-		return false, err
+		return err
 	}
 	if have.Body != nil && !have.Gone {
-		return false, nil
+		return nil
 	}
 	highest, err := s.read(ctx, fence)
 	if err != nil {
-		return false, err
+		return err
 	}
 	var top applied
 	if highest.Body != nil && json.Unmarshal(highest.Body, &top) != nil {
-		return false, fmt.Errorf("%w: %s", errGarbage, fence)
+		return fmt.Errorf("%w: %s", errGarbage, fence)
 	}
 	if top.Token > token {
-		return false, fmt.Errorf("%w: sink %s has seen %d of %s, this one has %d", ErrStale, s.name, top.Token, run.Owner, token)
+		return fmt.Errorf("%w: sink %s has seen %d of %s, this one has %d", ErrStale, s.name, top.Token, run.Owner, token)
 	}
 	tx := &Tx{ctx: ctx, sink: s, writes: map[string]*[]byte{}, seen: map[string]uint64{}}
 	if err := fn(tx); err != nil {
-		return false, err
+		return err
 	}
 	mark, _ := json.Marshal(applied{run.ID, token, records.Nonce()})
 	writes := []records.Write{{Subject: done, Body: mark, Expect: have.Seq, TTL: keepApplied}}
@@ -160,9 +201,10 @@ func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) (again bool
 	} else {
 		writes = append(writes, records.Write{Subject: s.subject("same", run.Owner), Body: mark, Guard: fence, Expect: highest.Seq})
 	}
-	if len(tx.seen) > maxKeys {
-		return false, fmt.Errorf("%w: %d, the most is %d", ErrTxFull, len(tx.seen), maxKeys)
+	if keys := len(tx.seen) + len(tx.armed); keys > maxKeys {
+		return fmt.Errorf("%w: %d, the most is %d", ErrTxFull, keys, maxKeys)
 	}
+	writes = append(writes, tx.armed...)
 	for _, key := range slices.Sorted(maps.Keys(tx.seen)) {
 		w := records.Write{Subject: s.subject("key", key), Expect: tx.seen[key]}
 		if b, written := tx.writes[key]; written {
@@ -178,12 +220,14 @@ func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) (again bool
 	}
 	err = s.store.Batch(ctx, writes)
 	if err == nil {
-		return false, nil
+		return nil
 	}
-	if errors.Is(err, records.ErrFull) || errors.Is(err, engine.ErrNoJetStream) || errors.Is(err, engine.ErrClosed) {
-		return false, err
+	for _, final := range []error{records.ErrFull, engine.ErrNoJetStream, engine.ErrClosed, fault.ErrTooLarge} {
+		if errors.Is(err, final) {
+			return err
+		}
 	}
-	return true, nil // the next attempt finds out what happened
+	return fmt.Errorf("%w: %w", errAgain, err)
 }
 
 // read is the last record; none is the zero Record.
@@ -255,4 +299,10 @@ func (tx *Tx) write(key string, value *[]byte) error {
 	}
 	tx.writes[key] = value
 	return nil
+}
+
+// arm keeps the record of a call for later; of two with one id the later one counts.
+func (tx *Tx) arm(w records.Write) {
+	tx.armed = slices.DeleteFunc(tx.armed, func(have records.Write) bool { return have.Subject == w.Subject })
+	tx.armed = append(tx.armed, w)
 }

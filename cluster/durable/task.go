@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"sync"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -58,8 +61,11 @@ func (h *host) begin(name string, codec wire.Codec, arg []byte, info Run, ended 
 		return
 	}
 	ctx := withRun(h.loop.Context(h.node.Context(context.Background())), info)
-	task := loopnode.CreateTask(ctx, name, func(ctx context.Context) (struct{}, error) {
-		_, err := e.Serve(ctx, codec, arg)
+	task := loopnode.CreateTask(ctx, name, func(ctx context.Context) (_ struct{}, err error) {
+		ctx, end := partsOf(h.node).Traces.Run(ctx, info.trace, name, h.loop.Name(), trace.SpanKindConsumer)
+		defer func() { end(err) }()
+		err = traces.ErrUnfinished
+		_, err = e.Serve(ctx, codec, arg)
 		return struct{}{}, err
 	})
 	h.tasks[task] = struct{}{}

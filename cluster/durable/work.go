@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/events"
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
 	"github.com/loopmesh/loopmesh/cluster/internal/lanes"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/cluster/names"
@@ -49,6 +50,25 @@ const (
 // dies between the two leaves a command whose end is known: the next owner looks for it
 // before it runs a command that an owner before may have run.
 //
+// What becomes of a command, and who writes what:
+//
+//	Send          the command, refused while another of its id waits          (WORK, cmd)
+//	take          nothing: it is in a lane, and its message is not acknowledged
+//	start         nothing; of one that was held before, which life begins it  (LOOPS, queue)
+//	the function  what it likes; a Sink or a State with the id of the run     (LOOPS, effect)
+//	settle        an error with attempts left: nothing, it waits in its lane
+//	close         how it ended, against nothing                               (WORK, end)
+//	ack           the message is removed, and the next one of its key begins
+//
+// The owner can die, or lose the queue, between any two of these lines. Before "close" the
+// command runs again. After it the next owner finds the ending and only acknowledges. A
+// function whose effect must be had once writes it with the id of the run, so the second run
+// finds that it has been.
+//
+// An owner that loses the queue does not die: its lease ended, or others took its node for
+// dead. What it began goes on until it is cancelled, while the next owner begins the same. That
+// is why effects carry a token and why attempts are counted by lives, see attempts.go.
+//
 // Why one owner for each queue, and not many consumers as JetStream allows: the order of
 // a key would hold only as long as nothing fails. A message that is delivered again comes
 // behind later ones of its key, to another consumer.
@@ -61,7 +81,7 @@ type worker struct {
 	owner *names.Ownership
 	host  *host
 	store *records.Records
-	past  crashes
+	past  held
 	first bool // of this ownership
 
 	lanes *lanes.Lanes
@@ -74,8 +94,12 @@ type taken struct {
 	command
 	seq      uint64
 	message  atomic.Pointer[jetstream.Msg] // the latest delivery: it is acknowledged
-	attempts int                           // that failed or did not end
+	attempts int                           // that failed
+	died     int                           // lives that began it and are over
+	noted    bool                          // that this life begins it is written down
+	note     uint64                        // the sequence of that record
 	again    bool                          // it may have run before: look whether it has ended
+	failed   error                         // why it is dead, while there is no room for its letter
 }
 
 // end is how a run ended; settled: it is written down, and is not to run again.
@@ -85,31 +109,16 @@ type end struct {
 	retry   time.Duration
 }
 
-// crashes is what one owner of a queue leaves to the next. Why: whoever kills its
-// process by a command dies before it can count. Each owner notes up to where the one
-// before it had been given commands; a command that is still there and lies before n of
-// these marks was held by n owners that died.
-type crashes struct {
-	Version int      `json:"v"`
-	Queue   string   `json:"queue"`
-	Marks   []uint64 `json:"marks,omitempty"`
-	Nonce   string   `json:"nonce"`
+// held is what one owner of a queue leaves to the next: up to where any before it had been
+// given commands. One that is still there may have been begun.
+type held struct {
+	Version int    `json:"v"`
+	Queue   string `json:"queue"`
+	Mark    uint64 `json:"mark,omitempty"`
+	Nonce   string `json:"nonce"`
 }
 
-const (
-	crashPrefix = "queue."
-	maxMarks    = maxAttempts
-)
-
-// of is how many owners died while they held the command.
-func (c crashes) of(seq uint64) (n int) {
-	for _, mark := range c.Marks {
-		if seq <= mark {
-			n++
-		}
-	}
-	return n
-}
+const heldPrefix = "queue."
 
 // workOn works until the ownership or the server ends. When the way to the server
 // breaks, it begins anew: what it held is delivered again, in order.
@@ -120,7 +129,7 @@ func (s *Server) workOn(queue string, o *names.Ownership, local *loopnode.Loop) 
 			ends: make(chan end, maxTaken), host: &host{node: s.node, loop: local, tasks: map[*loopnode.Task[struct{}]]struct{}{}},
 		}
 		err := w.run()
-		if s.ctx.Err() != nil || isOver(o) {
+		if s.finished() || isOver(o) {
 			return
 		}
 		s.log.Warn("working on a queue begins anew", "why", err)
@@ -133,6 +142,9 @@ func (s *Server) workOn(queue string, o *names.Ownership, local *loopnode.Loop) 
 		pause.Stop()
 	}
 }
+
+// errFinished is why a worker ends whose node drains.
+var errFinished = errors.New("nothing more is begun here")
 
 func isOver(o *names.Ownership) bool { return o.Err() != nil }
 
@@ -149,7 +161,7 @@ func (w *worker) open(ctx context.Context) (jetstream.MessagesContext, error) {
 	old, err := js.Consumer(ctx, stream, name)
 	switch {
 	case errors.Is(err, jetstream.ErrConsumerNotFound):
-		err = w.readCrashes(ctx, 0, 0)
+		err = w.readHeld(ctx, 0, 0)
 	case err == nil:
 		var info *jetstream.ConsumerInfo
 		if info, err = old.Info(ctx); err == nil {
@@ -157,7 +169,7 @@ func (w *worker) open(ctx context.Context) (jetstream.MessagesContext, error) {
 			if info.NumAckPending > 0 && w.first {
 				mark = info.Delivered.Stream
 			}
-			if err = w.readCrashes(ctx, mark, info.AckFloor.Stream); err == nil {
+			if err = w.readHeld(ctx, mark, info.AckFloor.Stream); err == nil {
 				err = js.DeleteConsumer(ctx, stream, name)
 			}
 		}
@@ -175,33 +187,26 @@ func (w *worker) open(ctx context.Context) (jetstream.MessagesContext, error) {
 	return consumer.Messages(jetstream.PullMaxMessages(maxTaken/2), jetstream.PullHeartbeat(pullBeat), jetstream.PullExpiry(pullExpiry))
 }
 
-// An example of marks. The first owner was given commands up to 100 and died; the second
-// finds 40 of them not acknowledged, notes 100, is given commands up to 120 and dies; the
-// third notes 120. For the third, a command 90 that is still there was held by two owners
-// that died, and a command 110 by one. A mark is forgotten when everything before it is
-// acknowledged.
-
-// readCrashes reads the marks and adds one. mark 0: the owner before left nothing.
-func (w *worker) readCrashes(ctx context.Context, mark, floor uint64) error {
-	subject := crashPrefix + records.Token(w.queue)
+// readHeld reads the mark and moves it up. mark 0: the owner before left nothing. A mark is
+// forgotten when everything before it is acknowledged.
+func (w *worker) readHeld(ctx context.Context, mark, floor uint64) error {
+	subject := heldPrefix + records.Token(w.queue)
 	for {
 		rec, err := w.Server.store.Get(ctx, subject)
 		if err != nil && !errors.Is(err, records.ErrAbsent) {
 			return err
 		}
-		w.past = crashes{}
+		w.past = held{}
 		if err == nil && (json.Unmarshal(rec.Body, &w.past) != nil || w.past.Version != version || w.past.Queue != w.queue) {
-			w.past = crashes{} // garbage: attempts are counted anew
+			w.past = held{} // garbage: as if nobody had held anything
 		}
-		w.past.Marks = slices.DeleteFunc(w.past.Marks, func(m uint64) bool { return m <= floor })
-		if mark == 0 {
+		if w.past.Mark <= floor {
+			w.past.Mark = 0
+		}
+		if mark <= w.past.Mark {
 			return nil
 		}
-		w.past.Marks = append(w.past.Marks, mark)
-		if len(w.past.Marks) > maxMarks {
-			w.past.Marks = w.past.Marks[len(w.past.Marks)-maxMarks:]
-		}
-		w.past.Version, w.past.Queue, w.past.Nonce = version, w.queue, records.Nonce()
+		w.past = held{Version: version, Queue: w.queue, Mark: mark, Nonce: records.Nonce()}
 		body, _ := json.Marshal(w.past)
 		if _, err := w.Server.store.Put(ctx, subject, body, rec.Seq, 0); !errors.Is(err, records.ErrConflict) {
 			return err
@@ -236,7 +241,7 @@ func (w *worker) run() error {
 			}
 		}
 	})
-	timer, sign := time.NewTimer(0), time.NewTicker(signs)
+	timer, sign, finishing := time.NewTimer(0), time.NewTicker(signs), w.finishing
 	defer timer.Stop()
 	defer sign.Stop()
 	for ctx.Err() == nil {
@@ -245,6 +250,8 @@ func (w *worker) run() error {
 			w.take(m)
 		case e := <-w.ends:
 			w.ended(e)
+		case <-finishing:
+			finishing = nil
 		case <-sign.C:
 			for _, t := range w.taken {
 				_ = (*t.message.Load()).InProgress() // the next one repeats it
@@ -255,6 +262,9 @@ func (w *worker) run() error {
 		case <-ctx.Done():
 		}
 		timer.Reset(w.begin())
+		if w.finished() && w.lanes.Running() == 0 {
+			cancel(errFinished)
+		}
 	}
 	messages.Stop()
 	pulling.Wait()
@@ -306,8 +316,7 @@ func (w *worker) take(m jetstream.Msg) {
 		_ = m.TermWithReason("it cannot be read") // else it comes again
 		return
 	}
-	died := w.past.of(seq)
-	t := &taken{command: c, seq: seq, attempts: died, again: died > 0 || meta.NumDelivered > 1 || c.Requeued > 0 || !w.first}
+	t := &taken{command: c, seq: seq, again: seq <= w.past.Mark || meta.NumDelivered > 1 || c.Requeued > 0 || !w.first}
 	t.message.Store(&m)
 	w.taken[seq] = t
 	lane := "k" + c.Key
@@ -329,7 +338,7 @@ func (w *worker) ended(e end) {
 
 // begin starts what may run and says when to look again.
 func (w *worker) begin() time.Duration {
-	for w.lanes.Running() < maxCommands {
+	for w.lanes.Running() < maxCommands && !w.finished() {
 		now := clock().Mono
 		if wait, ok := w.lanes.Wait(now); !ok || wait > 0 {
 			break
@@ -360,12 +369,22 @@ func (w *worker) start(t *taken) {
 			w.ack(t)
 			return
 		}
-		if t.attempts >= t.Most {
-			w.settle(t, fmt.Errorf("the process that ran it died %d times", t.attempts))
+		if t.failed != nil {
+			w.close(t, t.failed)
+			return
+		}
+		if err := w.noteAttempt(t); err != nil {
+			w.log.Warn("a command waits until it can be written down that it is begun once more", "queue", w.queue, "id", t.ID, "error", err)
+			w.ends <- end{seq: t.seq, retry: again}
+			return
+		}
+		if t.died > 0 && t.died+t.attempts >= t.Most {
+			w.close(t, fmt.Errorf("the process that ran it died %d times", t.died))
 			return
 		}
 		w.host.run(t.Function, t.Codec, t.Arg, Run{
-			Owner: w.name, Group: w.queue, ID: t.ID, Token: w.owner.Token(), Due: t.Sent, Late: max(time.Since(t.Sent), 0), Attempt: t.attempts + 1,
+			trace: t.Trace,
+			Owner: w.name, Group: w.queue, ID: t.ID, Token: w.owner.Token(), Due: t.Sent, Late: max(time.Since(t.Sent), 0), Attempt: t.died + t.attempts + 1,
 		}, func(err error) {
 			// goroutine: owner: Server; ends when the store has answered, or with the Server
 			w.work.Go(func() { w.settle(t, err) })
@@ -390,7 +409,6 @@ func (w *worker) hasEnded(t *taken) bool {
 // settle writes down how a run ended, then acknowledges. Who dies between the two
 // leaves a command that the next owner finds ended.
 func (w *worker) settle(t *taken, err error) {
-	ctx := context.WithoutCancel(w.ctx)
 	switch {
 	case errors.Is(err, errNotRun):
 		w.ends <- end{seq: t.seq, retry: time.Hour} // it is given back
@@ -400,30 +418,54 @@ func (w *worker) settle(t *taken, err error) {
 	default:
 		w.stats.failed.Add(1)
 		t.attempts++
-		w.log.Warn("a command failed", "queue", w.queue, "id", t.ID, "attempt", t.attempts, "error", err)
+		w.log.Warn("a command failed", "queue", w.queue, "id", t.ID, "attempt", t.died+t.attempts, "of", t.Most, "error", err)
 	}
-	if err != nil && t.attempts < t.Most {
+	if err != nil && t.died+t.attempts < t.Most {
 		w.ends <- end{seq: t.seq, retry: min(time.Second<<min(t.attempts-1, 10), time.Minute)}
 		return
 	}
-	e := ending{Version: version, State: Done, Digest: t.digest(), Command: &t.command, At: time.Now().UTC(), Nonce: records.Nonce()}
-	ttl := keepEnded
-	if err != nil {
-		e.State, e.Error, e.Attempts, ttl = Dead, short(err.Error()), t.attempts, 0
-		w.stats.dead.Add(1)
-	} else {
-		small := t.command
-		small.Arg = nil
-		e.Command = &small
-	}
-	body, _ := json.Marshal(e)
-	for {
-		_, failed := w.store.Put(ctx, endSubject(w.queue, t.ID), body, 0, ttl)
-		if failed == nil || errors.Is(failed, records.ErrConflict) {
+	w.close(t, err)
+}
+
+// A queue has to become empty at a full store, too. An ending takes about as much as the
+// command that goes, so there is room for it as long as the reserve of the store is not
+// used up (package records). When the store is tight, the mark of a command that is done
+// stays a minute instead of an hour; when it cannot be written at all, the command goes
+// first, and is perhaps run again. A dead letter may be larger than its command, so it asks
+// for room; while there is none the command waits, as it was.
+
+// close writes the ending of a command that does not run any more.
+func (w *worker) close(t *taken, err error) {
+	ctx := context.WithoutCancel(w.ctx)
+	body, ttl := t.ending(err)
+	for unsure := false; ; {
+		var failed error
+		switch {
+		case err != nil:
+			_, failed = w.store.Add(ctx, admit.New, endSubject(w.queue, t.ID), body, 0)
+		case w.store.Tight(ctx):
+			_, failed = w.store.Put(ctx, endSubject(w.queue, t.ID), body, 0, keepTight)
+		default:
+			_, failed = w.store.Put(ctx, endSubject(w.queue, t.ID), body, 0, ttl)
+		}
+		switch {
+		case failed == nil, errors.Is(failed, records.ErrConflict), err == nil && errors.Is(failed, ErrFull):
+			if err != nil {
+				w.stats.dead.Add(1)
+				if failed == nil || unsure { // else it was another owner, which has told
+					w.tell(t, err)
+				}
+			}
 			w.ack(t)
+			return
+		case errors.Is(failed, ErrFull):
+			w.log.Error("there is no room for a dead letter; the command waits in its queue", "id", t.ID, "error", failed)
+			t.failed = err
+			w.ends <- end{seq: t.seq, retry: forRoom}
 			return
 		}
 		w.log.Error("the end of a command could not be written down; it will run again", "id", t.ID, "error", failed)
+		unsure = true
 		if isOver(w.owner) || w.ctx.Err() != nil || !errors.Is(failed, cluster.ErrNoQuorum) {
 			w.ends <- end{seq: t.seq, retry: again}
 			return
@@ -431,13 +473,43 @@ func (w *worker) settle(t *taken, err error) {
 	}
 }
 
+// tell lets those hear of a dead letter who follow this node.
+func (w *worker) tell(t *taken, err error) {
+	w.log.Error("a command is a dead letter", "queue", w.queue, "id", t.ID, "key", t.Key, "attempts", t.attempts, "error", err)
+	partsOf(w.node).DeadLetter(events.Letter{Queue: w.queue, ID: t.ID, Key: t.Key, Attempts: t.attempts, Reason: short(err.Error())})
+}
+
+const (
+	keepTight = time.Minute      // a mark that a command is done, at a full store
+	forRoom   = 10 * time.Second // between two attempts to write a dead letter
+)
+
+// ending is what the store keeps of a command: dead for err, or done.
+func (t *taken) ending(err error) (body []byte, ttl time.Duration) {
+	e := ending{Version: version, State: Done, Digest: t.digest(), Command: &t.command, At: time.Now().UTC(), Nonce: records.Nonce()}
+	ttl = keepEnded
+	if err != nil {
+		e.State, e.Error, e.Attempts, ttl = Dead, short(err.Error()), t.died+t.attempts, 0
+	} else {
+		small := t.command
+		small.Arg, small.Trace, small.Nonce = nil, "", ""
+		e.Command = &small
+	}
+	body, _ = json.Marshal(e) // the type can always be written
+	return body, ttl
+}
+
 // ack removes the command from its queue. One whose acknowledgement is lost comes again
 // and is found ended.
 func (w *worker) ack(t *taken) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), again)
 	defer cancel()
-	if err := (*t.message.Load()).DoubleAck(ctx); err != nil {
+	err := (*t.message.Load()).DoubleAck(ctx)
+	if err != nil {
 		w.log.Debug("an acknowledgement was lost", "id", t.ID, "error", err)
 	}
 	w.ends <- end{seq: t.seq, settled: true}
+	if err == nil {
+		w.forgetAttempts(t)
+	}
 }

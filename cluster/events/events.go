@@ -1,6 +1,6 @@
 // Package events is what a node tells the program that follows it (Node.Events): who is
-// a member of the cluster, whether this node may serve, and what was refused or got lost
-// between nodes.
+// a member of the cluster, whether this node may serve, what was refused or got lost
+// between nodes, and which durable commands it gave up.
 package events
 
 import "time"
@@ -12,7 +12,7 @@ type Kind uint8
 // and back as often as it likes; dead or left ends it, and one that was given up and lives
 // joins again. Fenced to NameLost are about this node. The others are about what did not
 // work between two nodes: at most one event a second of one kind about one node, whose
-// Count says how many there were.
+// Count says how many there were. DeadLetter is about what this node has given up.
 const (
 	Joined  Kind = 1 + iota // a node is a member now; every stream begins with those that are
 	Suspect                 // it may be gone: it is silent, or its connection has ended; nothing has ended yet
@@ -30,9 +30,11 @@ const (
 	Conflict // another process has, or wants, this node's name
 	Slow     // NATS dropped messages for this node, which did not look at them in time
 	Gap      // messages of Member to this node never arrived
+
+	DeadLetter // a durable command failed as often as it may: Event.Letter; at most 32 a second are told, the next one counts the others
 )
 
-var names = [...]string{"", "joined", "suspect", "back", "dead", "left", "lagged", "fenced", "serving", "name lost", "refused", "denied", "conflict", "slow", "gap"}
+var names = [...]string{"", "joined", "suspect", "back", "dead", "left", "lagged", "fenced", "serving", "name lost", "refused", "denied", "conflict", "slow", "gap", "dead letter"}
 
 // String names the kind for logs.
 func (k Kind) String() string {
@@ -49,6 +51,17 @@ type Event struct {
 	Why    string    // the evidence, or what was refused, in words
 	Count  uint64    // how often it has happened since the last event of that kind about that node; 1 where each is told
 	Time   time.Time // when this node saw it
+	Letter *Letter   // of DeadLetter: the command, nil otherwise. It is shared: do not change it
+}
+
+// Letter is a durable command that failed as often as it may (package durable). It stays
+// until somebody requeues it.
+type Letter struct {
+	Queue    string `json:"queue"`
+	ID       string `json:"id"`
+	Key      string `json:"key,omitempty"`
+	Attempts int    `json:"attempts"`
+	Reason   string `json:"reason"` // the last error, at most half a kilobyte of it
 }
 
 // Member is a node of the cluster as this node knows it.

@@ -13,6 +13,7 @@ import (
 //
 //	call:GLOB      call functions whose names match, with and without an answer
 //	timer:GLOB     the same at a later time (CallLater, CallAt)
+//	publish:GLOB   publish to topics whose names match (package topics)
 //	write          write to connections, close and abort them
 //	spawn:PROFILE  start the command that the other node knows under that name
 //	admin          stop loops and actors, and whatever else changes a node
@@ -20,9 +21,9 @@ import (
 // A glob is matched as by path.Match: * stands for any text, ? for one character.
 type Grants struct{ list []string }
 
-// DefaultGrants are the rights of a node that was given none: it may call, set
+// DefaultGrants are the rights of a node that was given none: it may call, publish, set
 // timers and write. It may not start commands and is no admin.
-func DefaultGrants() Grants { return Grants{[]string{"call:*", "timer:*", "write"}} }
+func DefaultGrants() Grants { return Grants{[]string{"call:*", "publish:*", "timer:*", "write"}} }
 
 const (
 	maxGrants     = 32  // rights of one node
@@ -59,12 +60,12 @@ func checkRight(r string) error {
 		if !has {
 			return nil
 		}
-	case "call", "timer", "spawn":
+	case "call", "publish", "timer", "spawn":
 		if _, err := path.Match(glob, ""); err == nil && glob != "" && len(r) <= maxRight && !strings.ContainsAny(glob, ", \n") {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: %q is no right: use call:GLOB, timer:GLOB, write, spawn:PROFILE or admin", ErrInvalid, r)
+	return fmt.Errorf("%w: %q is no right: use call:GLOB, publish:GLOB, timer:GLOB, write, spawn:PROFILE or admin", ErrInvalid, r)
 }
 
 // List are the rights as texts, in order.
@@ -80,6 +81,9 @@ func (g Grants) String() string {
 
 // Call reports whether the node may call the function.
 func (g Grants) Call(function string) bool { return g.has("call", function) }
+
+// Publish reports whether the node may publish to the topic.
+func (g Grants) Publish(topic string) bool { return g.has("publish", topic) }
 
 // Timer reports whether the node may call the function at a later time.
 func (g Grants) Timer(function string) bool { return g.has("timer", function) }

@@ -106,8 +106,9 @@ type folder struct {
 	record   record
 }
 
-// Init makes a key folder for a cluster with its first nodes. A folder that has
-// keys is refused with ErrExists and not changed.
+// Init makes a key folder for a cluster with its first nodes, of which none, 1, 3 or 5 are
+// voters: others could not be started. (Add makes them one by one, so it does not count.) A
+// folder that has keys is refused with ErrExists and not changed.
 func Init(dir, cluster string, nodes ...Node) error {
 	if !ValidName(cluster) {
 		return fmt.Errorf("%w: %q cannot be the name of a cluster: use up to %d letters, digits, - and _", ErrInvalid, cluster, maxName)
@@ -115,8 +116,11 @@ func Init(dir, cluster string, nodes ...Node) error {
 	if exists(authorityDir(dir)) {
 		return fmt.Errorf("%w: %s has an authority: add nodes to it, or use another folder", ErrExists, dir)
 	}
-	seen := map[string]bool{}
+	seen, voters := map[string]bool{}, 0
 	for _, n := range nodes {
+		if n.Voter {
+			voters++
+		}
 		if err := n.check(); err != nil {
 			return err
 		}
@@ -124,6 +128,9 @@ func Init(dir, cluster string, nodes ...Node) error {
 			return fmt.Errorf("%w: node %s is given twice", ErrInvalid, n.Name)
 		}
 		seen[n.Name] = true
+	}
+	if voters > 5 || voters > 0 && voters%2 == 0 {
+		return fmt.Errorf("%w: %d nodes are voters: use 1, 3 or 5, as start does, and let the others join them", ErrInvalid, voters)
 	}
 	f, err := newFolder(dir, cluster)
 	if err != nil {
@@ -225,7 +232,7 @@ func (f *folder) save() error {
 // issueNew writes the folder of a node that has none.
 func (f *folder) issueNew(n Node) error {
 	if have := f.record.Nodes[n.Name]; have != nil && !have.Revoked {
-		return fmt.Errorf("%w: node %s: use 'loopmesh keys rotate' for new ones", ErrExists, n.Name)
+		return fmt.Errorf("%w: node %s: use 'loopmesh keys rotate' for new ones with the same rights, 'loopmesh keys revoke' before this for other rights", ErrExists, n.Name)
 	}
 	f.record.Nodes[n.Name] = &issued{Node: n}
 	return f.issue(n)

@@ -47,7 +47,7 @@ func loaded(t *testing.T, dir, name string) *Identity {
 func TestKeysAreMadeAndRead(t *testing.T) {
 	dir := made(t)
 	n1, n2 := loaded(t, dir, "n1"), loaded(t, filepath.Join(dir, "nodes", "n2"), "")
-	if n1.Node != "n1" || n1.Cluster != "shop" || !n1.Voter || n1.Grants.String() != "call:*,timer:*,write" {
+	if n1.Node != "n1" || n1.Cluster != "shop" || !n1.Voter || n1.Grants.String() != "call:*,publish:*,timer:*,write" {
 		t.Errorf("%+v", n1)
 	}
 	if n2.Node != "n2" || n2.Voter || n2.Grants.String() != "admin,call:math.*" {
@@ -225,11 +225,11 @@ func TestRights(t *testing.T) {
 			t.Errorf("call %s: %v", name, !want)
 		}
 	}
-	if !g.Timer("math.add") || g.Timer("math.sub") || !g.Spawn("backup") || g.Spawn("sh") || g.Write() || g.Admin() {
+	if !g.Timer("math.add") || g.Publish("math.add") || g.Timer("math.sub") || !g.Spawn("backup") || g.Spawn("sh") || g.Write() || g.Admin() {
 		t.Error(g)
 	}
 	d := DefaultGrants()
-	if !d.Call("x") || d.Call("x/y") || !d.Timer("x") || !d.Write() || d.Admin() || d.Spawn("x") {
+	if !d.Call("x") || d.Call("x/y") || !d.Timer("x") || !d.Publish("x") || !d.Write() || d.Admin() || d.Spawn("x") {
 		t.Error("default:", d)
 	}
 	none, err := ParseGrants([]string{"none"})

@@ -101,6 +101,9 @@ func credentials(cluster string, n Node, account *signer, now time.Time) (file [
 	c.AllowedConnectionTypes.Add(jwt.ConnectionTypeStandard, jwt.ConnectionTypeInProcess)
 	s := subject.New(cluster, n.Name, 0, grants.Token())
 	c.Pub.Allow.Add(s.Publish()...)
+	if n.Voter || grants.Admin() {
+		c.Pub.Allow.Add(s.MakeStreams()...)
+	}
 	c.Sub.Allow.Add(s.Subscribe()...)
 	text, err := c.Encode(account.pair)
 	if err != nil {

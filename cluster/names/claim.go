@@ -9,6 +9,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/records"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
@@ -20,6 +21,9 @@ var (
 	ErrTaken = errors.New("the name is taken")
 	// ErrNotClaimed: nobody owns the name.
 	ErrNotClaimed = errors.New("nobody owns the name")
+	// ErrFull: the store has no room for a name that nobody has owned lately. Names that are
+	// owned stay so, and can change their owners.
+	ErrFull = records.ErrFull
 	// ErrBadName: the text cannot be a name.
 	ErrBadName = errors.New("not a name")
 	// ErrLost: the ownership ended without Release: another one has the name, or this
@@ -44,7 +48,8 @@ type Ownership struct {
 	room  *room
 	owner Owner
 	term  uint64        // of the lease under which it was claimed
-	nonce string        // of its record
+	as    ownership     // its record. Guarded by room.mu
+	seq   uint64        // of the record. Guarded by room.mu
 	fence atomic.Uint64 // Fences of the node when it was last known to be the owner
 	done  chan struct{} // closed when it is over
 	err   error         // why; set before done is closed. Guarded by room.mu
@@ -55,7 +60,7 @@ type Ownership struct {
 // ctx ends. When it fails with ErrNoQuorum or ctx's error, a claim that became effective
 // meanwhile is released by itself.
 //
-// Errors: ErrTaken (its text names the owner), ErrBadName, and those of the package.
+// Errors: ErrTaken (its text names the owner), ErrBadName, ErrFull, and those of the package.
 func Claim(ctx context.Context, n *cluster.Node, name string, loop loopnode.Ref) (*Ownership, error) {
 	r, err := enter(ctx, n, name)
 	if err != nil {

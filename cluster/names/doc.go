@@ -18,7 +18,8 @@
 //   - within milliseconds when the membership of the cluster knows that the owner's
 //     node has died: NATS says twice that nobody listens, or it was silent for
 //     Config.DeadAfter. Membership makes a node that it may have given up stop by
-//     itself first, see Claim.Held;
+//     itself first, see Claim.Held; when such a node is back at the moment of the claim,
+//     the next owner waits for three seconds, so that the former one has heard of it;
 //   - else when the lease has ended.
 //
 // Two may believe that they own a name. A process that is stopped between a look at Held
@@ -35,7 +36,12 @@
 // cluster.ErrNoQuorum within five seconds; owners keep what they have until their lease
 // ends.
 //
-// What is not here: groups of loops and the routing of calls to one of them. The time in
+// A full store. Leases are renewed and names are released, and can change their owners,
+// when the store is so full that calls for later and commands are refused: an eighth of
+// each of its limits is kept for that (package durable). Only a claim of a new name is
+// refused, when half of the eighth is used (ErrFull).
+//
+// What is not here: groups of loops (package groups). The time in
 // which a machine sleeps is not counted by its monotonic clock, so an owner whose machine
 // was suspended finds out by membership or by the store, not by its lease.
 //

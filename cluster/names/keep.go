@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
@@ -159,8 +161,14 @@ func (r *room) leaseNow() (seq uint64, later bool, err error) {
 // ownership was verified; and the count changes before the node serves again, so there is
 // no moment in which Held is true and nobody has asked.
 
-// verify looks, after others may have given this node up, which of its names are still
+// verify finds out, after others may have given this node up, which of its names are still
 // its own. Until it has, Held is false for each of them.
+//
+// Why it writes instead of reading: the server that leads answers reads by itself, and one
+// that was cut off leads for ten seconds in its own eyes. A node that comes back with its
+// server would read there that everything is as it was, while others own its names. A write
+// against the sequence of the own record is decided by a majority: it comes before the
+// claim of another node, which then has to look again, or it is refused.
 func (r *room) verify() {
 	fence := r.parts.Fences()
 	r.mu.Lock()
@@ -171,18 +179,40 @@ func (r *room) verify() {
 		}
 	}
 	r.mu.Unlock()
-	for _, o := range all {
-		rec, err := r.store.Get(r.ctx, ownSubject(o.owner.Name))
-		if err == nil && rec.Seq == o.owner.Token {
-			o.fence.Store(fence)
-			continue
-		}
-		r.mu.Lock()
-		if err == nil || errors.Is(err, records.ErrAbsent) {
-			r.end(o, fmt.Errorf("%w: others took this node for dead, and somebody else owns it", ErrLost))
-		} else {
-			r.end(o, fmt.Errorf("%w: others took this node for dead, and who owns it cannot be found out: %w", ErrLost, err))
-		}
-		r.mu.Unlock()
+	var work sync.WaitGroup
+	for part := range slices.Chunk(all, 1+len(all)/atOnce) {
+		// goroutine: owner: verify; ends when the store has answered for its part
+		work.Go(func() {
+			for _, o := range part {
+				r.confirm(o, fence)
+			}
+		})
+	}
+	work.Wait()
+}
+
+// atOnce is how many names a node confirms at the same time.
+const atOnce = 16
+
+// confirm writes the record of an ownership once more, or ends the ownership.
+func (r *room) confirm(o *Ownership, fence uint64) {
+	r.mu.Lock()
+	as, seq, over := o.as, o.seq, o.over()
+	r.mu.Unlock()
+	if over {
+		return
+	}
+	as.Token, as.Looks = o.owner.Token, as.Looks+1
+	seq, err := r.store.Put(r.ctx, ownSubject(as.Name), encode(as), seq, 0)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		o.as, o.seq = as, seq
+		o.fence.Store(fence)
+	case errors.Is(err, records.ErrConflict):
+		r.end(o, fmt.Errorf("%w: others took this node for dead, and somebody else owns it", ErrLost))
+	default:
+		r.end(o, fmt.Errorf("%w: others took this node for dead, and who owns it cannot be found out: %w", ErrLost, err))
 	}
 }

@@ -3,6 +3,7 @@ package names
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -188,5 +189,42 @@ func TestStopTheOwner(t *testing.T) {
 				t.Error("the second owner has lost the name")
 			}
 		})
+	}
+}
+
+// TestAnOwnerThatCameBack: a node that was taken for dead and goes on is a member again,
+// in the same life. What it claims from then on is its own.
+func TestAnOwnerThatCameBack(t *testing.T) {
+	a := start(t, cluster.Config{Name: "a", StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	first := spawn(t, "b", strings.TrimPrefix(a.URL(), "nats://"))
+	old := first.next(t)
+	if err := a.WaitMembers(testCtx(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.command.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	o, err := Acquire(testCtx(t), a, "orders", loopnode.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.command.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.WaitMembers(testCtx(t), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Release(testCtx(t)); err != nil {
+		t.Fatal(err)
+	}
+	token := first.next(t)
+	for token <= old || token < o.Token() { // what it said before it knew, and that it had lost the name
+		token = first.next(t)
+	}
+	if again, err := Claim(testCtx(t), a, "orders", loopnode.Ref{}); !errors.Is(err, ErrTaken) {
+		t.Fatalf("a name that b owns with token %d is claimed by a: %v, %v", token, again, err)
+	}
+	if now, err := Resolve(testCtx(t), a, "orders"); err != nil || now.Token != token {
+		t.Fatal(now, err)
 	}
 }

@@ -220,7 +220,7 @@ func TestRecordsThatNobodyCanRead(t *testing.T) {
 
 func TestWhatIsRefused(t *testing.T) {
 	a, _ := pair(t)
-	for _, name := range []string{"", strings.Repeat("x", 129), "a\nb"} {
+	for _, name := range []string{"", strings.Repeat("x", 129), "a\nb", "a\xff"} {
 		_, err := Claim(testCtx(t), a, name, loopnode.Ref{})
 		wantIs(t, err, ErrBadName)
 	}
@@ -237,6 +237,16 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Error(odd)
 		}
 	}
+}
+
+func TestAClosedNodeSaysSo(t *testing.T) {
+	a := start(t, cluster.Config{Name: "a", StoreDir: t.TempDir()})
+	mustClaim(t, a, "used")
+	a.Close()
+	_, err := Claim(context.Background(), a, "x", loopnode.Ref{})
+	wantIs(t, err, cluster.ErrClosed)
+	_, err = Resolve(context.Background(), a, "used")
+	wantIs(t, err, cluster.ErrClosed)
 }
 
 // TestTheServerIsRestarted: an owner whose server is away for longer than others would

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
@@ -18,7 +17,7 @@ import (
 type Placed struct {
 	ctx    context.Context
 	cancel context.CancelFunc
-	work   sync.WaitGroup
+	gone   chan struct{} // closed when nothing of it runs any more
 }
 
 // Pauses after a run that failed, so that a singleton that cannot run does not wander
@@ -51,14 +50,21 @@ func Place(n *cluster.Node, name string, loop loopnode.Ref, fn func(ctx context.
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	p := &Placed{}
+	p := &Placed{gone: make(chan struct{})}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	r := roomOf(n)
 	// goroutine: owner: Placed; ends when Stop, or the end of its loop or node, cancels p.ctx
-	p.work.Go(func() { p.stand(r, name, loop, local, fn) })
-	r.parts.OnDrain(p.Stop)
+	go func() {
+		defer close(p.gone)
+		p.stand(r, name, loop, local, fn)
+	}()
+	forget := r.parts.OnLeave(p.leave)
 	unhook := local.OnClose(p.cancel)
-	context.AfterFunc(p.ctx, unhook)
+	context.AfterFunc(p.ctx, func() {
+		unhook()
+		<-p.gone // until then the end of the node waits for it
+		forget()
+	})
 	return p, nil
 }
 
@@ -66,7 +72,22 @@ func Place(n *cluster.Node, name string, loop loopnode.Ref, fn func(ctx context.
 // loop that runs it: it waits for it.
 func (p *Placed) Stop() {
 	p.cancel()
-	p.work.Wait()
+	<-p.gone
+}
+
+// leaveLimit is how long the end of a node waits for a singleton whose fn does not return. Then
+// its name is released all the same, behind which Held is false, and its loop ends it.
+const leaveLimit = 3 * time.Second
+
+// leave is Stop for a node that ends.
+func (p *Placed) leave() {
+	p.cancel()
+	limit := time.NewTimer(leaveLimit)
+	defer limit.Stop()
+	select {
+	case <-p.gone:
+	case <-limit.C:
+	}
 }
 
 // Done is closed when this node does not run it any more, now or later: after Stop, after
@@ -117,7 +138,7 @@ func (p *Placed) run(r *room, o *Ownership, local *loopnode.Loop, fn func(contex
 	var task *loopnode.Task[struct{}] // loop goroutine only
 	err := local.Ref().CallSoonThreadsafe(func() {
 		task = loopnode.CreateTask(local.Context(r.node.Context(context.Background())), o.owner.Name, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, fn(ctx, o)
+			return struct{}{}, fault.Readable(fn(ctx, o))
 		})
 		task.AddDoneCallback(func(f *loopnode.Future[struct{}]) {
 			_, err := f.Result()

@@ -1,17 +1,19 @@
 package names
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
 )
 
-// ownership is the record of a name. Written once for each owner, never renewed: its
-// sequence is the token.
+// ownership is the record of a name. Written once for each owner, and once more each time
+// others may have given the owner up (verify): the sequence of the first one is the token.
 type ownership struct {
 	Version int       `json:"v"`
 	Name    string    `json:"name"`
@@ -22,7 +24,12 @@ type ownership struct {
 	At      time.Time `json:"at"`
 	Free    bool      `json:"free,omitempty"`
 	Nonce   string    `json:"nonce"`
+	Token   uint64    `json:"token,omitempty"` // 0: the sequence of this record
+	Looks   int       `json:"looks,omitempty"` // how often it was written once more: makes each one unique
 }
+
+// token is the fencing token of a record with that sequence.
+func (o ownership) token(seq uint64) uint64 { return cmp.Or(o.Token, seq) }
 
 // livelihood is the record of a lease.
 type livelihood struct {
@@ -68,8 +75,8 @@ func leaseSubject(node string) string { return leasePrefix + node }
 
 // checkName refuses what cannot be a name.
 func checkName(name string) error {
-	if name == "" || len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Errorf("%w: %q: use 1 to %d bytes without control characters", ErrBadName, name, maxName)
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fmt.Errorf("%w: %.200q: use 1 to %d bytes of UTF-8 without control characters", ErrBadName, name, maxName)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/lease"
@@ -99,6 +100,9 @@ const claimLimit = 5 * time.Second
 
 // claim tries once to become the owner.
 func (r *room) claim(ctx context.Context, name, loop string) (*Ownership, error) {
+	if r.parts.Leaving() {
+		return nil, fmt.Errorf("%w: the node is leaving, and claims no names any more", cluster.ErrClosed)
+	}
 	r.start()
 	ctx, cancel := context.WithTimeoutCause(ctx, claimLimit, fmt.Errorf("%w: no answer for %v", engine.ErrNoQuorum, claimLimit))
 	defer cancel()
@@ -110,14 +114,17 @@ func (r *room) claim(ctx context.Context, name, loop string) (*Ownership, error)
 	r.expectClaim(own.Nonce, 1)
 	fence := r.parts.Fences()
 	for {
-		expect, err := r.vacant(ctx, name)
+		expect, before, err := r.vacant(ctx, name)
 		if err != nil {
 			r.expectClaim(own.Nonce, -1)
 			return nil, err
 		}
-		seq, err := r.store.Put(ctx, ownSubject(name), encode(own), expect, 0)
+		seq, err := r.write(ctx, own, expect)
 		if errors.Is(err, records.ErrConflict) {
 			continue // somebody was first: look who
+		}
+		if err == nil {
+			err = r.yielded(ctx, before)
 		}
 		if err != nil {
 			r.expectClaim(own.Nonce, -1) // the follower releases it should it become effective
@@ -127,32 +134,45 @@ func (r *room) claim(ctx context.Context, name, loop string) (*Ownership, error)
 	}
 }
 
-// Why a loop around vacant and Put: a conflict says only that the record is not the one
+// write writes a record of ownership. A name that has no record yet makes the store grow;
+// one that changes its owner does not, and has to be able to when the store is full.
+func (r *room) write(ctx context.Context, own ownership, expect uint64) (seq uint64, err error) {
+	if expect == 0 {
+		return r.store.Add(ctx, admit.New, ownSubject(own.Name), encode(own), expect)
+	}
+	return r.store.Put(ctx, ownSubject(own.Name), encode(own), expect, 0)
+}
+
+// Why a loop around vacant and write: a conflict says only that the record is not the one
 // that was read. The next look finds who has the name now, or that what was written
 // meanwhile is the release of the former owner.
 
-// vacant says which sequence a claim of the name has to expect. ErrTaken when it is not
-// free.
-func (r *room) vacant(ctx context.Context, name string) (expect uint64, err error) {
+// vacant says which sequence a claim of the name has to expect, and whose record that is
+// when only membership says that its owner is dead. ErrTaken when the name is not free.
+func (r *room) vacant(ctx context.Context, name string) (expect uint64, before ownership, err error) {
 	rec, err := r.store.Get(ctx, ownSubject(name))
 	if errors.Is(err, records.ErrAbsent) {
-		return 0, nil
+		return 0, ownership{Free: true}, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, ownership{}, err
 	}
 	o, err := readOwnership(rec)
 	if err != nil {
 		r.parts.Log.Warn("the record of a name cannot be read; the name counts as free", "name", name, "sequence", rec.Seq)
 	}
+	dead := !o.Free && r.isDead(o.Node, o.Life)
 	alive, err := r.alive(ctx, o)
 	if err != nil {
-		return 0, err
+		return 0, ownership{}, err
 	}
 	if alive {
-		return 0, fmt.Errorf("%w: %s is owned by node %s since %s", ErrTaken, name, o.Node, o.At.Local().Format(time.DateTime))
+		return 0, ownership{}, fmt.Errorf("%w: %s is owned by node %s since %s", ErrTaken, name, o.Node, o.At.Local().Format(time.DateTime))
 	}
-	return rec.Seq, nil
+	if !dead { // its owner has ended it, or knows by its own clock that its lease has
+		o = ownership{Free: true}
+	}
+	return rec.Seq, o, nil
 }
 
 // alive reports whether the owner of a record may still act as such. Four things end
@@ -199,7 +219,7 @@ func (r *room) expectClaim(nonce string, change int) {
 
 // own makes the ownership of a claim that is stored. The lease may have ended meanwhile.
 func (r *room) own(rec ownership, seq, fence uint64) (*Ownership, error) {
-	o := &Ownership{room: r, term: rec.Term, nonce: rec.Nonce, done: make(chan struct{}), owner: ownerOf(rec, seq)}
+	o := &Ownership{room: r, term: rec.Term, as: rec, seq: seq, done: make(chan struct{}), owner: ownerOf(rec, seq)}
 	o.fence.Store(fence)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -221,7 +241,7 @@ func (r *room) end(o *Ownership, why error) {
 		return
 	}
 	o.err = why
-	delete(r.claims, o.nonce)
+	delete(r.claims, o.as.Nonce)
 	if r.owned[o.owner.Name] == o {
 		delete(r.owned, o.owner.Name)
 	}
@@ -231,14 +251,14 @@ func (r *room) end(o *Ownership, why error) {
 // release ends an ownership here, then in the store.
 func (r *room) release(ctx context.Context, o *Ownership) error {
 	r.mu.Lock()
-	over := o.over()
+	over, seq := o.over(), o.seq
 	r.end(o, ErrReleased)
 	r.mu.Unlock()
 	if over {
 		return nil
 	}
 	free := ownership{Version: version, Name: o.owner.Name, Free: true, At: time.Now().UTC(), Nonce: records.Nonce()}
-	_, err := r.store.Put(ctx, ownSubject(o.owner.Name), encode(free), o.owner.Token, keepFree)
+	_, err := r.store.Put(ctx, ownSubject(o.owner.Name), encode(free), seq, keepFree)
 	if errors.Is(err, records.ErrConflict) {
 		return nil // somebody owns it already
 	}
@@ -265,7 +285,11 @@ func (r *room) acquire(ctx context.Context, name, loop string) (*Ownership, erro
 		case !errors.Is(err, ErrTaken) && !errors.Is(err, engine.ErrNoQuorum) && !errors.Is(err, ErrLost):
 			return nil, err
 		}
-		look := time.NewTimer(r.parts.Lease.TTL / 2)
+		soon := r.parts.Lease.TTL / 2
+		if errors.Is(err, engine.ErrNoQuorum) {
+			soon = r.parts.Lease.Retry // what happened to the name happened while nobody could be asked
+		}
+		look := time.NewTimer(soon)
 		select {
 		case <-changed:
 		case <-look.C:
@@ -299,7 +323,7 @@ func (r *room) resolve(ctx context.Context, name string) (Owner, error) {
 }
 
 func ownerOf(o ownership, seq uint64) Owner {
-	return Owner{Name: o.Name, Node: o.Node, Life: o.Life, Loop: o.Loop, Token: seq, Since: o.At}
+	return Owner{Name: o.Name, Node: o.Node, Life: o.Life, Loop: o.Loop, Token: o.token(seq), Since: o.At}
 }
 
 // list reads all names and all leases. A name whose owner has no lease is nobody's.

@@ -146,7 +146,7 @@ func (f follower) vanished(rec records.Record) {
 		}
 	}
 	for name, o := range f.owned {
-		if ownSubject(name) == rec.Subject && o.owner.Token < rec.Seq {
+		if ownSubject(name) == rec.Subject && o.seq < rec.Seq {
 			f.end(o, fmt.Errorf("%w: its record was overwritten", ErrLost))
 		}
 	}
@@ -155,11 +155,11 @@ func (f follower) vanished(rec records.Record) {
 // compare ends an ownership whose name somebody else has, and releases a claim that was
 // given up and became effective later. mu is held.
 func (f follower) compare(o ownership, seq uint64) {
-	if have := f.owned[o.Name]; have != nil && have.owner.Token < seq && have.nonce != o.Nonce {
-		f.end(have, fmt.Errorf("%w: node %s owns it, token %d", ErrLost, o.Node, seq))
+	if have := f.owned[o.Name]; have != nil && have.owner.Token < o.token(seq) && have.as.Nonce != o.Nonce {
+		f.end(have, fmt.Errorf("%w: node %s owns it, token %d", ErrLost, o.Node, o.token(seq)))
 	}
 	if !o.Free && o.Node == f.node.Name() && o.Life == f.node.Incarnation() && f.claims[o.Nonce] == 0 {
-		orphan := &Ownership{room: f.room, owner: ownerOf(o, seq), done: make(chan struct{}), nonce: o.Nonce}
+		orphan := &Ownership{room: f.room, owner: ownerOf(o, seq), done: make(chan struct{}), as: o, seq: seq}
 		// goroutine: owner: room; ends when the store has answered, at most five seconds later
 		f.work.Go(func() {
 			if err := f.release(f.ctx, orphan); err != nil {
@@ -193,7 +193,8 @@ func (r *room) isDead(node string, life uint64) bool {
 	return r.table.dead[node] >= life
 }
 
-// deaths notes which lives of nodes are over. A node that joins ends its earlier lives.
+// deaths notes which lives of nodes are over. A node that joins ends its earlier lives,
+// and nothing else: one that was given up and lives joins again, in the same life.
 func (r *room) deaths() {
 	for e := range r.node.Events(r.ctx) {
 		over := e.Member.Incarnation
@@ -201,6 +202,9 @@ func (r *room) deaths() {
 		case events.Joined:
 			over--
 		case events.Dead, events.Left:
+			r.mu.Lock()
+			over = max(over, r.table.dead[e.Member.Name])
+			r.mu.Unlock()
 		case events.Serving:
 			r.verify()
 			continue
@@ -211,7 +215,7 @@ func (r *room) deaths() {
 		if len(r.table.dead) >= maxDead {
 			clear(r.table.dead)
 		}
-		r.table.dead[e.Member.Name] = max(r.table.dead[e.Member.Name], over)
+		r.table.dead[e.Member.Name] = over
 		r.table.touchNode(e.Member.Name)
 		r.mu.Unlock()
 	}

@@ -152,8 +152,11 @@ func TestAskingACluster(t *testing.T) {
 		if got := p.hear(t); got != "from above" {
 			t.Fatal(got)
 		}
-		if s := loopmesh("conn", "close", id, "-o", "name"); s.code != exitOK || s.out != id+"\n" {
+		if s := loopmesh("conn", "close", id, "-o", "name", "--reason", "too loud"); s.code != exitOK || s.out != id+"\n" {
 			t.Fatalf("%+v", s)
+		}
+		if s := loopmesh("events", "--kind", "LM6102", "-o", "json"); !strings.Contains(s.out, `"why": "too loud"`) {
+			t.Errorf("the reason is in no event: %+v", s)
 		}
 		if _, err := p.Read(make([]byte, 1)); err != io.EOF {
 			t.Fatal(err)
@@ -210,4 +213,29 @@ func TestNobodyToAsk(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// TestNodesThatDoNotKnowEachOther: a command does not choose between two clusters of
+// this machine, and says which nodes belong together.
+func TestNodesThatDoNotKnowEachOther(t *testing.T) {
+	village(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"start", "--name", "m1", "--cluster", "other"}, w, io.Discard)
+		_ = w.Close()
+	}()
+	defer func() { cancel(); <-ended }()
+	upAndRunning(t, r)
+	s := loopmesh("ls")
+	if s.code != exitUsage || !strings.Contains(s.errs, "m1 | n1, n2, n3 (LM1003)") || !strings.Contains(s.errs, "--node") {
+		t.Errorf("%+v", s)
+	}
+	if s := loopmesh("wait", "--timeout", "300ms"); s.code != exitTimedOut || !strings.Contains(s.errs, "do not all know each other") {
+		t.Errorf("nodes that may meet yet are not waited for: %+v", s)
+	}
+	if s := loopmesh("ls", "-o", "name", "--node", "m1"); s.code != exitOK || s.out != "m1\n" {
+		t.Errorf("%+v", s)
+	}
 }

@@ -112,19 +112,21 @@ func newConnWrite() *cobra.Command {
 func newConnClose() *cobra.Command {
 	var o target
 	var abort bool
+	var reason string
 	cmd := &cobra.Command{
 		Use: "close CONN", Short: "close a connection of any node", Args: exactArgs,
 		Long:    "Closes the connection CONN, an id that 'loopmesh conn ls' shows, when what was written to it has been sent.",
 		Example: "  loopmesh conn close n2/chat/transports/4\n  loopmesh conn close --abort n2/chat/transports/4",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runOperation(cmd, &o, func(ctx context.Context, c *admin.Client) (*admin.Done, error) {
-				return c.CloseConn(ctx, args[0], abort)
+				return c.CloseConn(ctx, args[0], abort, reason)
 			})
 		},
 		ValidArgsFunction: suggestConns,
 	}
 	o.flags(cmd)
 	cmd.Flags().BoolVar(&abort, "abort", false, "close at once; what was not sent is dropped")
+	reasonFlag(cmd, &reason)
 	return cmd
 }
 

@@ -1,6 +1,7 @@
 package nodecmd
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/admin"
 )
 
 // maxDevNodes keeps a mistyped number from filling the machine: each node has three
@@ -22,8 +24,12 @@ const maxDevNodes = 32
 type devOptions struct {
 	program     *program
 	nodes, port int
+	admin       string // address of the dashboard
 	verbose     bool
 }
+
+// devAdmin is where the dashboard of dev is by default.
+const devAdmin = "127.0.0.1:7070"
 
 // newDev is the first command that a new user runs: a whole cluster without a second
 // machine or a configuration. Its nodes are like any others, with an admin socket
@@ -34,12 +40,19 @@ func newDev(p *program) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "dev", Short: "run a whole cluster in one process, to try things with", Args: noArgs,
 		Long: "Starts --nodes nodes in this process, each with its services on 127.0.0.1, prints what to try, and runs until Ctrl-C.\n" +
-			"The nodes share one NATS server that listens nowhere: no other process can join them. The other commands work on them.",
+			"The nodes share one NATS server that listens nowhere: no other process can join them. The other commands work on them, and the\n" +
+			"link that it prints opens the dashboard in a browser.",
 		Example: "  loopmesh dev\n  loopmesh dev --nodes 5 -v",
-		RunE:    func(cmd *cobra.Command, _ []string) error { return dev(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.port == 0 && !cmd.Flags().Changed("admin-listen") {
+				o.admin = "127.0.0.1:0"
+			}
+			return dev(cmd, o)
+		},
 	}
 	cmd.Flags().IntVar(&o.nodes, "nodes", 3, "number of nodes, named n1, n2 and so on")
 	cmd.Flags().IntVar(&o.port, "port", 7001, "port of the first service of the first node; each further node takes the next one; 0 takes free ones")
+	cmd.Flags().StringVar(&o.admin, "admin-listen", devAdmin, "host:port of the dashboard and the admin API, of the first node; \"none\" for none")
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "log to stderr from debug on, not only warnings and errors")
 	return cmd
 }
@@ -73,7 +86,7 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 			return err
 		}
 		all = append(all, r)
-		fmt.Fprintf(out, "%-4s incarnation %016x", r.node.Name(), r.node.Incarnation())
+		fmt.Fprintf(out, "%-4s incarnation %d", r.node.Name(), r.node.Incarnation())
 		for i, s := range o.program.services {
 			fmt.Fprintf(out, "  %s on %s", s.Name, r.services[i])
 		}
@@ -89,6 +102,10 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 	return nil
 }
 
+// The dashboard of dev listens on loopback only, unless a person says otherwise. Its token
+// is random and nobody is told it: whoever looks without a link sees the cluster, as every
+// user of this machine may over the port, and the link that is printed may also change it.
+//
 // printTry prints what a new user can type next, in words to be copied: how to use the
 // services of the first node and of the last one, and how to look at the cluster.
 func (o *devOptions) printTry(out io.Writer, all []*runningNode) {
@@ -101,6 +118,9 @@ func (o *devOptions) printTry(out io.Writer, all []*runningNode) {
 			}
 		}
 	}
+	if link := all[0].admin.Ticket(); link != "" {
+		fmt.Fprintf(out, "  %s   (opens the dashboard, once; a new link: dashboard)\n", link)
+	}
 	self := calledAs(os.Args[0], o.program.name)
 	fmt.Fprintf(out, "  %[1]s ls\n  %[1]s conn ls\n  %[1]s %[2]s\n", self, o.program.example)
 }
@@ -108,13 +128,16 @@ func (o *devOptions) printTry(out io.Writer, all []*runningNode) {
 // spec describes node i. The first one has the NATS server; the others use it through
 // memory, and are stopped before it. Each service gets a port of its own, or the kernel
 // chooses all of them.
-func (o *devOptions) spec(i int, before []*runningNode, log hclog.Logger) nodeSpec {
+func (o *devOptions) spec(i int, before []*runningNode, log *admin.Log) nodeSpec {
 	name := fmt.Sprintf("n%d", i+1)
-	cfg := cluster.Config{Name: name, Logger: log.Named(name)}
+	cfg := cluster.Config{Name: name, Logger: log.Logger().Named(name)}
 	if i > 0 {
 		cfg.Beside = before[0].node
 	}
-	spec := nodeSpec{cfg: cfg, program: o.program, loops: 1}
+	spec := nodeSpec{cfg: cfg, program: o.program, loops: 1, log: log}
+	if i == 0 && o.admin != "none" {
+		spec.admin, spec.token = o.admin, rand.Text() // nobody needs to know it: links with tickets are enough
+	}
 	for k := range o.program.services {
 		port := 0
 		if o.port > 0 {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,7 +27,13 @@ var demoOptions = []Option{
 	WithExample(demo.Example),
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the test binary be the program (procrun_linux_test.go).
+func TestMain(m *testing.M) {
+	if os.Getenv("LOOPMESHTEST_AS_PROGRAM") != "" {
+		Main(demoOptions...)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 20 * time.Second
 
@@ -159,7 +166,10 @@ func TestUsage(t *testing.T) {
 		text string
 	}{
 		{[]string{"dev", "--nodes", "0"}, exitUsage, "--nodes is 0"},
-		{[]string{"dev", "--nodse", "3"}, exitUsage, "unknown flag: --nodse"},
+		{[]string{"dev", "--nodse", "3"}, exitUsage, "unknown flag: --nodse; did you mean --nodes?"},
+		{[]string{"start", "--lsten", "x"}, exitUsage, "unknown flag: --lsten; did you mean --listen?"},
+		{[]string{"ls", "--qzx"}, exitUsage, "unknown flag: --qzx (LM1001)"},
+		{[]string{"start", "-Z"}, exitUsage, "unknown shorthand flag: 'Z' in -Z (LM1001)"},
 		{[]string{"dev", "--port", "70000"}, exitUsage, "--port is 70000"},
 		{[]string{"dev", "now"}, exitUsage, `takes no argument, got "now"`},
 		{[]string{"devv"}, exitUsage, `no command "devv"`},

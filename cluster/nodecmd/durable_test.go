@@ -115,7 +115,7 @@ func TestWhatIsStored(t *testing.T) {
 
 func TestNothingIsStoredWithoutJetStream(t *testing.T) {
 	village(t)
-	for _, args := range []string{"name ls", "timer ls", "command ls", "command dead", "timer cancel a/b", "timer fire a/b", "command requeue a/b", "name ls --allow-partial"} {
+	for _, args := range []string{"name ls", "placement ls", "timer ls", "command ls", "command dead", "timer cancel a/b", "timer fire a/b", "command requeue a/b", "name ls --allow-partial"} {
 		if s := loopmesh(strings.Fields(args)...); s.code != exitConfig || s.out != "" || !strings.Contains(s.errs, "LM1806") || !strings.Contains(s.errs, "--store") {
 			t.Errorf("%s: %+v", args, s)
 		}

@@ -12,13 +12,17 @@ import (
 
 // Environment variables. Each flag that makes sense beyond one call can be set by
 // LOOPMESH_ and its name; this serves services and containers, where a command line
-// is hard to change. The order is: command line, variable, default. A variable for a
+// is hard to change. The order is: command line, variable, file of start, default. A variable for a
 // flag that the command does not have is ignored, since one environment serves all
 // commands; a variable that no command knows is warned about, because it is a
 // misspelt one.
 
-// variablePrefix marks the environment variables of this program.
-const variablePrefix = "LOOPMESH_"
+// variablePrefix marks the environment variables of this program. One with the prefix is read
+// by every loop (package loopnode) and belongs to no flag.
+const (
+	variablePrefix = "LOOPMESH_"
+	debugVariable  = "LOOPMESH_DEBUG"
+)
 
 // unknownVariables returns the names in env that have the prefix and belong to no
 // flag, sorted. The values are not looked at: they may be secret.
@@ -27,7 +31,7 @@ func (p *program) unknownVariables(env []string) []string {
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")
 		known := slices.ContainsFunc(p.variables(), func(flag string) bool { return variable(flag) == name })
-		if strings.HasPrefix(name, variablePrefix) && !known {
+		if strings.HasPrefix(name, variablePrefix) && !known && name != debugVariable {
 			out = append(out, name)
 		}
 	}
@@ -38,7 +42,7 @@ func (p *program) unknownVariables(env []string) []string {
 // variables are the flags that an environment variable can set: --nats-url is
 // LOOPMESH_NATS_URL. A flag on the command line wins.
 var variables = []string{
-	"admin-listen", "admin-token-file", "all", "allow-partial", "cluster", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
+	"admin-listen", "admin-token-file", "all", "allow-partial", "cluster", "config", "context", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
 	"nkey", "node", "nodes", "output", "password-file", "port", "route-listen", "routes", "socket", "store", "timeout", "tls-ca", "tls-cert",
 	"tls-key", "user", "voter",
 }
@@ -59,7 +63,7 @@ func variable(flag string) string {
 
 // environment is the page that lists the variables.
 func (p *program) environment() string {
-	text := "These variables set flags of the commands that have them; a flag on the command line wins:\n\n"
+	text := "These variables set flags of the commands that have them; a flag on the command line wins, and\na variable wins over the file that start --config reads:\n\n"
 	for _, f := range p.variables() {
 		text += fmt.Sprintf("  %-24s --%s\n", variable(f), f)
 	}
@@ -82,6 +86,7 @@ func (p *program) applyEnvironment(cmd *cobra.Command, errs io.Writer) error {
 		if err := cmd.Flags().Set(name, value); err != nil {
 			return usageError{fmt.Errorf("%s is %q: %w", variable(name), value, explainFlagError(err))}
 		}
+		p.byVariable[name] = true
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -145,7 +146,7 @@ func newExplain() *cobra.Command {
 				return show(cmd, &o, list, column[admin.Code]{"CODE", func(c admin.Code) string { return c.Code }},
 					column[admin.Code]{"MEANS", func(c admin.Code) string { return c.Title }})
 			}
-			code, ok := admin.Explain(strings.ToUpper(args[0]))
+			code, ok := admin.Explain(args[0])
 			if !ok {
 				return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("there is no code %q", args[0]), Hint: `"loopmesh explain all" lists them`}
 			}
@@ -172,6 +173,17 @@ func explainTo(out io.Writer, program string, c admin.Code) error {
 	return err
 }
 
+// ownDocuments are those that the commands put together of several answers; no node sends
+// them.
+var ownDocuments = map[string]any{
+	"Tree": tree{}, "StatusList": admin.List[nodeStatus]{}, "FindingList": admin.List[finding]{}, "DiagnosisList": admin.List[diagnosis]{}, "ContextList": admin.List[contextItem]{},
+}
+
+// allKinds are the kinds of documents that schema knows, sorted.
+func allKinds() []string {
+	return slices.Sorted(slices.Values(slices.AppendSeq(slices.Clone(admin.Kinds()), maps.Keys(ownDocuments))))
+}
+
 // newSchema prints the JSON Schema of a document, or the description of the whole API,
 // for programs that generate code or check what they read. It asks no node: the types
 // are compiled in, so what is printed is what this version sends.
@@ -192,13 +204,16 @@ func newSchema() *cobra.Command {
 				return o.document(cmd, admin.OpenAPI())
 			}
 			schema, ok := admin.Schema(args[0])
+			if own, is := ownDocuments[args[0]]; is {
+				schema, ok = admin.SchemaOf(args[0], own)
+			}
 			if !ok {
-				return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("there is no kind of document %q", args[0]), Hint: "kinds: " + strings.Join(admin.Kinds(), ", ")}
+				return &admin.Error{Kind: admin.NotFound, Message: fmt.Sprintf("there is no kind of document %q", args[0]), Hint: "kinds: " + strings.Join(allKinds(), ", ")}
 			}
 			return o.document(cmd, schema)
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return slices.Clone(admin.Kinds()), cobra.ShellCompDirectiveNoFileComp
+			return allKinds(), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	o.flag(cmd)

@@ -47,10 +47,13 @@ const exitCodes = `Exit codes of all commands:
   4    the node or the cluster cannot be reached, or only a part of it answered
   5    timed out
   6    refused: busy, not allowed, in use (a name, a port, a store folder), keys that the server does not accept
-  7    the condition is false: not everything is healthy (status)
-  8    the configuration is invalid: also an address to listen on that no interface has, addresses of separate servers, a server
+  7    the condition is false: not everything is healthy (status, check), or this machine is not fit (doctor)
+  8    the configuration is invalid: a mistake in the file of --config, an address to listen on that no interface has, addresses of separate servers, a server
        that is too old, a cluster without JetStream
-  130  interrupted`
+  130  interrupted
+
+With --nagios the command check has those of Nagios: 0 good, 1 warning, 2 critical, 3 could not ask.
+proc run ends with the code of the process that it ran, 128+N when signal N killed it.`
 
 // The errors of this file are found in a returned error by errors.As; classify is the only
 // place that knows which code each of them has.
@@ -92,10 +95,11 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 	var usage usageError
 	var partial *partialError
 	var no conditionError
+	var file fileError
 	var asked *admin.Error
 	switch {
 	case errors.As(err, &usage):
-		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath()), Code: admin.CodeUsage}, exitUsage
+		return &admin.Error{Kind: admin.BadRequest, Message: named(err.Error(), cmd.Root().Name()), Hint: fmt.Sprintf("see '%s --help'", cmd.CommandPath()), Code: admin.CodeUsage}, exitUsage
 	case errors.As(err, &partial):
 		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "add --allow-partial to accept an incomplete answer", Code: codePartial}, exitUnreachable
 	case errors.As(err, &no):
@@ -107,11 +111,15 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 			return asked, code
 		}
 		return asked, exitFailed // a kind of a newer node: never 0
+	case errors.As(err, &file):
+		return &admin.Error{Kind: admin.BadRequest, Message: err.Error(), Code: admin.CodeConfig}, exitConfig
 	case errors.Is(err, keys.ErrInvalid) && !errors.Is(err, cluster.ErrConfig):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitUsage
 	case errors.Is(err, cluster.ErrConfig), errors.Is(err, cluster.ErrSeparate), errors.Is(err, cluster.ErrTooOld), errors.Is(err, cluster.ErrNoJetStream), errors.Is(err, admin.ErrNeedsToken):
 		return &admin.Error{Kind: admin.BadRequest, Message: err.Error()}, exitConfig
-	case errors.Is(err, admin.ErrInUse), errors.Is(err, cluster.ErrNameTaken):
+	case errors.Is(err, admin.ErrInUse): // a name out of --keys cannot be another one
+		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "choose another name with --name or another path with --socket, or stop the node that has it"}, exitRefused
+	case errors.Is(err, cluster.ErrNameTaken):
 		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "choose another name with --name, or stop the node that has it"}, exitRefused
 	case errors.Is(err, syscall.EADDRINUSE):
 		return &admin.Error{Kind: admin.Refused, Message: err.Error(), Hint: "another program has that port: stop it, or give another address; port 0 takes a free one"}, exitRefused
@@ -140,6 +148,10 @@ const codePartial = admin.CodePartial
 func printError(errs io.Writer, cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitOK
+	}
+	var said exitError
+	if errors.As(err, &said) {
+		return int(said)
 	}
 	found, code := classify(cmd, err)
 	copied := *found

@@ -114,17 +114,20 @@ func newFuncCall() *cobra.Command {
 			return names
 		})
 	}
-	_ = cmd.RegisterFlagCompletionFunc("on", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return suggest(cmd, func(ctx context.Context, c *admin.Client) (names []string) {
-			if list, err := c.Loops(ctx); err == nil {
-				for _, l := range list.Items {
-					names = append(names, l.ID)
-				}
-			}
-			return names
-		})
-	})
+	_ = cmd.RegisterFlagCompletionFunc("on", suggestLoops)
 	return cmd
+}
+
+// suggestLoops completes the address of a loop of any node.
+func suggestLoops(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return suggest(cmd, func(ctx context.Context, c *admin.Client) (names []string) {
+		if list, err := c.Loops(ctx); err == nil {
+			for _, l := range list.Items {
+				names = append(names, l.ID)
+			}
+		}
+		return names
+	})
 }
 
 // maxInput bounds what is read from standard input. It is above every MaxPayload that
@@ -164,6 +167,7 @@ func suggest(cmd *cobra.Command, question func(context.Context, *admin.Client) [
 	var o target
 	o.node, _ = cmd.Flags().GetString("node") // both are there
 	o.socket, _ = cmd.Flags().GetString("socket")
+	o.context, _ = cmd.Flags().GetString("context")
 	client, err := o.client(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -21,11 +21,11 @@ var (
 		Kind: "NodeList", APIVersion: admin.APIVersion, Time: noon,
 		Items: []admin.Node{
 			{
-				ID: "n1", Incarnation: "0123456789abcdef", State: admin.Ready, Self: true, LastSeen: noon, Host: "atlas", PID: 4121,
+				ID: "n1", Incarnation: "81985529216486895", State: admin.Ready, Self: true, LastSeen: noon, Host: "atlas", PID: 4121,
 				Started: noon.Add(-75 * time.Hour), Version: "v0.1.0", Go: "go1.26.8", URL: "nats://127.0.0.1:4222",
 				Loops: 4, Tasks: 812, Conns: 790, Servers: 2, Served: 10, Calls: 20, CallsFailed: 1,
 			},
-			{ID: "n2", Incarnation: "fedcba9876543210", State: admin.Suspect, LastSeen: noon.Add(-14 * time.Second)},
+			{ID: "n2", Incarnation: "2010987654321012345", State: admin.Suspect, LastSeen: noon.Add(-14 * time.Second)},
 		},
 		Partial: []admin.Missing{{ID: "n2", Error: admin.Error{Kind: admin.TimedOut, Message: "deadline passed", Hint: "look at it"}}},
 	}
@@ -54,8 +54,8 @@ var (
 	owned = admin.List[admin.Name]{
 		Kind: "NameList", APIVersion: admin.APIVersion, Time: noon,
 		Items: []admin.Name{
-			{ID: "timers/shop", Node: "n1", Incarnation: "0123456789abcdef", Loop: "n1@81/io-0", Token: 1116839, Since: noon},
-			{ID: "\u202eevil\u009b2J", Node: "n2", Incarnation: "fedcba9876543210", Token: 7, Since: noon},
+			{ID: "timers/shop", Node: "n1", Incarnation: "81985529216486895", Loop: "n1@81/io-0", Token: 1116839, Since: noon},
+			{ID: "\u202eevil\u009b2J", Node: "n2", Incarnation: "2010987654321012345", Token: 7, Since: noon},
 		},
 	}
 	timers = admin.List[admin.Timer]{
@@ -73,6 +73,25 @@ var (
 			{ID: "mail/2", Queue: "mail", Name: "2", Function: "shop.mail", State: "dead", Sent: noon, Ended: noon, Attempts: 3, Error: "\x1b[2Jrefused"},
 		},
 	}
+	rtt         = int64(412)
+	measurement = admin.Bench{
+		Kind: "Bench", APIVersion: admin.APIVersion, ID: "n1>n2/io-0", What: admin.BenchCalls, From: "n1", To: "n2/io-0", AtOnce: 16, Size: 64,
+		TookUS: 5_000_213, Done: 61234, Failed: 1, Error: &admin.Error{Kind: admin.TimedOut, Message: "too late"}, Bytes: 3918976, PerSecond: 12246.3, P50US: 78, P99US: 213, MaxUS: 4100,
+	}
+	natsLinks = admin.List[admin.NATSLink]{
+		Kind: "NATSLinkList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.NATSLink{
+			{ID: "n1/control", Node: "n1", Link: "control", Connected: true, Server: "nats://10.0.0.1:4222", RTTUS: &rtt, PendingMessages: 3, PendingBytes: 4096, SlowestSubject: "loopmesh.to.n1.>", MessagesIn: 10, MessagesOut: 20, Disconnects: 1, Reconnects: 1},
+			{ID: "n2/bulk", Node: "n2", Link: "bulk", UnsentBytes: 2048, Dropped: 7, Disconnects: 2, Reconnects: 1},
+		},
+	}
+	storeStreams = admin.List[admin.Stream]{
+		Kind: "StreamList", APIVersion: admin.APIVersion, Time: noon,
+		Items: []admin.Stream{
+			{ID: "loopmesh-LOOPS", Messages: 12, Bytes: 5120, Leader: "n1", Copies: 3, Followers: []admin.Follower{{Server: "n2", Current: true}, {Server: "n3\u202e", Offline: true, Lag: 4}}},
+			{ID: "loopmesh-WORK", Copies: 3, Followers: []admin.Follower{{Server: "n2", Lag: 9, SilentUS: 3_000_000}}},
+		},
+	}
 	states = admin.List[nodeStatus]{
 		Kind: "StatusList", APIVersion: admin.APIVersion, Time: noon, Partial: nodes.Partial,
 		Items: []nodeStatus{{nodes.Items[0], loops.Items}, {nodes.Items[1], []admin.Loop{}}},
@@ -83,14 +102,21 @@ var (
 // is a change its users see.
 func TestDocuments(t *testing.T) {
 	for name, print := range map[string]func(*cobra.Command, *output) error{
-		"ls":         func(cmd *cobra.Command, o *output) error { return showNodes(cmd, o, &nodes) },
-		"loop_ls":    func(cmd *cobra.Command, o *output) error { return showLoops(cmd, o, &loops) },
-		"conn_ls":    func(cmd *cobra.Command, o *output) error { return showConns(cmd, o, &conns) },
-		"func_ls":    func(cmd *cobra.Command, o *output) error { return showFuncs(cmd, o, &funcs) },
-		"status":     func(cmd *cobra.Command, o *output) error { return showStatus(cmd, o, &states) },
-		"name_ls":    func(cmd *cobra.Command, o *output) error { return show(cmd, o, &owned, nameColumns()...) },
-		"timer_ls":   func(cmd *cobra.Command, o *output) error { return show(cmd, o, &timers, timerColumns()...) },
-		"command_ls": func(cmd *cobra.Command, o *output) error { return show(cmd, o, &commands, commandColumns()...) },
+		"ls":           func(cmd *cobra.Command, o *output) error { return showNodes(cmd, o, &nodes) },
+		"loop_ls":      func(cmd *cobra.Command, o *output) error { return showLoops(cmd, o, &loops) },
+		"conn_ls":      func(cmd *cobra.Command, o *output) error { return showConns(cmd, o, &conns) },
+		"func_ls":      func(cmd *cobra.Command, o *output) error { return showFuncs(cmd, o, &funcs) },
+		"status":       func(cmd *cobra.Command, o *output) error { return showStatus(cmd, o, &states) },
+		"name_ls":      func(cmd *cobra.Command, o *output) error { return show(cmd, o, &owned, nameColumns()...) },
+		"timer_ls":     func(cmd *cobra.Command, o *output) error { return show(cmd, o, &timers, timerColumns()...) },
+		"command_ls":   func(cmd *cobra.Command, o *output) error { return show(cmd, o, &commands, commandColumns()...) },
+		"bench":        func(cmd *cobra.Command, o *output) error { return showBench(cmd, o, &measurement) },
+		"nats_status":  func(cmd *cobra.Command, o *output) error { return show(cmd, o, &natsLinks, natsColumns()...) },
+		"nats_streams": func(cmd *cobra.Command, o *output) error { return show(cmd, o, &storeStreams, streamColumns()...) },
+		"tree":         func(cmd *cobra.Command, o *output) error { return showTree(cmd, o, crowd().tree(depthKinds)) },
+		"tree_nodes":   func(cmd *cobra.Command, o *output) error { return showTree(cmd, o, crowd().tree(depthNodes)) },
+		"tree_loops":   func(cmd *cobra.Command, o *output) error { return showTree(cmd, o, crowd().tree(depthLoops)) },
+		"tree_all":     func(cmd *cobra.Command, o *output) error { return showTree(cmd, o, crowd().tree(depthThings)) },
 		"func_call": func(cmd *cobra.Command, o *output) error {
 			return o.document(cmd, &admin.CallResult{Kind: "CallResult", APIVersion: admin.APIVersion, Function: "demo.add", On: "n2/io-0", TookUS: 321, Result: []byte("3")})
 		},

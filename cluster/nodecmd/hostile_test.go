@@ -25,7 +25,7 @@ func steers(text string) bool {
 // printing gives a command that prints into a buffer.
 func printing() (*cobra.Command, *bytes.Buffer) {
 	var out bytes.Buffer
-	cmd := &cobra.Command{}
+	cmd := &cobra.Command{Use: defaultName}
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
 	return cmd, &out

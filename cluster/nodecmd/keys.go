@@ -36,8 +36,9 @@ and the server lets it send in that name only.
   2. Copy DIR/nodes/NAME to the machine of node NAME, and nothing else.
   3. There, 'start --keys FOLDER' uses it. The name and the cluster are in it.
 
-Rights say what a node may do on the others: call:GLOB, timer:GLOB, write,
-spawn:PROFILE, admin. Without --allow it has call:*, timer:* and write.`
+Rights say what a node may do on the others: call:GLOB, publish:GLOB, timer:GLOB, write,
+spawn:PROFILE, admin. Without --allow it has call:*, publish:*, timer:* and
+write.`
 
 // newKeys groups the commands that work on a key folder.
 func newKeys() *cobra.Command {
@@ -124,7 +125,7 @@ func newKeysAdd() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&voter, "voter", false, "the node runs a NATS server of the cluster")
 	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name or IP address at which others reach its server; once for each, or with commas")
-	cmd.Flags().StringArrayVar(&allow, "allow", nil, "a right on other nodes, once for each right, or \"none\" (default call:*, timer:*, write)")
+	cmd.Flags().StringArrayVar(&allow, "allow", nil, "a right on other nodes, once for each right, or \"none\" (default call:*, publish:*, timer:*, write)")
 	cmd.Flags().DurationVar(&valid, "valid", 0, "how long the keys are accepted, as in 720h (default a year)")
 	return cmd
 }
@@ -166,7 +167,7 @@ func newKeysRevoke() *cobra.Command {
 				return err
 			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "revoked %d keys of %s\n", count, args[1])
+			fmt.Fprintf(out, "revoked keys of %s: %d\n", args[1], count)
 			if count > 0 {
 				fmt.Fprintf(out, "  copy %s into the folder of a node that runs, if this is not its folder\n", filepath.Join(args[0], "authority", "account.jwt"))
 			}

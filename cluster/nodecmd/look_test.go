@@ -157,9 +157,11 @@ func TestLookingAndStopping(t *testing.T) {
 
 func TestCodesAreExplained(t *testing.T) {
 	for _, c := range admin.Codes() {
-		s := loopmesh("explain", strings.ToLower(c.Code))
-		if s.code != exitOK || !strings.Contains(s.out, c.Title) || !strings.Contains(s.out, c.Code) {
-			t.Errorf("%+v", s)
+		for _, written := range []string{c.Code, strings.ToLower(c.Code), strings.TrimPrefix(c.Code, "LM")} {
+			s := loopmesh("explain", written)
+			if s.code != exitOK || !strings.Contains(s.out, c.Title) || !strings.Contains(s.out, c.Code) {
+				t.Errorf("%s: %+v", written, s)
+			}
 		}
 	}
 	if s := loopmesh("explain", "LM0000"); s.code != exitNotFound || !strings.Contains(s.errs, "explain all") {

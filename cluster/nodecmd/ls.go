@@ -100,6 +100,10 @@ func showNodes(cmd *cobra.Command, o *output, list *admin.List[admin.Node]) erro
 // was last heard of, by the clock of the node that was asked.
 func noteOf(n admin.Node, now time.Time) string {
 	switch {
+	case n.Self && n.Draining:
+		return "asked, draining"
+	case n.Draining:
+		return "draining"
 	case n.Self:
 		return "asked"
 	case n.State == admin.Ready:

@@ -21,14 +21,25 @@
 //
 // What the commands are for:
 //
-//   - run: start, dev, keys;
-//   - what runs where: ls, status, loop ls, ps, conn ls, server ls, proc ls, actor ls,
+//   - run: start, dev, keys; config makes, checks and shows the file that start --config
+//     reads;
+//   - what runs where: ls, tree, status, loop ls, ps, conn ls, server ls, proc ls, actor ls,
 //     func ls; inspect shows everything about one of them;
+//   - is it well: check judges the cluster, doctor this machine and its configuration;
+//     wait waits for a state;
 //   - why is it slow: loop ls measures every loop, ps and task show say what tasks wait
 //     for, conn ls which peers do not read;
-//   - stop this: task cancel, conn close, server close, proc signal, actor stop;
+//   - stop this: task cancel, conn close, server close, proc signal, actor stop; drain lets a
+//     node leave in good order;
 //   - what happened: events, and explain for the codes in events and errors;
-//   - do something: func call, conn write.
+//   - look deeper: log shows the end of a node's log and changes its levels, pprof makes a
+//     profile of its process, report puts everything into one file for somebody else;
+//   - measure: bench has two nodes of a cluster that runs send to each other for a while;
+//     nats shows how each node reaches NATS, and who keeps the store;
+//   - choose whom to ask: context keeps names for nodes here and on other machines;
+//     "help topics" lists what holds for all commands;
+//   - do something: func call, conn write; proc run runs a command on other nodes, with its
+//     output here.
 //
 // Rules that hold for all of them:
 //
@@ -41,11 +52,12 @@
 //     that there is not, are errors that list what there is.
 //   - A list names who did not answer, and then ends with exit code 4, so that an
 //     incomplete answer is not taken for a complete one.
-//   - Every id that one command prints is taken by the others.
+//   - Every id that a list prints is taken by the commands beside it.
 //   - Names that come from other nodes and from peers are printed so that a terminal
 //     cannot be steered by them.
 //   - Flags are set by the command line, else by the variable LOOPMESH_ and their name,
-//     also in a program that is called something else: one environment serves all.
+//     also in a program that is called something else: one environment serves all. Those
+//     of start, else by the configuration file.
 //
 // How does a command reach a node? Through its admin socket, which only the user of the
 // node can open (package admin). Any node shows its whole cluster.
@@ -65,19 +77,20 @@ import (
 // Option says something about the program. Options are used once, by Main or Run.
 type Option func(*program)
 
-// program is what the options say. Owned by the run it was made for; nothing changes
-// it once the tree of commands is built.
+// program is what the options say. Owned by the run it was made for.
 type program struct {
 	name, example string
 	services      []Service
 	prepare       []func(context.Context, *cluster.Node) error
+	tracing       Tracing
+	byVariable    map[string]bool // flags that a variable has set in this run
 }
 
 // defaultName is the name of the command line that this module builds itself.
 const defaultName = "loopmesh"
 
 func newProgram(opts []Option) *program {
-	p := &program{name: defaultName, example: "func ls"}
+	p := &program{name: defaultName, example: "func ls", byVariable: map[string]bool{}}
 	for _, o := range opts {
 		o(p)
 	}
@@ -119,8 +132,9 @@ type Service struct {
 	// address, for example "nc HOST PORT"; "": dev shows its address only.
 	Try string
 	// Start starts it and returns when it serves, with the address at which it does (the
-	// port of address may be 0). It ends with the node. It is called on a goroutine of
-	// the start, not on a loop.
+	// port of address may be 0; "fd://NAME" is a socket of the service manager, which
+	// handover.At takes). It ends with the node. It is called on a goroutine of the start, not
+	// on a loop.
 	Start func(ctx context.Context, node *cluster.Node, address string) (net.Addr, error)
 }
 
@@ -128,19 +142,28 @@ type Service struct {
 // ends the process with its exit code; it does not return. Ctrl-C, SIGTERM and SIGHUP
 // end what the command does in order, a second one ends the process at once.
 func Main(opts ...Option) {
-	ctx, cancel := context.WithCancel(context.Background())
+	handed := &interrupts{}
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), interruptsKey{}, handed))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// The first signal ends ctx, so that the command shuts down in order; the
 	// second one ends the process at once, whatever the command waits for. A
-	// closed terminal (SIGHUP) counts like Ctrl-C.
+	// closed terminal (SIGHUP) counts like Ctrl-C. Those that a command has taken over
+	// do not count.
 	//
 	// goroutine: owner: Main; ends with the process
 	go func() {
-		<-signals
-		cancel()
-		<-signals
-		os.Exit(exitInterrupted)
+		first := true
+		for s := range signals {
+			switch {
+			case handed.pass(s):
+			case first:
+				first = false
+				cancel()
+			default:
+				os.Exit(exitInterrupted)
+			}
+		}
 	}()
 	os.Exit(Run(ctx, os.Args[1:], os.Stdout, os.Stderr, opts...))
 }

@@ -28,11 +28,13 @@ they do.
   try it          loopmesh dev
   start nodes     loopmesh start --name n1 --listen 127.0.0.1:4222
                   loopmesh start --name n2 --join 127.0.0.1:4222
-  what runs       loopmesh ls, status, ps, conn ls, actor ls, func ls
+  see it          loopmesh top, or loopmesh dashboard, which prints a link for a browser
+  what runs       loopmesh ls, tree, status, ps, conn ls, actor ls, func ls
   why is it slow  loopmesh loop ls --sort -measured.busy, then task show ID
   what happened   loopmesh events --since 8h, explain CODE
   stop this       loopmesh task cancel ID, conn close ID, server close ID
-  what is stored  loopmesh name ls, timer ls, command ls, command dead
+  what is stored  loopmesh name ls, placement ls, timer ls, command ls, command dead
+  run a command   loopmesh proc run --on n2 PROFILE
   do something    loopmesh %s
 
 The commands ask a node of yours on this machine, through its admin socket; any node
@@ -46,10 +48,10 @@ shows the whole cluster. Data goes to stdout, everything else to stderr.`
 // of sight.
 func newRoot(p *program, out, errs io.Writer) *cobra.Command {
 	root := group(defaultName, "run nodes whose event loops schedule on each other, and see what they do",
-		newStart(p), newDev(p), newLs(), newStatus(), newPs(), newInspect(), newLoop(), newTask(), newConn(), newListener(), newProc(), newActor(), newFunc(),
-		newName(), newTimer(), newCommand(), newEvents(),
-		newExplain(), newSchema(), newKeys(), newVersion(), newCompletion(),
-		topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", p.environment()),
+		newStart(p), newDev(p), newDashboard(), newTop(), newWait(), newCheck(), newDoctor(p), newLs(), newStatus(), newTree(), newPs(), newInspect(), newLoop(), newTask(), newConn(), newListener(), newProc(), newActor(), newFunc(),
+		newName(), newPlacement(), newTimer(), newCommand(), newDrain(), newResume(), newBench(), newNATS(), newEvents(), newLogs(), newPprof(), newReport(),
+		newExplain(), newSchema(), newContext(), newConfig(p), newKeys(), newVersion(), newCompletion(), newMan(p),
+		newTopics(p), topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", p.environment()),
 	)
 	root.Long = fmt.Sprintf(rootLong, p.example)
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -57,7 +59,7 @@ func newRoot(p *program, out, errs io.Writer) *cobra.Command {
 	root.SetHelpCommand(newHelp(root))
 	root.SetOut(out)
 	root.SetErr(errs)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{explainFlagError(err)} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{likeFlag(cmd, explainFlagError(err))} })
 	root.Version, _ = admin.Version()
 	root.SetVersionTemplate(p.name + " {{.Version}}\n")
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return p.applyEnvironment(cmd, errs) }
@@ -65,18 +67,39 @@ func newRoot(p *program, out, errs io.Writer) *cobra.Command {
 	return root
 }
 
-// explainFlagError replaces the number parser's message (strconv.ParseInt: parsing …)
-// by one that tells a user what to write.
+// explainFlagError replaces the message of a parser of the library (strconv.ParseInt:
+// parsing …, time: missing unit …) by one that tells a user what to write. The parser of
+// durations has no type for its errors; all of them begin with its package's name.
 func explainFlagError(err error) error {
 	var bad *strconv.NumError
 	if !errors.As(err, &bad) {
+		if before, _, found := strings.Cut(err.Error(), "time: "); found {
+			return errors.New(before + "it takes a duration such as 500ms, 90s or 8h")
+		}
 		return err
 	}
 	why := "it takes a whole number"
-	if errors.Is(bad, strconv.ErrRange) {
+	switch {
+	case errors.Is(bad, strconv.ErrRange):
 		why = "the number is too large"
+	case bad.Func == "ParseBool":
+		why = "it takes true or false"
 	}
 	return errors.New(strings.Replace(err.Error(), bad.Error(), why, 1))
+}
+
+// likeFlag adds to an error about an unknown flag the one that is spelled almost like it.
+func likeFlag(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if best := nearestOf(unknown.GetSpecifiedName(), names); best != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, best)
+	}
+	return err
 }
 
 // group is a command that only holds other commands. It must refuse a word that it
@@ -123,9 +146,12 @@ func topic(name, short, text string) *cobra.Command {
 // general help and exits with 0.
 func newHelp(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]...", Short: "help about a command",
+		Use: "help [COMMAND|TOPIC]...", Short: "help about a command; 'help topics' lists other pages",
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
+			if page, more, wrong := root.Find(append([]string{topicsGroup}, args...)); (err != nil || len(rest) > 0) && wrong == nil && len(more) == 0 {
+				cmd, rest, err = page, more, nil
+			}
 			if err != nil || len(rest) > 0 {
 				return usageError{fmt.Errorf("there is no help about %q", strings.Join(args, " "))}
 			}
@@ -148,9 +174,17 @@ func noArgs(cmd *cobra.Command, args []string) error {
 func exactArgs(cmd *cobra.Command, args []string) error {
 	want := slices.DeleteFunc(strings.Fields(cmd.Use), func(w string) bool { return w != strings.ToUpper(w) })
 	if len(args) != len(want) {
-		return usageError{fmt.Errorf("%s needs %s, got %d arguments", cmd.CommandPath(), strings.Join(want, " and "), len(args))}
+		return usageError{fmt.Errorf("%s needs %s, got %s", cmd.CommandPath(), strings.Join(want, " and "), gotten(args))}
 	}
 	return nil
+}
+
+// gotten quotes the arguments that came, since a shell may have split or eaten some.
+func gotten(args []string) string {
+	if len(args) == 0 {
+		return "nothing"
+	}
+	return fmt.Sprintf("%q", args)
 }
 
 // newVersion prints what a report of a fault has to begin with. It asks no node:

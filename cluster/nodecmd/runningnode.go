@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/admin"
+	"github.com/loopmesh/loopmesh/cluster/process"
 )
 
 // What "a node of this program" is: a cluster.Node, loops io-0 and up, the services
@@ -32,6 +34,7 @@ type runningNode struct {
 	admin    *admin.Server
 	services []net.Addr // as in program; nil: not started
 	adminAt  net.Addr   // of the admin API over TCP; nil: none
+	flush    func(context.Context) error
 }
 
 // nodeSpec says what a node consists of. Zero values mean: no loops, no service, and the
@@ -41,16 +44,23 @@ type nodeSpec struct {
 	program  *program
 	loops    int      // how many, named io-0 and up
 	services []string // where the services of the program listen; "": nowhere
-	socket   string   // path of the admin socket; "": where the other commands look for it
-	admin    string   // address of the admin API over TCP; "": none
-	token    string   // of that API
+	profiles []process.Profile
+	socket   string // path of the admin socket; "": where the other commands look for it
+	admin    string // address of the admin API over TCP; "": none
+	token    string // of that API
+	log      *admin.Log
+	settings []admin.Setting
 }
 
 // startNode starts a node and its services, and waits until they serve. The services
 // start before other nodes hear of the node: no call meets a node without its loops.
 // When a service cannot start, nothing is left of the node.
 func startNode(ctx context.Context, s nodeSpec) (*runningNode, error) {
-	r := &runningNode{}
+	flush, err := s.program.trace(ctx, &s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &runningNode{flush: flush}
 	s.cfg.Prepare = func(ctx context.Context, node *cluster.Node) error {
 		r.node = node
 		return r.startServices(ctx, s)
@@ -59,7 +69,7 @@ func startNode(ctx context.Context, s nodeSpec) (*runningNode, error) {
 		if r.admin != nil {
 			r.admin.Close()
 		}
-		return nil, err
+		return nil, errors.Join(err, flush(ctx))
 	}
 	return r, nil
 }
@@ -76,7 +86,7 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 			return err
 		}
 	}
-	for _, prepare := range s.program.prepare {
+	for _, prepare := range append(slices.Clone(s.program.prepare), offering(s.profiles)) {
 		if err := prepare(ctx, r.node); err != nil {
 			return fmt.Errorf("node %s: %w", r.node.Name(), err)
 		}
@@ -94,6 +104,7 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 	if r.admin, err = admin.Open(r.node, s.cfg.Logger.Named("admin")); err != nil {
 		return err
 	}
+	r.admin.Keep(s.log, s.settings)
 	if s.admin != "" {
 		if r.adminAt, err = r.admin.ListenTCP(s.admin, s.token); err != nil {
 			return err
@@ -112,7 +123,8 @@ func (r *runningNode) stop(ctx context.Context) error {
 	if r.admin != nil {
 		r.admin.Close()
 	}
-	return r.node.Stop(ctx)
+	err := r.node.Stop(ctx)
+	return errors.Join(err, r.flush(ctx))
 }
 
 // stopLimit is how long running calls may take when the program stops, for all of its
@@ -134,7 +146,8 @@ func stopAll(all []*runningNode) error {
 }
 
 // newLog writes to stderr, without colour: stdout is for data, and hclog does
-// not look at NO_COLOR or at whether stderr is a terminal.
-func newLog(errs io.Writer, level hclog.Level) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Name: "loopmesh", Output: errs, Level: level, Color: hclog.ColorOff})
+// not look at NO_COLOR or at whether stderr is a terminal. The admin API changes its
+// levels and tells its last lines.
+func newLog(errs io.Writer, level hclog.Level) *admin.Log {
+	return admin.NewLog("loopmesh", errs, level)
 }

@@ -39,13 +39,19 @@ type selection struct {
 // flags adds the flags. A list that is asked for by id alone (task show) has none of
 // them: there is nothing to choose from.
 func (s *selection) flags(cmd *cobra.Command) {
+	s.choiceFlags(cmd)
+	f := cmd.Flags()
+	f.DurationVar(&s.watch, "watch", 0, "print again after this time, until Ctrl-C; without a value every second")
+	f.Lookup("watch").NoOptDefVal = "1s"
+}
+
+// choiceFlags are those about what is shown, for lists that nothing but this user changes.
+func (s *selection) choiceFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringSliceVar(&s.columns, "columns", nil, "the columns of the table, by their titles, in this order")
 	f.StringVar(&s.sort, "sort", "", "sort by this field of -o json or column; with - before it, the largest first")
 	f.StringArrayVar(&s.filters, "filter", nil, "only items with FIELD=VALUE; also != > < >= <= and ~ (contains); given several times, all must hold")
 	f.BoolVar(&s.noHeaders, "no-headers", false, "print the table without its titles")
-	f.DurationVar(&s.watch, "watch", 0, "print again after this time, until Ctrl-C; without a value every second")
-	f.Lookup("watch").NoOptDefVal = "1s"
 }
 
 // leastWatch keeps a list from being asked for in a tight loop.

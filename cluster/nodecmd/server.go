@@ -103,7 +103,9 @@ func (o *loginOptions) apply(cfg *cluster.Config) error {
 		if err != nil {
 			return usageError{fmt.Errorf("--password-file: %w", err)}
 		}
-		cfg.Password = strings.TrimRight(string(raw), "\r\n")
+		if cfg.Password = strings.TrimRight(string(raw), "\r\n"); cfg.Password == "" {
+			return usageError{fmt.Errorf("--password-file: %s is empty: it holds the password of --user", o.passwordFile)}
+		}
 	}
 	var err error
 	cfg.TLS, err = o.tls()

@@ -7,11 +7,14 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/admin"
+	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 )
 
 // The command start: one node as a process. Its flags become a cluster.Config; what a
@@ -25,22 +28,31 @@ const (
 	defaultLoops = 8 // at most
 )
 
-// startOptions are the flags of start. They are its whole configuration: nothing is
-// read from a file.
+// startOptions are the flags of start. They are its whole configuration: a variable and
+// a line of the configuration file set a flag of the same name.
 type startOptions struct {
+	file                                             string
 	name, cluster, natsURL, listen, socket, logLevel string
 	join                                             []string
 	services                                         []string // their addresses, as in program
+	profiles                                         []string // files
 	adminListen, adminToken                          string   // the second is the file
+	drain                                            time.Duration
 	loops                                            int
 	server                                           serverOptions
 	login                                            loginOptions
+	program                                          *program
+	log                                              *admin.Log // made by config
 }
 
-// newStart takes the whole configuration from its flags, or from the variables of
-// their names (environment.go).
+func newStartOptions(p *program) *startOptions {
+	return &startOptions{services: make([]string, len(p.services)), program: p}
+}
+
+// newStart takes the whole configuration from its flags, from the variables of their
+// names (environment.go) or from a file (configfile.go).
 func newStart(p *program) *cobra.Command {
-	o := startOptions{services: make([]string, len(p.services))}
+	o := newStartOptions(p)
 	cmd := &cobra.Command{
 		Use: "start", Short: "run one node until it is interrupted", Args: noArgs,
 		Long: startLong,
@@ -48,9 +60,25 @@ func newStart(p *program) *cobra.Command {
 			"  loopmesh start --name n2 --join 127.0.0.1:4222\n\n" +
 			"  loopmesh start --keys ./n1 --voter --routes 10.0.0.1:6222,10.0.0.2:6222,10.0.0.3:6222 --listen 10.0.0.1:4222 --store ./n1-data\n" +
 			"  loopmesh start --keys ./n4 --join 10.0.0.1:4222,10.0.0.2:4222,10.0.0.3:4222",
-		RunE: func(cmd *cobra.Command, _ []string) error { return start(cmd, p, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			lines, err := applyFile(cmd, o.file)
+			if err == nil {
+				err = o.check(cmd)
+			}
+			if err != nil {
+				return located(err, cmd, o.file, lines)
+			}
+			return start(cmd, p, o, settings(cmd, p.byVariable, lines, o.file))
+		},
 	}
+	o.flags(cmd, p)
+	return cmd
+}
+
+// flags are those of start, for it and for the commands about its configuration.
+func (o *startOptions) flags(cmd *cobra.Command, p *program) {
 	f := cmd.Flags()
+	f.StringVarP(&o.file, configFlag, "c", "", "YAML file with values for these flags, by their names; \"config init\" prints one")
 	f.StringVar(&o.name, "name", "", "name of the node, unique in the cluster (default: the machine's, or the one in --keys)")
 	f.StringVar(&o.cluster, "cluster", "", "name of the cluster: nodes of other clusters on the same NATS do not meet (default \"loopmesh\", or the one in --keys)")
 	f.StringSliceVar(&o.join, "join", nil, "host:port of the servers of other nodes; give all voters, so that one may be lost")
@@ -60,13 +88,14 @@ func newStart(p *program) *cobra.Command {
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "host:port at which other nodes join this one; port 0 takes a free one, \"none\" lets nobody join")
 	f.IntVar(&o.loops, "loops", min(runtime.GOMAXPROCS(0), defaultLoops), "number of loops; they are named io-0, io-1 and so on")
 	for i, s := range p.services {
-		f.StringVar(&o.services[i], s.Name, "", "host:port at which to "+s.About+" (default: nowhere)")
+		f.StringVar(&o.services[i], s.Name, "", "host:port, or fd://NAME for a socket of the service manager, at which to "+s.About+" (default: nowhere)")
 	}
 	f.StringVarP(&o.socket, "socket", "s", "", "path of the admin socket (default: where the other commands look for it)")
-	f.StringVar(&o.adminListen, "admin-listen", "", "host:port of the admin API over TCP, with /metrics, /livez and /readyz (default: the socket only)")
+	f.StringVar(&o.adminListen, "admin-listen", "", "host:port of the dashboard and the admin API over TCP, with /metrics, /livez and /readyz (default: the socket only)")
 	f.StringVar(&o.adminToken, "admin-token-file", "", "file with the token of --admin-listen: needed beyond this machine, and for what changes something")
+	f.StringArrayVar(&o.profiles, "profile", nil, "YAML file of commands that other nodes may start here, with the right spawn:NAME; once for each file (default: none)")
+	f.DurationVar(&o.drain, "drain", stopLimit, "at Ctrl-C or SIGTERM let what runs end for so long (a second signal ends the process at once)")
 	f.StringVar(&o.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error or off")
-	return cmd
 }
 
 // config makes the node's configuration. The node listens on loopback for others by
@@ -80,13 +109,13 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 		return cluster.Config{}, usageError{fmt.Errorf("--log-level is %q; there is trace, debug, info, warn, error and off", o.logLevel)}
 	case o.loops < 0 || o.loops > maxLoops:
 		return cluster.Config{}, usageError{fmt.Errorf("--loops is %d; give a number from 0 to %d", o.loops, maxLoops)}
+	case o.drain < 0 || o.drain > maxDrain:
+		return cluster.Config{}, usageError{fmt.Errorf("--drain is %v; give 0s to %v", o.drain, maxDrain)}
 	case len(o.join) > 0 && o.natsURL != "":
 		return cluster.Config{}, usageError{fmt.Errorf("--join and --nats-url exclude each other: --join is for the servers of other nodes, --nats-url for an external NATS")}
 	}
-	cfg := cluster.Config{
-		Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL,
-		Logger: newLog(cmd.ErrOrStderr(), level),
-	}
+	o.log = newLog(cmd.ErrOrStderr(), level)
+	cfg := cluster.Config{Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL, Logger: o.log.Logger()}
 	o.server.apply(&cfg)
 	if err := o.login.apply(&cfg); err != nil {
 		return cluster.Config{}, err
@@ -102,6 +131,19 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 		return cluster.Config{}, usageError{fmt.Errorf("--listen is for a node with a server of its own; --join and --nats-url use a server elsewhere: leave --listen out")}
 	}
 	return cfg, nil
+}
+
+// check is what start refuses before it opens anything.
+func (o *startOptions) check(cmd *cobra.Command) error {
+	cfg, err := o.config(cmd)
+	if err != nil {
+		return err
+	}
+	token, err := readToken(o.adminToken)
+	if err == nil && o.adminListen != "" {
+		err = admin.CheckTCP(o.adminListen, token)
+	}
+	return errors.Join(cfg.Check(), err)
 }
 
 // hostName is the machine's name up to the first dot, with - for every letter that a
@@ -122,7 +164,7 @@ func hostName() string {
 // start runs the node until ctx ends (Ctrl-C, SIGTERM) or the node ends by itself,
 // because a newer node has taken its name. Only in the second case does Reason give
 // an error, and the exit code is that error's.
-func start(cmd *cobra.Command, p *program, o startOptions) error {
+func start(cmd *cobra.Command, p *program, o *startOptions, set []admin.Setting) error {
 	cfg, err := o.config(cmd)
 	if err != nil {
 		return err
@@ -132,15 +174,24 @@ func start(cmd *cobra.Command, p *program, o startOptions) error {
 	if err != nil {
 		return err
 	}
-	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, o.socket, o.adminListen, token})
+	profiles, err := readProfiles(o.profiles)
+	if err != nil {
+		return err
+	}
+	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, profiles, o.socket, o.adminListen, token, o.log, set})
 	if err != nil {
 		return err
 	}
 	printStarted(out, p, r, o.server.folder != "")
+	manager := tellManager(r.node, o.log.Logger().Named("manager"))
+	defer manager.end()
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
-	case <-r.node.Done(): // by itself
+		manager.stopping(o.drain)
+		return errors.Join(r.drain(o.drain, out), r.node.Reason())
+	case <-r.node.Done(): // by itself, or drained
+		manager.stopping(stopLimit)
 	}
 	return errors.Join(r.node.Reason(), stopAll([]*runningNode{r}))
 }
@@ -150,29 +201,32 @@ func start(cmd *cobra.Command, p *program, o startOptions) error {
 // joining node needs --keys and not --name. A node that does not listen for others
 // prints no such line.
 func printStarted(out io.Writer, p *program, r *runningNode, closed bool) {
-	fmt.Fprintf(out, "%s is up, incarnation %016x, loops %s\n", r.node.Name(), r.node.Incarnation(), strings.Join(r.node.Loops(), " "))
+	fmt.Fprintf(out, "%s is up, incarnation %d, loops %s\n", r.node.Name(), r.node.Incarnation(), strings.Join(r.node.Loops(), " "))
 	for i, s := range p.services {
 		if at := r.services[i]; at != nil {
 			fmt.Fprintf(out, "  %-7s %s\n", s.Name, at)
 		}
 	}
-	if _, at, ok := strings.Cut(r.node.URL(), "://"); ok {
+	if at := r.node.Inside(inside.Key{}).JoinAddresses(); len(at) > 0 {
 		who := "--name NAME"
 		if closed {
 			who = "--keys FOLDER"
 		}
-		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0], p.name), who, at)
+		fmt.Fprintf(out, "  join    %s start %s --join %s\n", calledAs(os.Args[0], p.name), who, strings.Join(at, ","))
 	}
 	fmt.Fprintf(out, "  socket  %s\n", r.admin.Path())
 	if r.adminAt != nil {
-		fmt.Fprintf(out, "  admin   http://%s\n", r.adminAt)
+		fmt.Fprintf(out, "  admin   http://%s   (the dashboard; a link that may change things: dashboard)\n", r.adminAt)
 	}
 	fmt.Fprintln(out, "Ctrl-C shuts it down.")
 }
 
 // readToken reads the token of the admin API. A file that others can read is refused:
 // whoever has the token can stop what runs on every node.
-func readToken(path string) (string, error) {
+func readToken(path string) (string, error) { return readTokenOf("--admin-token-file", path) }
+
+// readTokenOf is readToken for another flag.
+func readTokenOf(flag, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
@@ -185,7 +239,10 @@ func readToken(path string) (string, error) {
 		raw, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return "", usageError{fmt.Errorf("--admin-token-file: %w", err)}
+		return "", usageError{fmt.Errorf("%s: %w", flag, err)}
 	}
-	return strings.TrimSpace(string(raw)), nil
+	if token := strings.TrimSpace(string(raw)); token != "" {
+		return token, nil
+	}
+	return "", usageError{fmt.Errorf("%s: %s is empty: it holds the token, at least 16 bytes, such as 'openssl rand -hex 16' prints", flag, path)}
 }

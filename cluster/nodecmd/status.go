@@ -31,12 +31,7 @@ func newStatus() *cobra.Command {
 		Use: "status [NODE]", Short: "show one node or all nodes, and check that they are healthy", Example: "  loopmesh status\n  loopmesh status n2\n  loopmesh status > /dev/null || alert",
 		Long: "Shows nodes with their loops, and checks them: exit code 7 when a node is not ready or a loop does not answer, so that a\n" +
 			"script can ask 'is it healthy?'.",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError{fmt.Errorf("%s takes one node, got %d", cmd.CommandPath(), len(args))}
-			}
-			return nil
-		},
+		Args: oneNodeAtMost,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			list, err := ask(cmd, &o, status)
 			if err != nil {

@@ -1,10 +1,12 @@
 package nodecmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,14 +27,22 @@ import (
 type target struct {
 	output
 	node, socket string
+	context      string // its name
 	timeout      time.Duration
 	allowPartial bool
 }
 
 func (o *target) flags(cmd *cobra.Command) {
 	o.output.flag(cmd)
+	o.reachFlags(cmd)
+}
+
+// reachFlags are flags without a form of the output.
+func (o *target) reachFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&o.node, "node", "n", "", "ask this node, one of yours on this machine; each shows the whole cluster")
 	cmd.Flags().StringVarP(&o.socket, "socket", "s", "", "ask the node with this admin socket, instead of --node")
+	cmd.Flags().StringVar(&o.context, "context", "", "ask the target that 'loopmesh context save' has kept under this name")
+	_ = cmd.RegisterFlagCompletionFunc("context", suggestContexts)
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 5*time.Second, "give up after this time")
 	_ = cmd.RegisterFlagCompletionFunc("node", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return admin.Sockets(), cobra.ShellCompDirectiveNoFileComp
@@ -66,13 +76,16 @@ func ask[T any](cmd *cobra.Command, o *target, question func(context.Context, *a
 	return question(ctx, client)
 }
 
-// client decides which node is asked: the one of --socket, the one of --node, else
-// any. It never guesses: sockets whose nodes know each other, by name and
+// client decides which node is asked: the one of --socket, that of a context (--context, or
+// the selected one without --node), the one of --node, else any. It never guesses: sockets whose nodes know each other, by name and
 // incarnation, are one cluster and one target; sockets of two clusters are an error
 // that lists them.
 func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	if o.socket != "" {
 		return admin.NewClient(o.socket), nil
+	}
+	if c, err := o.kept(); c != nil || err != nil {
+		return c, err
 	}
 	all := admin.Sockets()
 	if o.node != "" {
@@ -85,12 +98,68 @@ func (o *target) client(ctx context.Context) (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range found[1:] {
-		if found[0].Members[f.Name] != f.Incarnation {
-			return nil, usageError{fmt.Errorf("nodes of several clusters run on this machine: %s; choose one with --node", joinOrNone(all))}
+	if groups := acquainted(found); len(groups) > 1 {
+		return nil, &admin.Error{
+			Kind: admin.BadRequest, Code: admin.CodeManyTargets, Message: "the nodes on this machine do not all know each other: " + strings.Join(groups, " | "),
+			Hint: "they are of several clusters, or one is cut off from the others; choose one with --node",
 		}
 	}
 	return admin.NewClient(admin.Path(found[0].socket)), nil
+}
+
+// kept is the client of the context that --context names, else of the one that was selected;
+// nil: there is neither, or --node names a node of this machine. A context that cannot be
+// found or read is an error and never another target.
+func (o *target) kept() (*admin.Client, error) {
+	if o.node != "" && o.context == "" {
+		return nil, nil
+	}
+	all, err := readContexts()
+	if err != nil {
+		return nil, err
+	}
+	name := cmp.Or(o.context, all.Selected)
+	if name == "" {
+		return nil, nil
+	}
+	one, err := all.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return clientOf(name, one)
+}
+
+// acquainted sorts nodes into groups, each of those that its first one knows, by name
+// and incarnation, and names the members of each. A node that is cut off, by revoked
+// keys or a broken link, is a group of its own, although its cluster is that of others.
+func acquainted(nodes []found) (groups []string) {
+	for len(nodes) > 0 {
+		first := nodes[0]
+		var names []string
+		nodes = slices.DeleteFunc(slices.Clone(nodes), func(f found) bool {
+			knows := f.socket == first.socket || sameLife(first.Members[f.Name], f.Incarnation)
+			if knows {
+				names = append(names, f.socket)
+			}
+			return knows
+		})
+		groups = append(groups, joinOrNone(names))
+	}
+	return groups
+}
+
+// sameLife compares two incarnations. Nodes of earlier versions write theirs as 16
+// hexadecimal digits; a decimal one has 19, as the time in it is that of this century.
+func sameLife(a, b string) bool {
+	read := func(s string) uint64 {
+		base := 10
+		if len(s) == 16 {
+			base = 16
+		}
+		n, _ := strconv.ParseUint(s, base, 64) // 0 is no life
+		return n
+	}
+	return a == b || a != "" && read(a) == read(b) && read(a) != 0
 }
 
 // unknownNode names the nodes that answer now. The list of sockets alone would name

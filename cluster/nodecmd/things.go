@@ -55,19 +55,22 @@ func newProc() *cobra.Command {
 			return c.Signal(ctx, id, signal, reason)
 		})
 	send.Flags().StringVar(&signal, "signal", "TERM", "HUP, INT, QUIT, KILL, TERM or a number")
-	return group("proc", "list child processes, and send them signals", listing[admin.Child]{
+	return group("proc", "list child processes, send them signals, and run commands on other nodes", listing[admin.Child]{
 		use: "ls", short: "list the child processes of all nodes",
-		long:    "Lists the child processes that the loops of all nodes have started.",
-		example: "  loopmesh proc ls",
+		long: "Lists the child processes that the loops of all nodes have started. PROCESS and OWNER are of those that a profile has started: who has it;\n" +
+			"'loopmesh proc attach' takes one whose profile keeps it and that nobody has, also one that has ended.",
+		example: "  loopmesh proc ls\n  loopmesh proc ls --filter keep=true --filter owner= -o name",
 		ask:     func(ctx context.Context, c *admin.Client) (*admin.List[admin.Child], error) { return c.Children(ctx) },
 		columns: []column[admin.Child]{
 			{"PROC", func(p admin.Child) string { return p.ID }},
 			{"STATE", childState},
+			{"PROCESS", func(p admin.Child) string { return p.Process }},
+			{"OWNER", func(p admin.Child) string { return p.Owner }},
 			{"COMMAND", func(p admin.Child) string { return strings.Join(p.Args, " ") }},
 			wide[admin.Child](),
 			{"DIR", func(p admin.Child) string { return p.Dir }},
 		},
-	}.command(), send)
+	}.command(), send, newProcRun(), newProcAttach())
 }
 
 // childState is one word for people: closing is one whose program has given it up and
@@ -171,7 +174,7 @@ func inspect(ctx context.Context, c *admin.Client, id string) (any, error) {
 		return one(ctx, id, "connection", c.Conns, func(t admin.Conn) string { return t.ID })
 	case len(parts) == 4 && parts[2] == "servers":
 		return one(ctx, id, "server", c.Servers, func(s admin.Listener) string { return s.ID })
-	case len(parts) == 4 && parts[2] == "procs":
+	case len(parts) == 4 && parts[2] == "procs", len(parts) == 3:
 		return one(ctx, id, "process", c.Children, func(p admin.Child) string { return p.ID })
 	}
 	if len(parts) == 2 {

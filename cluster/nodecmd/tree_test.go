@@ -87,8 +87,12 @@ func TestWordsNobodyKnows(t *testing.T) {
 		{"completion tcsh", `no completion for "tcsh"`},
 		{"completion", "needs SHELL"},
 		{"conn write x", "needs CONN and TEXT"},
+		{"top", "needs a terminal"},
 		{"status n1 n2", "takes one node, got 2"},
 		{"dev --nodes x", `"x" for "--nodes" flag: it takes a whole number`},
+		{"start --voter=yes", `"yes" for "--voter" flag: it takes true or false`},
+		{"ls --timeout 5", `"5" for "--timeout" flag: it takes a duration such as`},
+		{"ls --timeout soon", "it takes a duration such as"},
 		{"dev --nodes 99999999999999999999", "the number is too large"},
 	} {
 		if s := loopmesh(strings.Fields(c.args)...); s.code != exitUsage || s.out != "" || !strings.Contains(s.errs, c.errs) {
@@ -144,6 +148,12 @@ func TestVariables(t *testing.T) {
 	t.Run("one that nobody reads is warned about", func(t *testing.T) {
 		t.Setenv("LOOPMESH_TIMEOUTS", "1s")
 		if s := loopmesh("version"); s.code != exitOK || !strings.Contains(s.errs, "LOOPMESH_TIMEOUTS is not known") {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("the one of the loops is known", func(t *testing.T) {
+		t.Setenv("LOOPMESH_DEBUG", "1")
+		if s := loopmesh("version"); s.code != exitOK || s.errs != "" {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -4,6 +4,7 @@ package main
 
 import (
 	"github.com/loopmesh/loopmesh/cluster/nodecmd"
+	"github.com/loopmesh/loopmesh/cluster/nodecmd/otlp"
 	"github.com/loopmesh/loopmesh/cmd/node/demo"
 )
 
@@ -11,5 +12,6 @@ func main() {
 	nodecmd.Main(
 		nodecmd.WithService(nodecmd.Service{Name: "chat", About: "serve a chat for trials", Try: "nc HOST PORT", Start: demo.Chat}),
 		nodecmd.WithExample(demo.Example),
+		nodecmd.WithTracing(otlp.Tracing),
 	)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/drain"
 	"github.com/loopmesh/loopmesh/cmd/node/chat"
 )
 
@@ -64,5 +65,5 @@ func run(ctx context.Context, address, join string, out io.Writer) error {
 	fmt.Fprintln(out, "clients:", room.Address())
 	fmt.Fprintln(out, "nodes:", strings.TrimPrefix(node.URL(), "nats://"))
 	<-ctx.Done()
-	return nil
+	return drain.Node(context.WithoutCancel(ctx), node) // the clients are told, and then it is closed
 }

@@ -20,6 +20,14 @@ const patience = 20 * time.Second
 func node(t *testing.T, join string) (clients, nodes string) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop)
+	return nodeUntil(ctx, t, join)
+}
+
+// nodeUntil is node for a test that ends it with ctx, at the latest when the test ends.
+func nodeUntil(ctx context.Context, t *testing.T, join string) (clients, nodes string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(ctx)
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -151,4 +159,17 @@ func TestAFloodOfLinesLeavesTheOthersHeard(t *testing.T) {
 		}
 	}
 	t.Fatal(quiet.in.Err())
+}
+
+// TestTheEndIsSaid: a client hears that its node goes away before its connection ends.
+func TestTheEndIsSaid(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	address, _ := nodeUntil(ctx, t, "")
+	c := connect(t, address)
+	stop()
+	c.hear(t, "* this node is going away")
+	if c.in.Scan() || c.in.Err() != nil {
+		t.Errorf("then it hears %q, %v; want the end", c.in.Text(), c.in.Err())
+	}
 }

@@ -7,7 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,30 +54,36 @@ func spawn(t *testing.T, args ...string) (said string, kill func()) {
 	return strings.TrimSpace(said), kill
 }
 
-// made is how many reports the schedule has made; -1 while nobody answers.
-func made(t *testing.T, at string) int {
+// made is how many reports the schedule has made; -1 while nobody answers. A time that
+// was reported twice ends the test.
+func made(t *testing.T, at, database string) int {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	var out strings.Builder
-	if err := run(ctx, []string{"show", at}, &out); err != nil {
+	if err := run(ctx, []string{"show", at, database}, &out); err != nil {
 		return -1
 	}
-	fields := strings.Fields(out.String())
-	if len(fields) < 8 || fields[0] != "often" {
-		return 0
+	line := strings.TrimSpace(out.String())
+	if line == "" {
+		return 0 // not stored yet
 	}
-	n, err := strconv.Atoi(fields[len(fields)-1])
-	if err != nil {
-		return 0
+	var name, rule, every, state, next string
+	var rows, times int
+	if _, err := fmt.Sscanf(line, "%s %s %s %s next %s made %d for %d", &name, &every, &rule, &state, &next, &rows, &times); err != nil {
+		t.Fatalf("%q: %v", line, err)
 	}
-	return n
+	if rows != times {
+		t.Fatalf("%d reports for %d times", rows, times)
+	}
+	return rows
 }
 
 func TestItGoesOnWhateverIsKilled(t *testing.T) {
-	folder := t.TempDir()
+	folder, database := t.TempDir(), filepath.Join(t.TempDir(), "reports.db")
 	said, killStore := spawn(t, "store", folder)
 	at := strings.TrimPrefix(said, "join: nats://")
-	_, killFirst := spawn(t, "work", "w1", at)
+	_, killFirst := spawn(t, "work", "w1", at, database)
 	if err := run(t.Context(), []string{"add", at, "often", "@every 100ms"}, io.Discard); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +91,7 @@ func TestItGoesOnWhateverIsKilled(t *testing.T) {
 	goesOn := func(what string) {
 		t.Helper()
 		for end := time.Now().Add(60 * time.Second); ; {
-			if n := made(t, at); n >= last+2 {
+			if n := made(t, at, database); n >= last+2 {
 				last = n
 				return
 			}
@@ -95,7 +101,7 @@ func TestItGoesOnWhateverIsKilled(t *testing.T) {
 		}
 	}
 	goesOn("at first")
-	spawn(t, "work", "w2", at)
+	spawn(t, "work", "w2", at, database)
 	killFirst()
 	goesOn("after the worker was killed")
 	killStore()
@@ -104,7 +110,7 @@ func TestItGoesOnWhateverIsKilled(t *testing.T) {
 }
 
 func TestWhatIsWrongIsSaid(t *testing.T) {
-	for _, args := range [][]string{{}, {"work"}, {"add", "127.0.0.1:1"}, {"show", "127.0.0.1:1"}} {
+	for _, args := range [][]string{{}, {"work"}, {"add", "127.0.0.1:1"}, {"show", "127.0.0.1:1"}, {"work", "w1", "127.0.0.1:1", "/no/such/folder/reports.db"}} {
 		if err := run(t.Context(), args, io.Discard); err == nil {
 			t.Errorf("%v: no error", args)
 		}

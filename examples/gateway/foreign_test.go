@@ -4,57 +4,38 @@ package main
 
 import (
 	"bufio"
-	"crypto/tls"
-	"io"
-	"net"
+	"context"
+	"os"
 	"os/exec"
 	"testing"
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster/drain"
 )
 
-// TestForeignDevices lets nc talk to openssl s_client.
-func TestForeignDevices(t *testing.T) {
-	cert, _ := selfSigned(t)
-	cfg := small()
-	cfg.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
-	next := start(t, cfg)
-	plain, secure := next("on "), next("on ")
-	host, port, err := net.SplitHostPort(plain)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lamp := client(t, "nc", "-w", "20", host, port)
-	lamp("ID lamp", "+ hello lamp")
-	knob := client(t, "openssl", "s_client", "-quiet", "-verify_quiet", "-connect", secure)
-	knob("ID knob", "+ hello knob")
-	knob("TO lamp on", "+")
-	lamp("", "knob on")
-	lamp("TO knob is on", "+")
-	knob("", "lamp is on")
-}
-
-// client runs a program that connects; say writes a line, when there is one, and wants the answer.
-func client(t *testing.T, name string, args ...string) (say func(line, want string)) {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	in, err1 := cmd.StdinPipe()
-	out, err2 := cmd.StdoutPipe()
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+// TestNodeJS: two users in Node.js, with the client that browsers use; the node of one is
+// drained in the middle of 200 messages. Each is accepted and comes once.
+func TestNodeJS(t *testing.T) {
+	w := openTown(t, 2, func(l *limits) { l.spread = 100 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "node", "--experimental-websocket", "--no-warnings", "testdata/talk.mjs", "ws://"+w.at("n1"), "ws://"+w.at("n2"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
 	lines := bufio.NewScanner(out)
-	return func(line, want string) {
+	want := func(text string) {
 		t.Helper()
-		if line != "" {
-			if _, err := io.WriteString(in, line+"\n"); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if !lines.Scan() || lines.Text() != want {
-			t.Fatalf("%s: %q answers %q, want %q", name, line, lines.Text(), want)
+		if !lines.Scan() || lines.Text() != text {
+			t.Fatalf("it says %q, want %q", lines.Text(), text)
 		}
 	}
+	want("alice in lobby: hello")
+	want("half")
+	must(t, w.gates["n2"].goAway(time.Now().Add(10*time.Second)))
+	must(t, drain.Node(ctx, w.Node("n2"), drain.Limit(drain.Connections, 10*time.Second)))
+	want("200 accepted, 200 came, 0 twice")
+	want("away 1001, open")
+	must(t, cmd.Wait())
 }

@@ -1,105 +1,111 @@
-// Command gateway lets devices talk to each other in lines, over TCP and over TLS. A
-// device says who it is and writes to others by name:
+// Command gateway is a WebSocket gateway on several machines: any node pushes to any
+// user, users see who is online, and rooms reach everybody. A node that drains, or is
+// replaced in place, loses no message that its sender was told is accepted.
 //
-//	go run ./examples/gateway                                        # TCP on 127.0.0.1:9000
-//	go run ./examples/gateway -cert cert.pem -key key.pem            # and TLS on 127.0.0.1:9443
-//	nc 127.0.0.1 9000                                                # ID lamp
-//	openssl s_client -quiet -connect 127.0.0.1:9443                  # ID switch, TO lamp on
+//	go run ./examples/gateway                                                    # http://127.0.0.1:9000, prints how to join
+//	go run ./examples/gateway -address 127.0.0.1:9001 -join 127.0.0.1:41234      # another node of it
 //
-// It bounds what a device can cost: the length of a line, connections at once, silence.
-// Ctrl-C and SIGTERM end it in good order: nobody new is let in, each device is told and
-// gets the rest of its lines, and one that has not taken them in three seconds is cut off.
+// See README.md.
 package main
 
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
-	"github.com/loopmesh/loopmesh/loopnode"
-	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/drain"
 )
 
-type config struct {
-	plain, secure string      // addresses
-	tls           *tls.Config // nil: no TLS server
-	most          int         // connections at once
-	line          int         // bytes of a line
-	idle          time.Duration
-	stats         time.Duration // how often they are printed
-	grace         time.Duration // for devices to take the rest, at the end
-}
-
 func main() {
-	cfg := config{plain: "127.0.0.1:9000", secure: "127.0.0.1:9443", most: 1000, line: 1024, idle: 5 * time.Minute, stats: 10 * time.Second, grace: 3 * time.Second}
-	cert := flag.String("cert", "", "file of the certificate for TLS")
-	key := flag.String("key", "", "file of its key")
-	flag.Parse()
-	if *cert != "" {
-		pair, err := tls.LoadX509KeyPair(*cert, *key)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "gateway:", err)
-			os.Exit(2)
-		}
-		cfg.tls = &tls.Config{Certificates: []tls.Certificate{pair}}
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM) // loopnode.Run adds SIGINT
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := loopnode.Run(ctx, func(ctx context.Context) error { return run(ctx, cfg, os.Stdout) }); err != nil {
+	node, cfg, err := flags(os.Args[1:], os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gateway:", err)
+		os.Exit(2)
+	}
+	if err := run(ctx, node, cfg, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "gateway:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves until its task is cancelled, and then lets the devices go.
-func run(ctx context.Context, cfg config, out io.Writer) error {
-	g := &gateway{cfg: cfg, out: out, devices: map[string]transportactors.Transport{}}
-	opts := []transportactors.ServerOption{transportactors.WithLimit(cfg.line), transportactors.WithIdleTimeout(cfg.idle)}
-	plain, err := transportactors.StartServer(ctx, g.serve, "tcp", cfg.plain, opts...)
+// flags reads the command line.
+func flags(args []string, errs io.Writer) (node cluster.Config, cfg config, err error) {
+	cfg.limits, cfg.user = defaults(), queryUser
+	f := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	f.SetOutput(errs)
+	f.StringVar(&cfg.address, "address", "127.0.0.1:9000", "host:port of clients")
+	f.StringVar(&cfg.handover, "handover", "", "path of a socket: take over from the process that serves there, and let a newer one take over")
+	f.StringVar(&node.Name, "name", "", "name of the node, unique also during a hand-over (default: one that nobody has)")
+	f.DurationVar(&cfg.limits.spread, "spread", cfg.limits.spread, "within which the clients are sent away at the end")
+	join := f.String("join", "", "host:port of the first node, or of several, with commas between them")
+	origins := f.String("origin", "", "origins (https://shop.example) whose pages may connect, with commas between them")
+	cert, key := f.String("cert", "", "file of the certificate for TLS"), f.String("key", "", "file of its key")
+	if err := f.Parse(args); err != nil {
+		return node, cfg, err
+	}
+	if f.NArg() > 0 {
+		return node, cfg, fmt.Errorf("there are no arguments but flags: %q", f.Args())
+	}
+	if *join == "" && cfg.handover != "" {
+		return node, cfg, errors.New("-handover needs -join: a node that carries the NATS server itself would take it along when it is replaced")
+	}
+	if *join == "" {
+		node.Listen = "127.0.0.1:0" // where other nodes join
+	} else {
+		node.Join = strings.Split(*join, ",")
+	}
+	if *origins != "" {
+		cfg.origins = strings.Split(*origins, ",")
+	}
+	if *cert != "" || *key != "" {
+		pair, err := tls.LoadX509KeyPair(*cert, *key)
+		if err != nil {
+			return node, cfg, err
+		}
+		cfg.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	node.Logger = hclog.New(&hclog.LoggerOptions{Name: "gateway", Level: hclog.Warn})
+	return node, cfg, nil
+}
+
+// run serves until ctx ends or a newer process has taken over. Then the clients are sent away
+// and the node drains.
+func run(ctx context.Context, nodeConfig cluster.Config, cfg config, out io.Writer) error {
+	node, err := cluster.Start(ctx, nodeConfig)
 	if err != nil {
 		return err
 	}
-	servers := []*transportactors.Server{plain}
-	defer func() { // whatever happens
-		for _, s := range servers {
-			s.Close()
-			s.AbortClients()
-		}
-	}()
-	if cfg.tls != nil {
-		secure, err := transportactors.StartServer(ctx, g.serve, "tcp", cfg.secure, append(opts, transportactors.WithTLS(cfg.tls))...)
-		if err != nil {
-			return err
-		}
-		servers = append(servers, secure)
+	defer node.Close()
+	g, err := open(ctx, node, cfg, out)
+	if err != nil {
+		return err
 	}
-	for _, s := range servers {
-		fmt.Fprintln(out, "on", s.Addrs()[0])
+	fmt.Fprintln(out, "clients:", g.server.Addrs()[0])
+	fmt.Fprintln(out, "nodes:", strings.TrimPrefix(node.URL(), "nats://"))
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(out, "going away")
+	case <-g.replaced():
+		fmt.Fprintln(out, "replaced")
+	case <-node.Done():
+		return node.Reason()
 	}
-	g.tick(plain.Loop())
-	_ = loopnode.WaitDone(ctx) // cancelled once; the waits below are not
-	fmt.Fprintln(out, "ending with", g.conns, "connections")
-	return loopnode.Timeout(ctx, cfg.grace, func(ctx context.Context) error {
-		for _, s := range servers {
-			s.Close()
-		}
-		for _, d := range g.devices {
-			_ = d.Write([]byte("* the gateway ends\n")) // a lost connection tells its task
-		}
-		for _, s := range servers {
-			s.CloseClients() // behind what is written
-		}
-		for _, s := range servers {
-			if err := s.WaitClosed(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	limit := cfg.limits.spread + cfg.limits.farewell + 5*time.Second
+	if err := g.goAway(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	return drain.Node(context.WithoutCancel(ctx), node, drain.Limit(drain.Connections, limit))
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/nodecmd"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
+	"github.com/loopmesh/loopmesh/transportactors/handover"
 )
 
 func main() { nodecmd.Main(options...) }
@@ -89,9 +90,13 @@ func serveCounter(ctx context.Context, node *cluster.Node, address string) (net.
 	}
 	loop, _ := ref.Local()
 	return loopnode.RunCoroutineThreadsafe(loop.Ref(), "serve", func(ctx context.Context) (net.Addr, error) {
+		network, at, socket, err := handover.At("tcp", address) // or a socket of systemd: --counter fd://NAME
+		if err != nil {
+			return nil, err
+		}
 		s, err := transportactors.StartServer(ctx, func(ctx context.Context, s *transportactors.Stream) error {
 			return counter(ctx, node, ref, s)
-		}, "tcp", address)
+		}, network, at, socket)
 		if err != nil {
 			return nil, err
 		}

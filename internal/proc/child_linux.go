@@ -23,6 +23,14 @@ func Start(s Spec) (*Child, error) {
 	if !s.Slow {
 		attr.Sys.PidFD = &pidfd
 	}
+	if s.Attr.Control != "" {
+		group, err := os.Open(s.Attr.Control)
+		if err != nil {
+			return nil, err
+		}
+		defer group.Close()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(group.Fd())
+	}
 	pid, err := syscall.ForkExec(s.Path, s.Args, attr)
 	if err != nil {
 		return nil, explain(s, err)
@@ -150,3 +158,7 @@ func (c *Child) Signal(sig syscall.Signal) error {
 // SignalGroup sends sig to the process group that the child leads. It must not
 // be reaped: until then nobody else gets the group's number.
 func (c *Child) SignalGroup(sig syscall.Signal) error { return unix.Kill(-c.pid, sig) }
+
+// SignalGroup sends sig to the process group that the child with that number leads. Only
+// while the child is not reaped: afterwards the number may be somebody else's.
+func SignalGroup(pid int, sig syscall.Signal) error { return unix.Kill(-pid, sig) }

@@ -33,3 +33,6 @@ func (*Child) Signal(syscall.Signal) error { return ErrUnsupported }
 
 // SignalGroup answers ErrUnsupported.
 func (*Child) SignalGroup(syscall.Signal) error { return ErrUnsupported }
+
+// SignalGroup answers ErrUnsupported.
+func SignalGroup(int, syscall.Signal) error { return ErrUnsupported }

@@ -39,6 +39,7 @@ type Attributes struct {
 	Group   int  // the process group to join, when not 0
 	Root    string
 	User    *User
+	Control string         // folder of the control group in which it begins; "": this process's
 	Death   syscall.Signal // sent to it when the thread that started it ends
 }
 

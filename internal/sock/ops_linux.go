@@ -50,6 +50,15 @@ func Type(fd int) (int, error) {
 	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 }
 
+// Listening reports whether fd is a stream socket that clients can connect to.
+func Listening(fd int) bool {
+	if fd > math.MaxInt32 { // Why: as in IsNonblocking
+		return false
+	}
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && on != 0
+}
+
 // ReadFrom takes one datagram, or what is there of a stream, and tells who sent
 // it; nil when nobody says so.
 func ReadFrom(fd int, p []byte) (int, net.Addr, error) {

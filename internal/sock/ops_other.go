@@ -19,6 +19,9 @@ func Describe(int) (family, kind, proto int, err error) { return 0, 0, 0, ErrUns
 // Type answers ErrUnsupported.
 func Type(int) (int, error) { return 0, ErrUnsupported }
 
+// Listening is false.
+func Listening(int) bool { return false }
+
 // ReadFrom answers ErrUnsupported.
 func ReadFrom(int, []byte) (int, net.Addr, error) { return 0, nil, ErrUnsupported }
 

@@ -40,6 +40,10 @@ func PeerCred(fd int) (pid, uid, gid int, err error) {
 	return int(c.Pid), int(c.Uid), int(c.Gid), nil
 }
 
+// ShutdownRead has a UNIX socket take nothing more: what has come can still be read, and a
+// write of the other end fails from now on.
+func ShutdownRead(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) }
+
 // ControlSpace is how much room ReadFiles needs for n descriptors.
 func ControlSpace(n int) int { return unix.CmsgSpace(4 * n) }
 

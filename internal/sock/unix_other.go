@@ -16,6 +16,9 @@ func IsUnix(int) bool { return false }
 // PeerCred answers ErrUnsupported.
 func PeerCred(int) (pid, uid, gid int, err error) { return 0, 0, 0, ErrUnsupported }
 
+// ShutdownRead answers ErrUnsupported.
+func ShutdownRead(int) error { return ErrUnsupported }
+
 // ControlSpace is 0.
 func ControlSpace(int) int { return 0 }
 

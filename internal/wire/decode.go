@@ -36,6 +36,9 @@ func Decode(b []byte, f *Frame, names *Names) error {
 		return fmt.Errorf("%w %d", ErrKind, b[1])
 	}
 	f.Kind = kind
+	if kind == TracedCall {
+		f.Kind = Call // all that handle calls handle it
+	}
 	r := reader{b: b[2:], names: names}
 	f.ID = r.uvarint()
 	r.fields(f, layout[kind])
@@ -106,6 +109,9 @@ func (r *reader) fields(f *Frame, has field) {
 	}
 	if has&fRest != 0 {
 		f.Payload = r.rest(MaxBatch)
+	}
+	if has&fTrace != 0 {
+		f.Trace = string(r.bytes(MaxTrace))
 	}
 }
 

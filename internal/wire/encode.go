@@ -6,11 +6,8 @@ import "encoding/binary"
 // when buf is too short. It never fails: what does not fit the limits is for
 // the caller to refuse before (see Frame.Check); an error text is cut.
 func (f *Frame) Append(buf []byte) []byte {
-	has := field(0)
-	if f.Kind < kindEnd {
-		has = layout[f.Kind]
-	}
-	buf = append(buf, Version, byte(f.Kind))
+	kind, has := f.form()
+	buf = append(buf, Version, byte(kind))
 	buf = binary.AppendUvarint(buf, f.ID)
 	if has&fFrom != 0 {
 		buf = appendString(buf, f.From)
@@ -54,6 +51,23 @@ func (f *Frame) Append(buf []byte) []byte {
 		buf = appendString(buf, f.Sentinel)
 		buf = appendString(buf, cut(f.Message, MaxMessage))
 	}
+	return f.appendEnd(buf, has)
+}
+
+// form is the kind that travels and the fields that it has.
+func (f *Frame) form() (kind Kind, has field) {
+	kind = f.Kind
+	if kind == Call && f.Trace != "" {
+		kind = TracedCall
+	}
+	if kind < kindEnd {
+		has = layout[kind]
+	}
+	return kind, has
+}
+
+// appendEnd writes the fields from the payload on.
+func (f *Frame) appendEnd(buf []byte, has field) []byte {
 	if has&fPayload != 0 {
 		buf = binary.AppendUvarint(buf, uint64(len(f.Payload)))
 		buf = append(buf, f.Payload...)
@@ -66,6 +80,9 @@ func (f *Frame) Append(buf []byte) []byte {
 	}
 	if has&fRest != 0 {
 		buf = append(buf, f.Payload...)
+	}
+	if has&fTrace != 0 {
+		buf = appendString(buf, cut(f.Trace, MaxTrace))
 	}
 	return buf
 }

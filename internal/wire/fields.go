@@ -20,6 +20,7 @@ const (
 	fSender
 	fStanding
 	fRest // the payload is all that follows
+	fTrace
 )
 
 // layout is the wire format. Invariant: a line is never changed once released;
@@ -50,4 +51,6 @@ var layout = [kindEnd]field{
 	Watching:    fFrom,
 	Stream:      fFrom | fIncarnation | fPath | fOp | fRemaining | fFlow | fPayload,
 	Taken:       fFrom | fFlow | fError,
+	Publish:     fFrom | fFunction | fCodec | fFlow | fPayload,
+	TracedCall:  fFrom | fIncarnation | fPath | fFunction | fCodec | fRemaining | fPayload | fTrace,
 }

@@ -22,6 +22,7 @@ const (
 	MaxPath    = 1 << 10                // loop/server:port/connection, in bytes
 	MaxAddress = MaxName + 22 + MaxPath // node@incarnation/path, in bytes
 	MaxMessage = 4 << 10                // text of an error, in bytes
+	MaxTrace   = 1 << 10                // context of a span, in bytes
 	MaxPayload = 1 << 20                // default for arguments and results, in bytes
 	Overhead   = 8 << 10                // room for everything in a frame that is not payload
 )
@@ -56,7 +57,9 @@ const (
 	Watching    Kind = 25 // answers Watch: you will be told
 	Stream      Kind = 26 // an order to a connection in the stream Flow; At is what was sent in it before
 	Taken       Kind = 27 // At of the stream Flow was taken; with Code it is over
-	kindEnd     Kind = 28
+	Publish     Kind = 28 // to who subscribes to the topic Function: its message At.Messages in the series Flow
+	TracedCall  Kind = 29 // how a Call with Trace travels: Append and Decode turn one into the other
+	kindEnd     Kind = 30
 )
 
 // Bits of Standing.
@@ -123,9 +126,9 @@ type Frame struct {
 	Incarnation uint64        // of the node addressed; 0: whichever lives now
 	Loop        uint64        // incarnation of the loop addressed; 0: whichever lives now
 	Path        string        // loop, or loop/…/connection, inside that node
-	Function    string        // registered name of a function or of a message's type
+	Function    string        // registered name of a function or of a message's type, or a topic
 	Op          Op            // variant of Cast, TransportOp and Stream
-	Flow        uint64        // number of the flow or stream, drawn by its sender; 0: the frame takes no credit
+	Flow        uint64        // number of the flow, stream or series, drawn by its sender; 0: the frame takes no credit
 	At          Amount        // Cast, Tell, Stream: sent in the flow before; Sync: sent in all; Credit, Taken: done
 	Window      Amount        // Credit: what may be under way
 	Lost        uint64        // Credit: messages that never came
@@ -139,6 +142,7 @@ type Frame struct {
 	Payload     []byte        // arguments, result, bytes to write, message
 	Standing    uint8         // of the sender: Announced, Held
 	Sender      string        // Tell: address of the actor that sends, "" when nobody does
+	Trace       string        // Call: context of the caller's span, "" without one
 }
 
 // Code classifies an error so that errors.Is works on the other side.
@@ -169,6 +173,7 @@ const (
 	NoCredit        Code = 21 // more under way than the other side allows
 	Fenced          Code = 22 // the node does not serve: it could not reach the cluster
 	Lost            Code = 23 // Taken: a frame of the stream never arrived
+	Leaving         Code = 24 // the node or loop is leaving: nothing ran
 )
 
 // String names the kind for logs.
@@ -182,5 +187,5 @@ func (k Kind) String() string {
 var kindNames = [kindEnd]string{
 	Call: "call", Cast: "cast", Result: "result", Error: "error", Cancel: "cancel", Ping: "ping", Pong: "pong",
 	Goodbye: "goodbye", Watch: "watch", Unwatch: "unwatch", Terminated: "terminated", TransportOp: "transport-op", Tell: "tell",
-	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", Probe: "probe", Claim: "claim", Refuse: "refuse", Ask: "ask", Watching: "watching", Stream: "stream", Taken: "taken",
+	CancelAll: "cancel-all", Batch: "batch", Credit: "credit", Sync: "sync", EndFlow: "end-flow", Probe: "probe", Claim: "claim", Refuse: "refuse", Ask: "ask", Watching: "watching", Stream: "stream", Taken: "taken", Publish: "publish", TracedCall: "traced-call",
 }

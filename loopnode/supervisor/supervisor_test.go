@@ -353,7 +353,11 @@ func TestStuckLoop(t *testing.T) {
 		s, lives := supervised(t, Config{Policy: p})
 		release := block(t, comes(t, lives))
 		defer release()
-		quarantined(t, s, true)
+		quarantined(t, s, true) // begins before the policy is asked
+		asked := func() int { p.mu.Lock(); defer p.mu.Unlock(); return len(p.asked) }
+		for deadline := time.Now().Add(testloop.Patience); asked() < 2 && time.Now().Before(deadline); {
+			<-time.After(time.Millisecond)
+		}
 		p.mu.Lock()
 		var e *loopnode.StuckError
 		if len(p.asked) < 2 || !errors.As(p.asked[0], &e) || e.For < 10*time.Millisecond || !strings.Contains(e.Frame, "TestStuckLoop") || e.Stack == "" {

@@ -14,7 +14,7 @@ var exportBudgets = map[string]int{
 	"actors":          66,
 	"loopnode":        145,
 	"transportactors": 80,
-	"cluster":         48,
+	"cluster":         46,
 }
 
 // nodeBudget bounds what the root of the cluster does itself: it wires the

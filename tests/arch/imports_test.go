@@ -39,6 +39,7 @@ type door struct {
 var doors = []door{
 	{"github.com/asynkron/protoactor-go", []string{"actors"}, "actors is the only door to protoactor-go"},
 	{"github.com/nats-io", []string{"cluster/..."}, "NATS belongs to the cluster; a program with loops only links none of it"},
+	{"charm.land", []string{"cluster/nodecmd/top"}, "drawing on a terminal is top's business"},
 	{"github.com/spf13", []string{"cluster/nodecmd"}, "flags and output are the command line's business"},
 }
 

@@ -27,8 +27,13 @@ func newLiar(t *testing.T, at string) *liar {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
+	return listenAs(t, nc, "loopmesh")
+}
+
+// listenAs hears the heartbeats of a cluster.
+func listenAs(t *testing.T, nc *nats.Conn, cluster string) *liar {
 	l := &liar{t: t, nc: nc, lives: map[string]uint64{}}
-	_, err = nc.Subscribe("loopmesh.members.*", func(m *nats.Msg) {
+	_, err := nc.Subscribe(cluster+".members.*", func(m *nats.Msg) {
 		var f wire.Frame
 		if wire.Decode(m.Data, &f, nil) == nil && f.Kind == wire.Ping {
 			l.mu.Lock()

@@ -89,7 +89,7 @@ func write(t *testing.T, from *cluster.Node, s *served, stop <-chan struct{}) in
 
 // TestVotersAreKilledUnderHeavyLoad kills each of three voters in turn while two nodes
 // that are clients of them call each other, with and without answers, and write to a
-// connection. Every call ends in its result or in a coded error; what was sent without an
+// connection. Nine of ten calls end in their results, the others in coded errors; what was sent without an
 // answer runs at most once, in order, and is told as lost otherwise; the bytes of a stream
 // arrive whole or the stream ends; no survivor is taken for dead.
 func TestVotersAreKilledUnderHeavyLoad(t *testing.T) {
@@ -159,8 +159,8 @@ func TestVotersAreKilledUnderHeavyLoad(t *testing.T) {
 	if ticks.wrong != "" || int64(ticks.ran) > sent.Load() {
 		t.Errorf("%d sent, %d ran: %s", sent.Load(), ticks.ran, ticks.wrong)
 	}
-	t.Logf("%d calls, of these %d ended in a coded error; %d calls without an answer, %d ran, %d told as lost; %d MiB in streams",
-		work.good()+work.bad(), work.bad(), sent.Load(), ticks.ran, lost.Load(), bytes.Load()>>20)
+	work.mostSucceeded(t)
+	t.Logf("%d calls without an answer, %d ran, %d told as lost; %d MiB in streams", sent.Load(), ticks.ran, lost.Load(), bytes.Load()>>20)
 	for _, d := range died {
 		if len(d) != 0 {
 			t.Error("a survivor was taken for dead:", (<-d).Reason)

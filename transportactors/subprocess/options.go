@@ -103,7 +103,7 @@ func (o *options) check() error {
 	if len(o.args) == 0 || o.args[0] == "" && o.executable == "" {
 		return invalid("no program to start: the list of arguments is empty")
 	}
-	for what, list := range map[string][]string{"argument": o.args, "environment entry": o.env, "path": {o.executable, o.dir, o.attr.Root}} {
+	for what, list := range map[string][]string{"argument": o.args, "environment entry": o.env, "path": {o.executable, o.dir, o.attr.Root, o.attr.Control}} {
 		for i, s := range list {
 			if strings.ContainsRune(s, 0) {
 				return invalid("%s %d contains a NUL byte: %q", what, i, s)
@@ -201,6 +201,11 @@ func WithProcessGroup(id int) Option {
 // what is left of that group when the child ends, Kill and Close included. A
 // grandchild that left the group lives on.
 func WithGroupKill() Option { return func(o *options) { o.group = true } }
+
+// WithControlGroup has the child begin in the control group (cgroup v2) whose folder is path:
+// the kernel puts it there while it makes it. It takes Linux 5.7, and the right to write the
+// group; without, the child is not started. "" is none.
+func WithControlGroup(path string) Option { return func(o *options) { o.attr.Control = path } }
 
 // WithUser runs the child as another user, which needs the right to.
 // asyncio: user, group, extra_groups.

@@ -10,7 +10,13 @@
  *              moment at which the message was due: a server that stalls pays for
  *              every message that should have been sent meanwhile.
  *
- * Every byte of every answer is compared with what was sent. It prints one line:
+ * Before the clock starts each connection has had one answer (not with renew, which
+ * measures just that), since thousands of them are accepted first; then the load runs
+ * for a tenth of SECONDS that is not counted.
+ *
+ * Every byte of every answer is compared with what was sent. It prints two lines,
+ * one when the clock starts and one when it has stopped:
+ *   start
  *   requests seconds p50 p99 p999 max     (microseconds)
  */
 #include <arpa/inet.h>
@@ -25,7 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING = 1 << 14, PATTERN = 1 << 20, BUCKETS = 64 * 64 };
+enum { LATE = 1 << 14, PATTERN = 1 << 20, BUCKETS = 64 * 64 };
 
 struct client {
 	int fd, writable;
@@ -36,9 +42,9 @@ struct client {
 };
 
 static struct sockaddr_in to = {.sin_family = AF_INET};
-static int clients, depth, size, renew_each, ep;
+static int clients, depth, size, renew_each, settling, ring, ep; /* ring: messages under way at most */
 static uint64_t interval; /* open: ns between two messages of one connection */
-static uint64_t requests, end_at, worst, buckets[BUCKETS];
+static uint64_t requests, worst, buckets[BUCKETS];
 static char pattern[2 * PATTERN], in[256 * 1024];
 
 static uint64_t now(void) {
@@ -103,9 +109,9 @@ static void push(struct client *c) {
 }
 
 static void ask(struct client *c, uint64_t due) {
-	if (c->asked - c->heard >= RING)
+	if (c->asked - c->heard >= (uint64_t)ring)
 		fail("the server is too far behind the open load");
-	c->due[c->asked++ % RING] = due;
+	c->due[c->asked++ % ring] = due;
 }
 
 static void fill(struct client *c) {
@@ -117,7 +123,7 @@ static void fill(struct client *c) {
 
 static void answered(struct client *c, uint64_t t) {
 	for (; c->heard < c->asked && c->got >= (c->heard + 1) * size; c->heard++) {
-		uint64_t took = t - c->due[c->heard % RING];
+		uint64_t took = t - c->due[c->heard % ring];
 		buckets[bucket(took)]++;
 		worst = took > worst ? took : worst;
 		requests++;
@@ -148,11 +154,62 @@ static void hear(struct client *c) {
 			fill(c);
 			return;
 		}
-		if (!interval)
+		if (!interval && !settling)
 			fill(c);
 		if ((size_t)n < sizeof in)
 			return; /* edge-triggered: the rest comes with the next event */
 	}
+}
+
+/* turn looks once at what the kernel has. */
+static void turn(void) {
+	struct epoll_event evs[256];
+	int m = epoll_wait(ep, evs, 256, 0);
+	for (int i = 0; i < m; i++) {
+		struct client *c = evs[i].data.ptr;
+		if (evs[i].events & EPOLLOUT)
+			push(c);
+		if (evs[i].events & ~EPOLLOUT)
+			hear(c);
+	}
+}
+
+/* settle has each connection answered once. */
+static void settle(struct client *all) {
+	uint64_t last = now() + 60000000000u;
+	settling = 1;
+	for (int i = 0; i < clients; i++) {
+		ask(&all[i], now());
+		push(&all[i]);
+	}
+	while (requests < (uint64_t)clients) {
+		turn();
+		if (now() > last)
+			fail("a minute was not enough for one answer on each connection");
+	}
+	settling = 0;
+}
+
+/* work keeps the load up until a moment, and returns when it stopped. */
+static uint64_t work(struct client *all, uint64_t end) {
+	uint64_t t;
+	while ((t = now()) < end) {
+		turn();
+		for (int i = 0; interval && i < clients; i++) {
+			struct client *c = &all[i];
+			if (c->next > t)
+				continue;
+			for (; c->next <= t; c->next += interval)
+				ask(c, c->next);
+			push(c);
+		}
+	}
+	return t;
+}
+
+static void forget(void) {
+	requests = worst = 0;
+	memset(buckets, 0, sizeof buckets);
 }
 
 int main(int n, char **arg) {
@@ -164,41 +221,30 @@ int main(int n, char **arg) {
 	renew_each = !strcmp(arg[6], "renew");
 	if (!strcmp(arg[6], "open"))
 		interval = (uint64_t)(1e9 * clients / atof(arg[7]));
+	ring = interval ? LATE : depth;
 	for (size_t i = 0; i < PATTERN; i++)
 		pattern[i] = pattern[i + PATTERN] = (char)(i * 2654435761u >> 13);
 	ep = epoll_create1(0);
 	struct client *all = calloc(clients, sizeof *all);
 	for (int i = 0; i < clients; i++) {
-		all[i].due = malloc(RING * sizeof *all[i].due);
+		all[i].due = malloc(ring * sizeof *all[i].due);
 		begin(&all[i]);
 	}
-	uint64_t start = now();
-	end_at = start + (uint64_t)(atof(arg[5]) * 1e9);
+	if (!renew_each)
+		settle(all);
+	uint64_t begun = now(), during = (uint64_t)(atof(arg[5]) * 1e9);
 	for (int i = 0; i < clients; i++) {
-		all[i].next = start + interval * i / clients;
+		all[i].next = begun + interval * i / clients;
 		if (!interval)
 			fill(&all[i]);
 	}
-	struct epoll_event evs[256];
-	uint64_t t;
-	while ((t = now()) < end_at) {
-		int m = epoll_wait(ep, evs, 256, 0);
-		for (int i = 0; i < m; i++) {
-			struct client *c = evs[i].data.ptr;
-			if (evs[i].events & EPOLLOUT)
-				push(c);
-			if (evs[i].events & ~EPOLLOUT)
-				hear(c);
-		}
-		for (int i = 0; interval && i < clients; i++) {
-			struct client *c = &all[i];
-			if (c->next > t)
-				continue;
-			for (; c->next <= t; c->next += interval)
-				ask(c, c->next);
-			push(c);
-		}
-	}
-	printf("%llu %.6f %.2f %.2f %.2f %.2f\n", (unsigned long long)requests, (t - start) / 1e9,
+	work(all, begun + during / 10);
+	forget();
+	puts("start");
+	fflush(stdout);
+	uint64_t start = now(), end = work(all, start + during);
+	printf("%llu %.6f %.2f %.2f %.2f %.2f\n", (unsigned long long)requests, (end - start) / 1e9,
 		quantile(.5), quantile(.99), quantile(.999), worst / 1000.0);
+	fflush(stdout);
+	getchar(); /* the connections stay until the caller has seen what it wants to see */
 }

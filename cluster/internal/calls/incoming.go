@@ -7,6 +7,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
@@ -18,7 +19,10 @@ import (
 // nobody else, so a call is answered exactly once, although five things can end it: the
 // function, its deadline, the caller, the end of the caller's node, the end of the loop.
 //
-// Invariant: calls, byLoop and answering agree. idle is closed when the node takes no
+// A node that takes no more calls still takes those of the admin API: who drains it wants to
+// see what it waits for.
+//
+// Invariant: calls, byLoop, admin and answering agree. idle is closed when the node takes no
 // more calls, none is in the table, and no answer is being sent: then closing the
 // connection loses nothing.
 
@@ -43,11 +47,13 @@ type Incoming struct {
 	link   *link.Link
 	loops  *host.Table
 	limits InLimits
+	traces *traces.Tracer
 
 	mu        sync.Mutex
 	calls     map[callKey]*inbound
 	byLoop    map[*host.Loop]*load // of calls; a loop without calls is not in it
 	bySender  map[sender]*seen
+	admin     int           // of calls: of the admin API; nobody waits for them
 	answering int           // taken out, answer not yet sent
 	refused   bool          // the node is leaving
 	idle      chan struct{} // closed when refused and nothing is left
@@ -76,9 +82,9 @@ type IncomingCounters struct {
 }
 
 // NewIncoming makes an empty table.
-func NewIncoming(l *link.Link, loops *host.Table, limits InLimits) *Incoming {
+func NewIncoming(l *link.Link, loops *host.Table, limits InLimits, t *traces.Tracer) *Incoming {
 	return &Incoming{
-		link: l, loops: loops, limits: limits,
+		link: l, loops: loops, limits: limits, traces: t,
 		calls: map[callKey]*inbound{}, bySender: map[sender]*seen{}, byLoop: map[*host.Loop]*load{}, idle: make(chan struct{}),
 	}
 }
@@ -86,7 +92,7 @@ func NewIncoming(l *link.Link, loops *host.Table, limits InLimits) *Incoming {
 // Counters reads what was counted.
 func (t *Incoming) Counters() IncomingCounters {
 	t.mu.Lock()
-	running := len(t.calls)
+	running := len(t.calls) - t.admin
 	t.mu.Unlock()
 	return IncomingCounters{Served: t.served.Load(), Refused: t.refusals.Load(), Expired: t.expired.Load(), Running: running}
 }
@@ -98,7 +104,7 @@ func (t *Incoming) Counters() IncomingCounters {
 func (t *Incoming) add(c *inbound) (known bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	have, size := t.byLoop[c.home], uint64(len(c.payload))
+	have, size := t.byLoop[c.target], uint64(len(c.payload))
 	if have == nil {
 		have = &load{}
 	}
@@ -109,17 +115,20 @@ func (t *Incoming) add(c *inbound) (known bool, err error) {
 		return false, fault.Codef(wire.Refused, "%w: the call arrived so late that nobody knows whether it ran before", fault.ErrRefused)
 	}
 	switch {
-	case t.refused:
-		return false, fault.Codef(wire.Closed, "%w: the node is leaving", fault.ErrClosed)
-	case c.home.Ending():
-		return false, fault.Codef(wire.Closed, "%w: the loop is being closed", fault.ErrClosed)
-	case have.calls >= t.limits.Calls, c.home.Queue.Full(), have.calls > 0 && have.bytes+size > t.limits.Bytes:
-		return false, fault.Codef(wire.Busy, "%w: loop %s has %d unfinished calls with %d bytes (Config.MaxInbound)", fault.ErrBusy, c.home.Loop.Name(), have.calls, have.bytes)
+	case t.refused && !c.admin:
+		return false, fault.Codef(wire.Leaving, "the node is leaving; nothing ran")
+	case c.target.Ending():
+		return false, fault.Codef(wire.Leaving, "the loop is being closed; nothing ran")
+	case have.calls >= t.limits.Calls, c.target.Queue.Full(), have.calls > 0 && have.bytes+size > t.limits.Bytes:
+		return false, fault.Codef(wire.Busy, "%w: loop %s has %d unfinished calls with %d bytes (Config.MaxInbound)", fault.ErrBusy, c.target.Loop.Name(), have.calls, have.bytes)
 	}
 	have.calls++
 	have.bytes += size
-	t.byLoop[c.home] = have
+	t.byLoop[c.target] = have
 	t.calls[c.key] = c
+	if c.admin {
+		t.admin++
+	}
 	return false, nil
 }
 
@@ -149,11 +158,14 @@ func (t *Incoming) take(key callKey) bool {
 		return false
 	}
 	delete(t.calls, key)
-	l := t.byLoop[c.home]
+	if c.admin {
+		t.admin--
+	}
+	l := t.byLoop[c.target]
 	l.calls--
 	l.bytes -= uint64(len(c.payload))
 	if l.calls == 0 {
-		delete(t.byLoop, c.home)
+		delete(t.byLoop, c.target)
 	}
 	t.answering++
 	return true
@@ -169,7 +181,7 @@ func (t *Incoming) answered() {
 
 // checkIdleLocked closes idle once.
 func (t *Incoming) checkIdleLocked() {
-	if t.refused && len(t.calls) == 0 && t.answering == 0 {
+	if t.refused && len(t.calls) == t.admin && t.answering == 0 {
 		select {
 		case <-t.idle:
 		default:
@@ -243,7 +255,7 @@ func (t *Incoming) CancelEvery(why string) {
 // LoopEnding answers the calls of a loop that ends, and then cancels their tasks: a task
 // of a closed loop may never run again, so it could not answer.
 func (t *Incoming) LoopEnding(h *host.Loop) {
-	for _, c := range t.where(func(c *inbound) bool { return c.home == h }) {
+	for _, c := range t.where(func(c *inbound) bool { return c.target == h }) {
 		defer c.cancel("the loop is being closed") // after the answer: a cancelled task answers ErrCancelled
 		c.refuse(fault.Codef(wire.Closed, "%w: the loop was closed while the function ran", fault.ErrClosed))
 	}

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 	"github.com/loopmesh/loopmesh/internal/guard"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -23,11 +28,33 @@ import (
 // cancels the task, and a task's ctx ends with it.
 type Context struct {
 	context.Context
-	At time.Time // the caller's deadline; zero: none
+	At   time.Time // the caller's deadline; zero: none
+	From link.Peer // the caller's node; zero: nobody waits for the answer
 }
 
 // Deadline is the caller's.
 func (c *Context) Deadline() (time.Time, bool) { return c.At, !c.At.IsZero() }
+
+// callerKey is under which a Context gives itself.
+type callerKey struct{}
+
+// Value gives the Context itself to Caller, and everything else as it was.
+func (c *Context) Value(key any) any {
+	if key == (callerKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// Caller is the node that waits for what the function with this ctx returns: this very one
+// for a call by its own program. false: nobody waits, as with CallSoon.
+func Caller(ctx context.Context) (link.Peer, bool) {
+	c, ok := ctx.Value(callerKey{}).(*Context)
+	if !ok {
+		return link.Peer{}, false
+	}
+	return c.From, c.From != link.Peer{}
+}
 
 type result[Out any] struct {
 	out     Out
@@ -37,26 +64,35 @@ type result[Out any] struct {
 
 // local is a call to a loop of this process.
 type local[Out any] struct {
-	loop   *loopnode.Loop
-	task   *loopnode.Task[Out] // loop goroutine of loop only
-	left   atomic.Bool         // the caller does not wait any more
-	target string
-	name   string
+	loop *loopnode.Loop
+	task *loopnode.Task[Out] // loop goroutine of loop only
+	left atomic.Bool         // the caller does not wait any more
+	node string              // of the loop; "" where its address names none
+	name string
 }
 
 // Callee is what runs and where.
 type Callee struct {
 	Base  context.Context // what the function's ctx starts from
 	Loop  *loopnode.Loop  // of this process, the caller's own included
+	Node  string          // of the loop, for errors; "" where its address names none
+	From  link.Peer       // this node; zero where there is none
 	Name  string          // of the function
 	Limit time.Duration   // of a call whose ctx has no deadline
+
+	Traces *traces.Tracer
 }
 
 // Local runs fn on a loop of this process and waits for its result. It keeps the
 // promises of a call to another node: it ends by ctx's deadline or after Limit, and
 // what does not wait any more cancels the task.
 func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Out, error)) (out Out, err error) {
-	c := &local[Out]{loop: to.Loop, target: to.Loop.Name(), name: to.Name}
+	if to.Traces != nil && !strings.HasPrefix(to.Name, adminPrefix) {
+		text, end := to.Traces.Call(ctx, to.Name, to.Loop.Name())
+		defer func() { end(err) }()
+		fn = traced(to, text, fn)
+	}
+	c := &local[Out]{loop: to.Loop, node: to.Node, name: to.Name}
 	if err := ctx.Err(); err != nil {
 		return out, c.waitError(context.Cause(ctx))
 	}
@@ -64,7 +100,7 @@ func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Ou
 	if err != nil {
 		return out, err
 	}
-	callee := &Context{Context: to.Base}
+	callee := &Context{Context: to.Base, From: to.From}
 	var limited bool
 	if callee.At, limited = ctx.Deadline(); !limited {
 		callee.At = time.Now().Add(to.Limit)
@@ -72,7 +108,7 @@ func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Ou
 		defer alarm.Stop()
 	}
 	if err := to.Loop.Ref().CallSoonThreadsafe(func() { c.begin(callee, fn, w) }); err != nil {
-		return out, fmt.Errorf("%s on %s: %w: %w", to.Name, c.target, fault.ErrClosed, err)
+		return out, fmt.Errorf("%s: %w: %w", fault.Place(to.Name, c.target()), fault.ErrClosed, err)
 	}
 	stop := c.watchClosed(w)
 	defer stop()
@@ -85,6 +121,20 @@ func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Ou
 		return out, c.waitError(err)
 	}
 	return r.out, r.err
+}
+
+// A call within the process makes the two spans of a call to another node: whoever moves
+// a loop elsewhere sees the same trace, with the network in it.
+
+// traced is fn with a span of its own, below the caller's.
+func traced[Out any](to Callee, text string, fn func(context.Context) (Out, error)) func(context.Context) (Out, error) {
+	return func(ctx context.Context) (out Out, err error) {
+		ctx, end := to.Traces.Run(ctx, text, to.Name, to.Loop.Name(), trace.SpanKindServer)
+		defer func() { end(err) }()
+		err = traces.ErrUnfinished
+		out, err = fn(ctx)
+		return out, err
+	}
 }
 
 // begin starts the task. Loop goroutine.
@@ -130,8 +180,16 @@ func (c *local[Out]) failure(err error) error {
 	return err
 }
 
+// target is node/loop, as a caller on another node reads it.
+func (c *local[Out]) target() string {
+	if c.node == "" {
+		return c.loop.Name()
+	}
+	return c.node + "/" + c.loop.Name()
+}
+
 func (c *local[Out]) remote(kind, cause error, text string) error {
-	return fault.Wrap(c.target, c.name, kind, cause, text)
+	return fault.Wrap(c.target(), c.name, kind, cause, text)
 }
 
 // waitError is why the caller stopped waiting.
@@ -139,5 +197,5 @@ func (c *local[Out]) waitError(why error) error {
 	if errors.Is(why, context.DeadlineExceeded) {
 		return c.remote(fault.ErrExpired, why, "no result in time")
 	}
-	return fmt.Errorf("call of %s on %s given up: %w", c.name, c.target, why)
+	return fmt.Errorf("call of %s on %s given up: %w", c.name, c.target(), why)
 }

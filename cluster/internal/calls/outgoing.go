@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -24,11 +26,15 @@ type Members interface {
 	Number(node string) (uint64, bool)
 	// LastHeard says for people when a node was last heard of.
 	LastHeard(node string) string
+	// NoMember says for people why a node is no member.
+	NoMember(node string) string
 	// Lookup asks for a node that is no member yet, and calls done when it has become
 	// one or is known not to be there.
 	Lookup(node string, done func())
 	// Apart reports whether this node's server has lost most of the others.
 	Apart() bool
+	// Depends is told that a call waits for a node.
+	Depends()
 	// Absent is told that NATS found nobody as that life of a node.
 	Absent(link.Peer)
 }
@@ -44,8 +50,10 @@ type Outgoing struct {
 	link    *link.Link
 	members Members
 	limits  Limits
+	traces  *traces.Tracer
 	table   table
 	given   givenUp
+	traffic traffic
 
 	calls, failed, late atomic.Uint64
 }
@@ -57,8 +65,8 @@ type OutgoingCounters struct {
 }
 
 // NewOutgoing makes an empty table.
-func NewOutgoing(l *link.Link, m Members, limits Limits) *Outgoing {
-	o := &Outgoing{link: l, members: m, limits: limits}
+func NewOutgoing(l *link.Link, m Members, limits Limits, t *traces.Tracer) *Outgoing {
+	o := &Outgoing{link: l, members: m, limits: limits, traces: t}
 	o.table.init(l)
 	o.given.init()
 	return o
@@ -79,15 +87,31 @@ type Reply struct {
 // It ends by ctx's deadline, or after Limits.Timeout when there is none.
 func (o *Outgoing) Request(ctx context.Context, addr actors.Address, f *wire.Frame) (Reply, error) {
 	o.calls.Add(1)
-	r, err := o.request(ctx, addr, f)
+	begun, target := time.Now(), addr.Node+"/"+addr.Path
+	end := o.span(ctx, target, f)
+	r, err := o.request(ctx, target, addr, f)
 	if err != nil {
 		o.failed.Add(1)
 	}
+	if f.Kind == wire.Call && !strings.HasPrefix(f.Function, adminPrefix) {
+		o.traffic.note(ctx, target, time.Since(begun), err)
+	}
+	end(err)
 	return r, err
 }
 
-func (o *Outgoing) request(ctx context.Context, addr actors.Address, f *wire.Frame) (Reply, error) {
-	p := &pending{target: addr.Node + "/" + addr.Path, function: f.Function, life: addr.Incarnation != 0}
+// span begins the span of a call and puts its context into the frame. Other requests, and
+// the questions of package admin, have none.
+func (o *Outgoing) span(ctx context.Context, target string, f *wire.Frame) (end func(error)) {
+	if o.traces == nil || f.Kind != wire.Call || strings.HasPrefix(f.Function, adminPrefix) {
+		return func(error) {}
+	}
+	f.Trace, end = o.traces.Call(ctx, f.Function, target)
+	return end
+}
+
+func (o *Outgoing) request(ctx context.Context, target string, addr actors.Address, f *wire.Frame) (Reply, error) {
+	p := &pending{target: target, function: f.Function, life: addr.Incarnation != 0}
 	if err := o.prepare(ctx, p, addr, f); err != nil {
 		return Reply{}, err
 	}
@@ -122,6 +146,7 @@ func (o *Outgoing) attempt(ctx context.Context, p *pending, addr actors.Address,
 		return a, fmt.Errorf("%s: %w", p.target, err)
 	}
 	o.table.sent(p)
+	o.members.Depends()
 	if a, err = p.waiter.Wait(ctx); err != nil {
 		return a, o.giveUp(p, err)
 	}
@@ -187,7 +212,7 @@ func (o *Outgoing) resolve(p *pending, addr actors.Address) error {
 	p.peer = link.Peer{Name: addr.Node, Number: max(addr.Incarnation, number)}
 	switch {
 	case addr.Incarnation == 0 && !known:
-		return p.failure(fault.ErrUnknownNode, "it is not a member of the cluster")
+		return p.failure(fault.ErrUnknownNode, o.members.NoMember(addr.Node))
 	case addr.Incarnation != 0 && addr.Incarnation < number:
 		return p.failure(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
 	}
@@ -255,11 +280,11 @@ func (o *Outgoing) NodeDown(peer link.Peer, why string, mayReturn bool) {
 // which calls were published before it.
 func (o *Outgoing) Mark(peer link.Peer) uint64 { return o.table.mark(peer) }
 
-// Stranger ends the calls that were published, before a question that found nobody, to
+// NoResponders ends the calls that were published, before a question that found nobody, to
 // a node that is no member. Why: NATS handles what it gets in order. If nobody had
 // listened when the call came, NATS would have said so about the call first; so it has
 // delivered the call to a connection that was closing.
-func (o *Outgoing) Stranger(peer link.Peer, question uint64) {
+func (o *Outgoing) NoResponders(peer link.Peer, question uint64) {
 	o.failWhere("nobody listens under its name", func(p *pending) bool {
 		return p.peer == peer && p.asked != 0 && p.asked <= question
 	})

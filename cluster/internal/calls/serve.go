@@ -5,10 +5,13 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/host"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
+	"github.com/loopmesh/loopmesh/cluster/internal/traces"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/internal/wire"
 )
@@ -22,11 +25,13 @@ import (
 type inbound struct {
 	table   *Incoming
 	key     callKey
-	home    *host.Loop
+	target  *host.Loop
 	entry   *registry.Entry
 	codec   wire.Codec
 	payload []byte
+	trace   string  // context of the caller's span
 	ctx     Context // what the function's task starts from
+	admin   bool    // of the admin API
 
 	// Owned by the loop goroutine.
 	task      loopaccess.Task
@@ -39,16 +44,16 @@ type inbound struct {
 
 // Serve starts a call of another node. Receiving goroutine.
 func (t *Incoming) Serve(f *wire.Frame) {
-	c := &inbound{table: t, key: callKey{f.From, f.FromNumber, f.ID}, codec: f.Codec, payload: f.Payload}
+	c := &inbound{table: t, key: callKey{f.From, f.FromNumber, f.ID}, codec: f.Codec, payload: f.Payload, trace: f.Trace, admin: strings.HasPrefix(f.Function, adminPrefix)}
 	if f.Remaining > 0 {
 		c.ctx.At = time.Now().Add(f.Remaining)
 	}
 	var err error
-	if c.home, c.entry, err = t.loops.Admit(f, t.limits.MaxPayload); err != nil {
+	if c.target, c.entry, err = t.loops.Admit(f, t.limits.MaxPayload); err != nil {
 		c.answerError(err)
 		return
 	}
-	c.ctx.Context = c.home.Ctx
+	c.ctx.Context, c.ctx.From = c.target.Ctx, link.Sender(f)
 	known, err := t.add(c)
 	switch {
 	case known:
@@ -57,11 +62,11 @@ func (t *Incoming) Serve(f *wire.Frame) {
 		c.answerError(err)
 		return
 	}
-	if !strings.HasPrefix(f.Function, adminPrefix) {
-		c.home.Queue.Put(c)
+	if !c.admin {
+		c.target.Queue.Put(c)
 		return
 	}
-	if err := c.home.Loop.Ref().CallSoonThreadsafe(func() { c.start() }); err != nil {
+	if err := c.target.Loop.Ref().CallSoonThreadsafe(func() { c.start() }); err != nil {
 		c.Drop(err)
 	}
 }
@@ -79,7 +84,7 @@ func (c *inbound) Begin(*host.Turn) (running bool) {
 
 // Drop answers a call that never begins: its loop has ended.
 func (c *inbound) Drop(why error) {
-	c.refuse(fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, why))
+	c.refuse(fault.Codef(wire.Leaving, "the loop has ended before it began the call: %w", why))
 }
 
 // start starts the task; false when the call does not run: it was cancelled, or its
@@ -100,13 +105,13 @@ func (c *inbound) start() bool {
 		}
 	}
 	if left > 0 {
-		c.alarm = c.home.Loop.CallLater(left, func() {
+		c.alarm = c.target.Loop.CallLater(left, func() {
 			c.overdue = true
 			c.task.Cancel("the caller's deadline passed")
 		}).Cancel
 	}
 	var err error
-	if c.task, err = loopaccess.Of(c.home.Loop).Start(&c.ctx, c.entry.Name, c); err != nil {
+	if c.task, err = loopaccess.Of(c.target.Loop).Start(&c.ctx, c.entry.Name, c); err != nil {
 		if c.alarm != nil {
 			c.alarm()
 		}
@@ -116,8 +121,16 @@ func (c *inbound) start() bool {
 	return true
 }
 
-// Run is the body of the task.
+// Run is the body of the task. Questions and orders of package admin have no span: who
+// looks at a slow program wants to see its calls, not his own looking.
 func (c *inbound) Run(ctx context.Context) (err error) {
+	if c.table.traces == nil || strings.HasPrefix(c.entry.Name, adminPrefix) {
+		c.out, err = c.entry.Serve(ctx, c.codec, c.payload)
+		return err
+	}
+	ctx, end := c.table.traces.Run(ctx, c.trace, c.entry.Name, c.target.Loop.Name(), trace.SpanKindServer)
+	defer func() { end(err) }()
+	err = traces.ErrUnfinished
 	c.out, err = c.entry.Serve(ctx, c.codec, c.payload)
 	return err
 }
@@ -127,7 +140,7 @@ func (c *inbound) Func() any { return c.entry.Func() }
 
 // cancel asks the task to end, or not to begin. Any goroutine.
 func (c *inbound) cancel(why string) {
-	_ = c.home.Loop.Ref().CallSoonThreadsafe(func() { // a closed loop has no task left
+	_ = c.target.Loop.Ref().CallSoonThreadsafe(func() { // a closed loop has no task left
 		if c.task == nil {
 			c.withdrawn = true
 			return
@@ -144,7 +157,7 @@ func (c *inbound) Ended(err error) {
 		c.alarm()
 	}
 	if c.queued {
-		c.home.Queue.Ended()
+		c.target.Queue.Ended()
 	}
 	out := c.out
 	switch {

@@ -35,6 +35,8 @@ import (
 type Members interface {
 	// Number is the incarnation a member lives as; false when it is no member.
 	Number(node string) (uint64, bool)
+	// NoMember says for people why a node is no member.
+	NoMember(node string) string
 }
 
 // Limits of what others can make this node hold.
@@ -46,15 +48,16 @@ type Limits struct {
 
 // Casts sends and serves calls without an answer. Any goroutine.
 type Casts struct {
-	link    *link.Link
-	members Members
-	loops   *host.Table
-	out     *flows.Out
-	inflows *flows.In
-	limits  Limits
-	log     hclog.Logger
-	quiet   ratelog.Line
-	held    held
+	link     *link.Link
+	members  Members
+	loops    *host.Table
+	out      *flows.Out
+	inflows  *flows.In
+	limits   Limits
+	log      hclog.Logger
+	quiet    ratelog.Line
+	held     held
+	failures ratelog.Burst // of functions
 
 	gathered gathered
 
@@ -110,7 +113,7 @@ func (c *Casts) Address(addr actors.Address, f *wire.Frame) (number uint64, err 
 	case c.link.Offline():
 		return 0, fail(fault.ErrDisconnected, "nothing was sent")
 	case !known && !answersKnownLife(addr):
-		return 0, fail(fault.ErrUnknownNode, "it is not a member of the cluster")
+		return 0, fail(fault.ErrUnknownNode, c.members.NoMember(addr.Node))
 	case addr.Incarnation != 0 && addr.Incarnation < number:
 		return 0, fail(fault.ErrDeadIncarnation, fmt.Sprintf("the node lives as incarnation %d now", number))
 	case len(f.Payload) > c.limits.MaxPayload:
@@ -137,19 +140,22 @@ func Run(ctx context.Context, loop *loopnode.Loop, name string, run func(context
 	task := loopnode.CreateTask(ctx, name, run)
 	task.AddDoneCallback(func(t *loopnode.Future[struct{}]) {
 		if _, err := t.Result(); err != nil {
-			report(loop, name, err)
+			report(loop, name, 0, err)
 		}
 	})
 }
 
-// report tells the loop's exception handler how a function ended that nobody waits for.
-// That it was cancelled is no news.
-func report(loop *loopnode.Loop, name string, err error) {
-	if !errors.Is(err, loopnode.ErrCancelled) {
-		loop.CallExceptionHandler(loopnode.ExceptionContext{
-			Kind: kind.Task, Message: "Exception in function " + name + " called without waiting for it", Exception: err,
-		})
+// report tells the loop's exception handler how a function ended that nobody waits for,
+// and how many failures were not reported before. That it was cancelled is no news.
+func report(loop *loopnode.Loop, name string, kept int64, err error) {
+	if errors.Is(err, loopnode.ErrCancelled) {
+		return
 	}
+	text := "Exception in function " + name + " called without waiting for it"
+	if kept > 0 {
+		text += fmt.Sprintf(" (%d failures before it were not reported)", kept)
+	}
+	loop.CallExceptionHandler(loopnode.ExceptionContext{Kind: kind.Task, Message: text, Exception: err})
 }
 
 // Schedule is Send for a loop of this process: it posts start, now, later or at a

@@ -48,11 +48,11 @@ func (t *held) loadLocked(h *host.Loop) *load {
 // admitLocked gives the load of a loop that may take a call, or says why not.
 func (t *held) admitLocked(h *host.Loop) (*load, error) {
 	if t.refused {
-		return nil, fault.Codef(wire.Closed, "%w: the node is leaving", fault.ErrClosed)
+		return nil, fault.Codef(wire.Leaving, "the node is leaving; nothing ran")
 	}
 	l := t.loadLocked(h)
 	if l == nil {
-		return nil, fault.Codef(wire.Closed, "%w: the loop is being closed", fault.ErrClosed)
+		return nil, fault.Codef(wire.Leaving, "the loop is being closed; nothing ran")
 	}
 	return l, nil
 }

@@ -21,7 +21,7 @@ import (
 // It holds credit while it is queued the first time.
 type inbound struct {
 	casts   *Casts
-	home    *host.Loop
+	target  *host.Loop
 	entry   *registry.Entry
 	codec   wire.Codec
 	payload []byte
@@ -40,10 +40,10 @@ type inbound struct {
 // up, the counts are taken and the queue is locked once for all. It is empty between two
 // messages. Owned by the receiving goroutine.
 type gathered struct {
-	home  *host.Loop
-	entry *registry.Entry // of the newest one
-	items []host.Item
-	slab  []inbound // memory for the next ones
+	target *host.Loop
+	entry  *registry.Entry // of the newest one
+	items  []host.Item
+	slab   []inbound // memory for the next ones
 }
 
 // slabSize is how many calls share one piece of memory: few enough that one that runs
@@ -77,7 +77,7 @@ func (c *Casts) Serve(f *wire.Frame) {
 		b.refuse(f.Function, err)
 	case b.op != wire.Soon:
 		c.Queue() // a timer goes behind what came before it
-		b.home.Queue.Put(b)
+		b.target.Queue.Put(b)
 	default:
 		c.gathered.items = append(c.gathered.items, b)
 	}
@@ -98,20 +98,20 @@ func (c *Casts) next() *inbound {
 func (c *Casts) Queue() {
 	g := &c.gathered
 	if len(g.items) > 0 {
-		if err := c.held.enter(g.home, len(g.items)); err != nil {
+		if err := c.held.enter(g.target, len(g.items)); err != nil {
 			for _, item := range g.items {
 				b := item.(*inbound)
 				b.refuse(b.entry.Name, err)
 			}
 		} else {
-			g.home.Queue.Put(g.items...)
+			g.target.Queue.Put(g.items...)
 		}
 		clear(g.items)
 		if g.items = g.items[:0]; cap(g.items) > maxGathered {
 			g.items = nil
 		}
 	}
-	g.home, g.entry = nil, nil // both may be others in the next message
+	g.target, g.entry = nil, nil // both may be others in the next message
 }
 
 // maxGathered is how long a slice is kept for the next message.
@@ -138,21 +138,21 @@ func (c *Casts) Deny(f *wire.Frame, err error) {
 // admit finds where b runs. A timer is counted here, the others by Queue.
 func (c *Casts) admit(b *inbound, f *wire.Frame) (err error) {
 	g := &c.gathered
-	if h := g.home; h == nil || h.Loop.Name() != f.Path || f.Loop != 0 && f.Loop != h.Number() || g.entry.Name != f.Function || len(f.Payload) > c.limits.MaxPayload {
+	if h := g.target; h == nil || h.Loop.Name() != f.Path || f.Loop != 0 && f.Loop != h.Number() || g.entry.Name != f.Function || len(f.Payload) > c.limits.MaxPayload {
 		h, e, err := c.loops.Admit(f, c.limits.MaxPayload)
 		if err != nil {
 			return err
 		}
-		if h != g.home {
+		if h != g.target {
 			c.Queue()
 		}
-		g.home, g.entry = h, e
+		g.target, g.entry = h, e
 	}
-	b.home, b.entry = g.home, g.entry
+	b.target, b.entry = g.target, g.entry
 	if b.op == wire.Soon {
 		return nil
 	}
-	return c.held.enterTimer(b.home, b.cost(), c.limits)
+	return c.held.enterTimer(b.target, b.cost(), c.limits)
 }
 
 func (b *inbound) cost() uint64 { return credit.Cost(len(b.payload)) }
@@ -164,10 +164,10 @@ func (b *inbound) Begin(turn *host.Turn) (running bool) {
 		b.taken = true
 	}
 	if b.op != wire.Soon {
-		b.home.Loop.CallLater(delay(b.op, b.when), b.fire)
+		b.target.Loop.CallLater(delay(b.op, b.when), b.fire)
 		return false
 	}
-	if _, err := loopaccess.Of(b.home.Loop).Start(b.home.Ctx, b.entry.Name, b); err != nil {
+	if _, err := loopaccess.Of(b.target.Loop).Start(b.target.Ctx, b.entry.Name, b); err != nil {
 		b.notRun(err)
 		return false
 	}
@@ -177,9 +177,9 @@ func (b *inbound) Begin(turn *host.Turn) (running bool) {
 // fire begins a call for later when its time has come. Loop goroutine. Why through
 // the queue: it counts as running like any other.
 func (b *inbound) fire() {
-	b.casts.held.fired(b.home, b.cost())
+	b.casts.held.fired(b.target, b.cost())
 	b.op = wire.Soon
-	b.home.Queue.Put(b)
+	b.target.Queue.Put(b)
 }
 
 // Run is the body of the task. It lets go of the argument's bytes, which are part of the
@@ -194,25 +194,31 @@ func (b *inbound) Run(ctx context.Context) error {
 func (b *inbound) Func() any { return b.entry.Func() }
 
 // Ended is called when the task has ended. A function that has begun and failed is
-// counted and reported here; its caller is not told, since it asked for no answer. Loop
+// counted and, within maxReported, reported here; its caller is not told, since it asked for no answer. Loop
 // goroutine.
 func (b *inbound) Ended(err error) {
-	b.home.Queue.Ended()
+	b.target.Queue.Ended()
 	if err != nil && !b.ran { // cancelled before its first step: the loop ends
 		b.notRun(err)
 		return
 	}
-	b.casts.held.leave(b.home)
+	b.casts.held.leave(b.target)
 	if err == nil {
 		return
 	}
 	b.casts.failed.Add(1)
-	report(b.home.Loop, b.entry.Name, err)
+	if ok, more := b.casts.failures.Allow(maxReported); ok {
+		report(b.target.Loop, b.entry.Name, more, err)
+	}
 }
+
+// maxReported is how many failed functions are reported in a second. Why a bound: whoever
+// may call a function can make it fail as often as it likes, and each report is logged.
+const maxReported = 10
 
 // notRun takes back a call that was taken out of the queue and did not run after all.
 func (b *inbound) notRun(why error) {
-	b.casts.held.leave(b.home)
+	b.casts.held.leave(b.target)
 	b.casts.failed.Add(1)
 	b.flow.Unran(fault.Codef(wire.Closed, "%w: the loop was closed before the function ran: %w", fault.ErrClosed, why))
 }
@@ -227,9 +233,9 @@ func (b *inbound) Drop(why error) {
 		b.flow.Refuse(b.cost(), err)
 	}
 	if b.op == wire.Soon {
-		b.casts.held.leave(b.home)
+		b.casts.held.leave(b.target)
 	} else {
-		b.casts.held.dropTimer(b.home, b.cost())
+		b.casts.held.dropTimer(b.target, b.cost())
 	}
 	b.casts.fail(b.entry.Name, b.from, err)
 }

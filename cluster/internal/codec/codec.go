@@ -77,9 +77,15 @@ func EncodeFor[T any](asked wire.Codec, v T) (wire.Codec, []byte, error) {
 		b, err := proto.Marshal(m)
 		return wire.Proto, b, unwritable[T](err)
 	}
-	if t := reflect.TypeOf(v); asked == wire.JSON || t != nil && needsJSON(t) {
+	t := reflect.TypeOf(v)
+	if asked == wire.JSON || t != nil && needsJSON(t) {
 		b, err := json.Marshal(v)
 		return wire.JSON, b, unwritable[T](err)
+	}
+	if t != nil && mayLoop(t) {
+		if err := checkNesting(reflect.ValueOf(v), 0); err != nil {
+			return wire.CBOR, nil, unwritable[T](err)
+		}
 	}
 	b, err := encoder.Marshal(v)
 	return wire.CBOR, b, unwritable[T](err)
@@ -93,7 +99,7 @@ type Form[T any] struct{ plain bool }
 func FormOf[T any]() Form[T] {
 	t := reflect.TypeFor[T]()
 	written := t == reflect.TypeFor[[]byte]() || t.Kind() == reflect.Interface || t.Implements(reflect.TypeFor[proto.Message]())
-	return Form[T]{plain: !written && !needsJSON(t)}
+	return Form[T]{plain: !written && !needsJSON(t) && !mayLoop(t)}
 }
 
 // Encode is Encode of *v. What it returns may be part of buf, which must be empty.

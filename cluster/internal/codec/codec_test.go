@@ -225,6 +225,49 @@ func TestBadPayloadsAreRefused(t *testing.T) {
 	wantBad(t, err)
 }
 
+func TestAValueThatContainsItselfIsRefused(t *testing.T) {
+	type deep *deep
+	type tree struct {
+		Parent *tree `json:"-"`
+		Kids   []*tree
+	}
+	c := &chain{Name: "a"}
+	c.Next = c
+	m := map[string]any{}
+	m["m"] = m
+	l := []any{nil}
+	l[0] = l
+	var d deep
+	d = &d
+	for _, v := range []any{c, *c, order{Chain: c}, order{Any: c}, m, l, d, []*chain{c}, map[int]any{1: m}} {
+		_, _, err := Encode(v)
+		wantBad(t, err)
+	}
+	_, _, err := Encode(c)
+	wantBad(t, err)
+	_, _, err = FormOf[*chain]().Encode(&c, &bytes.Buffer{})
+	wantBad(t, err)
+	var long *chain
+	for range 255 { // as many as a reader takes
+		long = &chain{Next: long}
+	}
+	check(t, long, wire.CBOR)
+	root := &tree{}
+	root.Kids = []*tree{{Parent: root}} // a field that is not written
+	if _, _, err := Encode(root); err != nil {
+		t.Error(err)
+	}
+	for typ, want := range map[reflect.Type]bool{
+		reflect.TypeFor[chain](): true, reflect.TypeFor[order](): true, reflect.TypeFor[tree](): true, reflect.TypeFor[any](): true,
+		reflect.TypeFor[coin](): false, reflect.TypeFor[time.Time](): false, reflect.TypeFor[struct{ A, B []map[string]int }](): false,
+		reflect.TypeFor[struct{ A, B *coin }](): false,
+	} {
+		if mayLoop(typ) != want {
+			t.Errorf("%v: %v", typ, !want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	_, b, _ := Encode(order{ID: 1, Body: []byte("x"), Any: map[string]any{"a": int64(1)}})
 	f.Add(uint8(wire.CBOR), b)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -88,6 +89,48 @@ func withoutPasswords(list []string) string {
 		}
 	}
 	return strings.Join(out, ",")
+}
+
+// JoinAddresses are the addresses (host:port) of all servers that a node can join: of a
+// voter's cluster those that have told theirs, and for a voter that has not, its host in
+// Routes with the port of this one, if each voter has a host of its own. This server is the
+// first; none when it listens on nothing. Of a client they are the server that it uses, and the
+// others that it was told to join: who copies them loses no voter.
+func (e *Engine) JoinAddresses() (out []string) {
+	add := func(address string) {
+		if _, at, ok := strings.Cut(address, "://"); ok {
+			address = at
+		}
+		if address != "" && !slices.Contains(out, address) {
+			out = append(out, address)
+		}
+	}
+	add(e.URL())
+	for _, other := range e.cfg.Join {
+		add(other)
+	}
+	if len(out) == 0 || !e.cfg.clustered() {
+		return out
+	}
+	for _, known := range e.control.current().nats.DiscoveredServers() {
+		add(known)
+	}
+	hosts := map[string]bool{}
+	for _, at := range append(slices.Clone(out), e.cfg.Routes...) {
+		host, _, _ := hostPort(at)
+		hosts[host] = true
+	}
+	_, port, _ := strings.Cut(out[0][strings.LastIndexByte(out[0], ']')+1:], ":")
+	if len(hosts) != len(e.cfg.Routes) { // several on one machine have different ports
+		return out
+	}
+	for _, r := range e.cfg.Routes {
+		host, _, _ := hostPort(r)
+		if !slices.ContainsFunc(out, func(have string) bool { h, _, _ := hostPort(have); return h == host }) {
+			add(net.JoinHostPort(host, port))
+		}
+	}
+	return out
 }
 
 // hostPort splits host:port. The host may be missing.

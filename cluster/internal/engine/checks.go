@@ -23,7 +23,7 @@ const oldestServer = "2.12.6"
 func (e *Engine) checkServer() error {
 	nc := e.control.current().nats
 	e.mu.Lock()
-	e.home = nc.ConnectedClusterName()
+	e.cluster = nc.ConnectedClusterName()
 	e.mu.Unlock()
 	if v := nc.ConnectedServerVersion(); older(v, oldestServer) {
 		return fmt.Errorf("%w: %s has version %s, a node needs %s or newer", ErrTooOld, e.control.Server(), v, oldestServer)
@@ -43,15 +43,15 @@ func older(have, want string) bool {
 	return slices.Compare(a[:], b[:]) < 0
 }
 
-// checkHome complains when the connection went to a server of another cluster: one
+// checkCluster complains when the connection went to a server of another cluster: one
 // of several addresses that could not be reached at the start.
-func (e *Engine) checkHome(nc *nats.Conn) {
+func (e *Engine) checkCluster(nc *nats.Conn) {
 	e.mu.Lock()
-	home := e.home
+	first := e.cluster
 	e.mu.Unlock()
-	if now := nc.ConnectedClusterName(); now != home {
+	if now := nc.ConnectedClusterName(); now != first {
 		e.log.Error("this node was moved to a server of another cluster: its addresses belong to servers that are not connected",
-			"was", home, "is", now, "url", nc.ConnectedUrlRedacted())
+			"was", first, "is", now, "url", nc.ConnectedUrlRedacted())
 	}
 }
 

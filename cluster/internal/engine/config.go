@@ -1,11 +1,15 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/tls"
 	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/nats-io/nkeys"
+
+	"github.com/loopmesh/loopmesh/cluster/keys"
 )
 
 // Config says how a node reaches NATS. The zero value of everything but Node,
@@ -23,12 +27,13 @@ type Config struct {
 	Beside *Engine  // the embedded server of another node in this process
 
 	// The embedded server.
-	Listen      string   // host:port for clients, port 0 for any; "": none
-	Voter       bool     // it is one of Routes
-	Routes      []string // host:port for routes of every voter, this one included; 1, 3 or 5
-	RouteListen string   // which of Routes is this node; "" when the host tells
-	StoreDir    string   // where JetStream keeps its files; one node each
-	MaxPayload  int      // of one NATS message; 0: NATS's default
+	Listen      string        // host:port for clients, port 0 for any; "": none
+	Voter       bool          // it is one of Routes
+	Routes      []string      // host:port for routes of every voter, this one included; 1, 3 or 5
+	RouteListen string        // which of Routes is this node; "" when the host tells
+	StoreDir    string        // where JetStream keeps its files; one node each
+	StoreSync   time.Duration // from writing to the disk; 0: each write waits for it
+	MaxPayload  int           // of one NATS message; 0: NATS's default
 
 	// Who the node is.
 	Keys        string      // key folder, see package keys
@@ -53,6 +58,7 @@ type Events struct {
 	Back   func(kind Kind)                               // it has one, with all subscriptions
 	Came   func(node string, number uint64)              // the server says that a node connected
 	Gone   func(node string, number uint64, closed bool) // or that its connection ended; closed: its process ended it
+	Ended  func(node string, number uint64)              // a voter says that the process of another one is gone
 	Denied func(subject string)                          // the server refused a publish or a subscription
 	Slow   func(subject string)                          // NATS dropped messages that waited here for too long
 	Votes  func(v Votes)                                 // which voters are connected has changed
@@ -65,6 +71,8 @@ type Events struct {
 const (
 	serverPing      = time.Second // a server or client that says nothing for three of them is cut off
 	serverPings     = 2
+	maxSync         = time.Minute // see Config.StoreSync
+	serverPending   = 256 << 20   // bytes that wait for one client; the default, 64 MiB, cuts a busy node off that others flood
 	reconnectFirst  = 50 * time.Millisecond
 	reconnectMost   = time.Second
 	defaultMessages = 1 << 19
@@ -88,6 +96,52 @@ func (c Config) withDefaults() Config {
 // embeds reports whether the server is inside this process and this node's own.
 func (c *Config) embeds() bool { return c.URL == "" && len(c.Join) == 0 && c.Beside == nil }
 
+// Check refuses what Open would before it opens anything: it reads files and asks nobody.
+func Check(cfg Config) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return err
+	}
+	if _, err := cfg.readKeys(); err != nil {
+		return err
+	}
+	if _, err := keys.ParseGrants(cfg.Allow); err != nil {
+		return badConfig("Allow: %w", err)
+	}
+	if cfg.StoreDir == "" {
+		return nil
+	}
+	return lookAtOwner(cfg.StoreDir, owner{cfg.Cluster, cfg.Node})
+}
+
+// checkFiles reads the files that say who the node is at an external NATS. An empty one is
+// told apart: it is what is left of a secret that nobody has filled in.
+func (c *Config) checkFiles() error {
+	for field, path := range map[string]string{"Credentials": c.Credentials, "NKey": c.NKey} {
+		if path == "" {
+			continue
+		}
+		raw, err := os.ReadFile(path)
+		switch {
+		case err != nil:
+			return badConfig("%s: %w", field, err)
+		case len(bytes.TrimSpace(raw)) == 0:
+			return badConfig("%s: the file %s is empty: give the one that 'nsc generate creds' or 'nk -gen user' has made", field, path)
+		}
+		if field != "Credentials" {
+			continue
+		}
+		_, err = nkeys.ParseDecoratedJWT(raw)
+		if err == nil {
+			_, err = nkeys.ParseDecoratedUserNKey(raw)
+		}
+		if err != nil {
+			return badConfig("Credentials: %s is no NATS credentials file (%w): it holds a user's JWT and seed, as 'nsc generate creds' prints them", path, err)
+		}
+	}
+	return nil
+}
+
 // check refuses what could only fail later, and says what to write instead. A
 // combination that has no meaning is an error, too, and never ignored: whoever set
 // both fields expected both to count.
@@ -101,6 +155,10 @@ func (c *Config) check() error {
 	switch {
 	case sources > 1:
 		return badConfig("URL, Join and Beside exclude each other: set one, or none for an embedded server")
+	case c.StoreSync != 0 && c.StoreDir == "":
+		return badConfig("StoreSync is %v, and there is no StoreDir: it belongs to the node that keeps the store", c.StoreSync)
+	case c.StoreSync > maxSync:
+		return badConfig("StoreSync is %v: the most is %v", c.StoreSync, maxSync)
 	case sources == 1 && (c.Listen != "" || c.StoreDir != "" || c.Voter):
 		return badConfig("Listen, StoreDir and Voter belong to an embedded server, but URL, Join or Beside is set: remove one side")
 	case !c.Voter && (len(c.Routes) > 0 || c.RouteListen != ""):
@@ -120,13 +178,8 @@ func (c *Config) check() error {
 	case c.Password != "" && c.User == "":
 		return badConfig("Password without a User")
 	}
-	for field, path := range map[string]string{"Credentials": c.Credentials, "NKey": c.NKey} {
-		if path == "" {
-			continue
-		}
-		if _, err := os.Stat(path); err != nil {
-			return badConfig("%s: %w", field, err)
-		}
+	if err := c.checkFiles(); err != nil {
+		return err
 	}
 	if err := c.checkAddresses(); err != nil {
 		return err

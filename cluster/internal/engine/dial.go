@@ -93,6 +93,9 @@ func (e *Engine) identityOptions(kind Kind) []nats.Option {
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(serverPing),
 		nats.MaxPingsOutstanding(serverPings),
+		// Why: a write holds the connection's lock, so while one stands still nothing is
+		// sent, no ping either, and by default that lasts a minute.
+		nats.FlusherTimeout(serverStall),
 		nats.DrainTimeout(replaceWait),
 	}
 	cfg := &e.cfg
@@ -123,6 +126,10 @@ func (e *Engine) identityOptions(kind Kind) []nats.Option {
 	}
 	return opts
 }
+
+// serverStall: a server that takes no byte for so long is cut off, as one that says
+// nothing is.
+const serverStall = serverPing * serverPings
 
 // local: through memory, where TLS would encrypt for nobody.
 func (e *Engine) local(kind Kind) bool { return e.inProcess(kind) != nil }
@@ -157,7 +164,7 @@ func reconnectDelay(attempts int) time.Duration {
 func connectError(tried []string, err error) error {
 	urls := withoutPasswords(tried)
 	if len(tried) > 1 {
-		urls = "none of " + urls + " (in the end)"
+		urls = "any of " + urls
 	}
 	var op *net.OpError
 	silent := errors.As(err, &op) && op.Timeout() && op.Op != "dial"

@@ -18,7 +18,7 @@ import (
 // connections. Open makes one; close it. All methods are safe from any goroutine.
 //
 // What it knows changes in three places: id is replaced as a whole when the key
-// folder changes; lastVotes and home are guarded by mu; each Link guards its own
+// folder changes; lastVotes and cluster are guarded by mu; each Link guards its own
 // connection.
 type Engine struct {
 	Subjects *subject.Space // the node's own; does not change
@@ -34,11 +34,14 @@ type Engine struct {
 
 	mu        sync.Mutex
 	lastVotes Votes    // guarded by mu
-	home      string   // cluster name of the first server; guarded by mu
+	cluster   string   // NATS cluster name of the first server; guarded by mu
 	minority  minority // guarded by mu
 
-	noticed atomic.Bool // the server tells who goes
-	quiet   struct{ reconnect, errors, skew, routes seldom }
+	fills   fills         // what other servers say of their stores
+	looks   atomic.Uint64 // at the own one
+	noticed atomic.Bool   // the server tells who goes
+	endings endings       // of other voters
+	quiet   struct{ reconnect, errors, skew, routes, room seldom }
 
 	closing   atomic.Bool
 	closeOnce sync.Once
@@ -188,7 +191,8 @@ func (e *Engine) back(kind Kind, nc *nats.Conn) {
 	e.log.Info("connected to NATS again", "connection", kind, "url", nc.ConnectedUrlRedacted())
 	if kind == Control {
 		e.noticed.Store(false) // the next server may be of another kind
-		e.checkHome(nc)
+		e.checkCluster(nc)
+		e.sendReport(true) // which voters have ended meanwhile
 	}
 	if e.cfg.Events.Back != nil {
 		e.cfg.Events.Back(kind)
@@ -204,15 +208,21 @@ const (
 
 // run looks regularly at what changes without an event: the routes of the server, the
 // key folder, the time. One goroutine does all of it; what this engine does not have
-// gets a ticker that never ticks.
+// gets a ticker that never ticks. When the server says that a route has ended, the routes
+// are looked at more often for a while: the server says so before it has taken the route
+// from its list.
 func (e *Engine) run() {
 	routes, files, report, warn := e.ticker(e.server != nil && e.cfg.clustered(), lookRoutes), e.ticker(e.cfg.Keys != "", lookKeys),
 		e.ticker(e.server != nil, reportEach), e.ticker(true, warnAgain)
-	side := e.ticker(len(e.cfg.Join) > 0, reportEach)
-	for _, t := range []*time.Ticker{routes, files, report, warn, side} {
+	side, room := e.ticker(len(e.cfg.Join) > 0, reportEach), e.ticker(e.server != nil && e.cfg.StoreDir != "", lookRoom)
+	for _, t := range []*time.Ticker{routes, files, report, warn, side, room} {
 		defer t.Stop()
 	}
-	stamp, hours := e.keyStamp(), warn.C
+	var routeEnded chan struct{}
+	if e.server != nil {
+		routeEnded = e.server.log.routeEnded
+	}
+	stamp, hours, soon := e.keyStamp(), warn.C, 0
 	if e.cfg.hours != nil {
 		hours = e.cfg.hours
 	}
@@ -220,8 +230,14 @@ func (e *Engine) run() {
 		select {
 		case <-e.stop:
 			return
+		case <-routeEnded:
+			routes.Reset(lookSoon)
+			soon = soonLooks
 		case <-routes.C:
-			e.setVotes(e.votes())
+			e.lookAtRoutes()
+			if soon--; soon == 0 {
+				routes.Reset(lookRoutes)
+			}
 		case <-files.C:
 			if now := e.keyStamp(); now != stamp {
 				stamp = now
@@ -231,6 +247,8 @@ func (e *Engine) run() {
 			e.sendReport(false)
 		case <-side.C:
 			e.leaveMinority(time.Now())
+		case <-room.C:
+			e.revive()
 		case <-hours:
 			e.warnExposed()
 		}

@@ -270,6 +270,7 @@ func TestBadConfigurationsAreRefused(t *testing.T) {
 		"belong to an embedded":      {Listen: "127.0.0.1:0", Beside: a},
 		"Listen is":                  {Listen: "4222"},
 		"Voter is not set":           {Routes: three},
+		"Voter needs Routes":         {Voter: true},
 		"use 1, 3 or 5":              {Voter: true, Routes: three[:2]},
 		"the loss of 2":              {Voter: true, Routes: append([]string{"10.0.0.4:6222"}, three...)},
 		"6 voters":                   {Voter: true, Routes: make([]string, 6)},
@@ -517,11 +518,11 @@ func TestWithoutKeysEverybodyHasTheSameRights(t *testing.T) {
 		e    *Engine
 		want string
 	}{
-		{a, "admin,call:*,timer:*,write"},
-		{opened(t, Config{Node: "b", Beside: a}), "admin,call:*,timer:*,write"},
-		{opened(t, Config{Node: "c", Join: []string{at(a)}}), "admin,call:*,timer:*,write"},
+		{a, "admin,call:*,publish:*,timer:*,write"},
+		{opened(t, Config{Node: "b", Beside: a}), "admin,call:*,publish:*,timer:*,write"},
+		{opened(t, Config{Node: "c", Join: []string{at(a)}}), "admin,call:*,publish:*,timer:*,write"},
 		{opened(t, Config{Node: "d", Allow: []string{"call:math.*"}}), "call:math.*"},
-		{opened(t, Config{Node: "e", Listen: "0.0.0.0:0", Insecure: true}), "call:*,timer:*,write"},
+		{opened(t, Config{Node: "e", Listen: "0.0.0.0:0", Insecure: true}), "call:*,publish:*,timer:*,write"},
 	} {
 		admin, err := keys.ParseGrants([]string{"admin", "spawn:*"})
 		if err != nil {
@@ -535,7 +536,7 @@ func TestWithoutKeysEverybodyHasTheSameRights(t *testing.T) {
 
 func TestAClientThatIsRefusedAgainAndAgainIsOneComplaint(t *testing.T) {
 	out := &logged{}
-	l := &serverLog{log: hclog.New(&hclog.LoggerOptions{Output: out})}
+	l := newServerLog(hclog.New(&hclog.LoggerOptions{Output: out}))
 	for i := range 100 {
 		l.Errorf(fmt.Sprintf("127.0.0.1:%d - cid:%d - authentication error", 40000+i, i))
 	}

@@ -23,38 +23,55 @@ const replaceWait = 10 * time.Second
 // identity is who the node is, by its keys; not without keys.
 func (e *Engine) identity() *keys.Identity { return e.id.Load() }
 
-// loadKeys reads the key folder at the start and refuses what would be refused later
+// readKeys reads the key folder, if there is one, and refuses what would be refused later
 // by a server, with less to read: keys of another cluster, expired ones, a voter
 // without a voter's certificate.
-func (e *Engine) loadKeys() error {
-	if e.cfg.Keys == "" {
-		return nil
+func (c *Config) readKeys() (*keys.Identity, error) {
+	if c.Keys == "" {
+		return nil, nil
 	}
-	id, err := keys.Load(e.cfg.Keys, e.cfg.Node)
+	id, err := keys.Load(c.Keys, c.Node)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: Keys: %w", ErrConfig, err)
-	case id.Cluster != e.cfg.Cluster:
-		return badConfig("Keys: %s has keys of cluster %q, this node is of %q: set Cluster (--cluster) to %q", e.cfg.Keys, id.Cluster, e.cfg.Cluster, id.Cluster)
+		return nil, fmt.Errorf("%w: Keys: %w", ErrConfig, err)
+	case id.Cluster != c.Cluster:
+		return nil, badConfig("Keys: %s has keys of cluster %q, this node is of %q: set Cluster (--cluster) to %q", c.Keys, id.Cluster, c.Cluster, id.Cluster)
 	case time.Now().After(id.Expires), time.Now().After(id.CertificateExpires()):
-		return badConfig("Keys: those of node %s expired on %s: make new ones with 'loopmesh keys rotate'", id.Node, id.Expires.Format(time.DateOnly))
-	case e.cfg.clustered() && !id.Voter:
-		return badConfig("Keys: those of node %s are not those of a voter: make them with 'loopmesh keys add --voter'", id.Node)
+		return nil, badConfig("Keys: those of node %s expired on %s: make new ones with 'loopmesh keys rotate'", id.Node, id.Expires.Format(time.DateOnly))
+	case c.clustered() && !id.Voter:
+		return nil, badConfig("Keys: those of node %s are not those of a voter: make them with 'loopmesh keys add --voter'", id.Node)
+	}
+	return id, nil
+}
+
+// loadKeys takes the keys at the start.
+func (e *Engine) loadKeys() error {
+	id, err := e.cfg.readKeys()
+	if id == nil {
+		return err
 	}
 	if left := time.Until(id.Expires); left < expiresSoon {
 		e.log.Warn("the keys of this node expire soon: make new ones with 'loopmesh keys rotate'", "on", id.Expires.Format(time.DateOnly))
 	}
 	e.id.Store(id)
 	e.Grants = id.Grants
+	if e.cfg.StoreDir != "" && !e.MayMakeStreams() {
+		e.log.Warn("the keys of this node do not let it make streams, so names and durable calls wait for a voter or an admin: make its keys with 'loopmesh keys add --voter'")
+	}
 	return nil
 }
 
-// MakesStreams reports whether this node makes the streams of the cluster when it starts:
-// it has a place for them, and keys of a voter or an admin. Otherwise, and without keys,
-// whoever needs a stream first makes it.
-func (e *Engine) MakesStreams() bool {
+// MayMakeStreams reports whether the node's keys let it make the streams of the cluster:
+// those of a voter or an admin do. Without keys every node may.
+func (e *Engine) MayMakeStreams() bool {
 	id := e.identity()
-	return id != nil && e.cfg.StoreDir != "" && (id.Voter || id.Grants.Admin())
+	return id == nil || id.Voter || id.Grants.Admin()
+}
+
+// MakesStreams reports whether this node makes the streams when it starts: it has keys
+// that let it, and a place for them. Without keys whoever needs a stream first makes it.
+func (e *Engine) MakesStreams() bool {
+	return e.identity() != nil && e.cfg.StoreDir != "" && e.MayMakeStreams()
 }
 
 func (e *Engine) keyStamp() string {

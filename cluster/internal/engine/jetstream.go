@@ -20,6 +20,8 @@ const (
 	storeMemory = 256 << 20 // of streams in memory; the default would be three quarters of the machine
 )
 
+var errReviving = errors.New("the server reads its store")
+
 // JetStream is for what has to survive a node. An embedded server with a StoreDir has
 // it from its start, so that what it keeps is there for other nodes after a restart,
 // whatever its own program does. It waits until a majority of the voters is there, at most quorumWait, asking
@@ -40,7 +42,10 @@ func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
 		one, done := context.WithTimeout(wait, time.Second)
 		_, err := js.AccountInfo(one)
 		done()
+		s := e.shared()
 		switch {
+		case s != nil && s.reviving.Load(): // it would deny what it has not read yet
+			err = errReviving
 		case err == nil:
 			return js, nil
 		case errors.Is(err, jetstream.ErrJetStreamNotEnabled):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ type Link struct {
 
 	mu      sync.Mutex // guards what follows, and keeps Subscribe and the replacement apart
 	subs    []*subscription
-	dropped uint64 // by connections that were replaced
+	dropped uint64 // by connections and subscriptions that are gone
 	count   int    // of these
 }
 
@@ -140,15 +141,34 @@ func (l *Link) Subscribe(subject string, handle nats.MsgHandler) error {
 	return nil
 }
 
+// Unsubscribe ends a subscription that Subscribe made. A message that has arrived may still
+// be handled.
+func (l *Link) Unsubscribe(subject string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.subs = slices.DeleteFunc(l.subs, func(s *subscription) bool { return s.subject == subject })
+	c := l.current()
+	c.subs = slices.DeleteFunc(c.subs, func(s *nats.Subscription) bool {
+		if s.Subject != subject {
+			return false
+		}
+		if n, err := s.Dropped(); err == nil && n > 0 {
+			l.dropped += uint64(n)
+		}
+		_ = s.Unsubscribe() // a closed connection has none
+		return true
+	})
+}
+
 func (l *Link) subscribe(c *connection, s *subscription) error {
 	sub, err := c.nats.Subscribe(s.subject, func(m *nats.Msg) {
 		<-c.ready
 		s.handle(m)
 	})
 	if err == nil {
+		c.subs = append(c.subs, sub)
 		err = sub.SetPendingLimits(l.e.cfg.PendingMessages, l.e.cfg.PendingBytes)
 	}
-	c.subs = append(c.subs, sub)
 	if err != nil {
 		return fmt.Errorf("subscribing to %s: %w", s.subject, natsError(err))
 	}

@@ -77,7 +77,9 @@ func (e *Engine) reachesAnother() bool {
 		if other == nil {
 			continue
 		}
-		found = found || other.ConnectedServerId() != nc.ConnectedServerId()
+		// A connection that is being made anew is at no server: every one would be another one.
+		now := nc.ConnectedServerId()
+		found = found || now != "" && other.ConnectedServerId() != now
 		other.Close()
 	}
 	return found

@@ -28,6 +28,12 @@ type report struct {
 	Revoked   int      `json:"revoked,omitempty"` // and how many keys that revokes
 	Account   string   `json:"account,omitempty"` // the statement itself, for those that know an older one
 	Ask       bool     `json:"ask,omitempty"`     // answer with a report
+	Store     *fill    `json:"store,omitempty"`   // how full its server's store is
+	AskStore  bool     `json:"ask_store,omitempty"`
+
+	Route  string      `json:"route,omitempty"`  // where a voter listens for routes
+	Number uint64      `json:"number,omitempty"` // its incarnation
+	Ended  []voterLife `json:"ended,omitempty"`  // voters whose process is gone, see endings
 }
 
 const (
@@ -110,11 +116,13 @@ func (e *Engine) awaitVoters(ctx context.Context, m *meeting) error {
 func (e *Engine) sendReport(ask bool) {
 	r := report{Node: e.cfg.Node, Ask: ask}
 	if e.server != nil {
-		r.Clock = time.Now().UnixMilli()
+		r.Clock, r.Store = time.Now().UnixMilli(), e.fill()
 	}
 	if e.server != nil && e.cfg.clustered() {
 		v := e.Votes()
 		r.Routes, r.Connected, r.Voters = e.cfg.routeList(), v.Connected, v.Voters
+		r.Route, _ = e.cfg.ownRoute() // Open has checked that there is one
+		r.Number, r.Ended = e.cfg.Number, e.endings.told(time.Now())
 	}
 	if id := e.identity(); id != nil {
 		if claims, err := id.Revocations(); err == nil {
@@ -145,13 +153,15 @@ func (e *Engine) reported(msg *nats.Msg, m *meeting) {
 	if !ok || len(msg.Data) > maxReport || json.Unmarshal(msg.Data, &r) != nil || r.Node != from || from == e.cfg.Node {
 		return
 	}
-	if r.Ask && e.server != nil {
+	if e.server != nil && (r.Ask || r.AskStore && e.fills.due(&e.fills.answered, time.Now())) {
 		e.sendReport(false)
 	}
 	if r.Clock != 0 {
+		e.fills.take(from, r.Store, time.Now())
 		e.compareClock(from, time.Until(time.UnixMilli(r.Clock)), time.Now(), m.seen)
 	}
 	e.compareRoutes(&r, m)
+	e.heardEnded(&r)
 	e.compareAccount(&r)
 }
 

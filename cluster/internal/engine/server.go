@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -32,6 +33,7 @@ type embedded struct {
 	accounts *server.MemAccResolver // nil without keys
 	log      *serverLog
 	unlock   func() error // lets the store folder go; nil without one
+	reviving atomic.Bool  // JetStream is being started again: what it has is not all there yet
 }
 
 // Why readyLook: the server says that it is ready by a wait with a time limit, which
@@ -47,13 +49,13 @@ const (
 // folder is taken before the server starts: two servers in one folder would destroy
 // it.
 func startServer(ctx context.Context, e *Engine) (*embedded, error) {
-	s := &embedded{log: &serverLog{log: e.log.Named("nats")}}
+	s := &embedded{log: newServerLog(e.log.Named("nats"))}
 	opts, err := serverOptions(&e.cfg)
 	if err != nil {
 		return nil, err
 	}
 	if e.cfg.Keys != "" {
-		if err := s.closeToStrangers(opts, e.identity); err != nil {
+		if err := s.requireKeys(opts, e.identity); err != nil {
 			return nil, err
 		}
 	}
@@ -100,9 +102,11 @@ func serverOptions(cfg *Config) (*server.Options, error) {
 		DisableJetStreamBanner: true,
 		JetStream:              cfg.StoreDir != "",
 		StoreDir:               cfg.StoreDir,
-		SyncAlways:             true,
+		SyncAlways:             cfg.StoreSync == 0,
+		SyncInterval:           cfg.StoreSync, // 0: the server's own; with SyncAlways it is for what no write waits for
 		JetStreamMaxMemory:     storeMemory,
 		MaxPayload:             int32(cfg.MaxPayload),
+		MaxPending:             serverPending,
 		PingInterval:           serverPing,
 		MaxPingsOut:            serverPings,
 		AuthTimeout:            handshakeTime,
@@ -136,11 +140,11 @@ func routeOptions(cfg *Config, o *server.Options) (err error) {
 	return err
 }
 
-// closeToStrangers makes the server take nodes of this cluster only: a client needs a
+// requireKeys makes the server take nodes of this cluster only: a client needs a
 // certificate of the cluster's authority, and a statement that the cluster's account
 // signed. Both accounts' statements are in memory (the resolver), where update
 // replaces one when keys are revoked.
-func (s *embedded) closeToStrangers(o *server.Options, current func() *keys.Identity) error {
+func (s *embedded) requireKeys(o *server.Options, current func() *keys.Identity) error {
 	id := current()
 	op, err := jwt.DecodeOperatorClaims(id.Operator)
 	if err != nil {

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,6 +20,9 @@ type serverLog struct {
 	log     hclog.Logger
 	started atomic.Bool
 	fatal   atomic.Pointer[string]
+	full    atomic.Bool // the server could not write: its disk is full, see Engine.revive
+
+	routeEnded chan struct{} // holds one when a route has ended since it was last read
 
 	mu   sync.Mutex
 	last map[string]time.Time // by complaint: there are as many as places that log
@@ -25,8 +30,23 @@ type serverLog struct {
 
 const complainAgain = time.Minute
 
-// Noticef, Debugf and Tracef are one level below the server's idea of them.
-func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(fmt.Sprintf(format, v...)) }
+func newServerLog(log hclog.Logger) *serverLog {
+	return &serverLog{log: log, routeEnded: make(chan struct{}, 1)}
+}
+
+// Noticef, Debugf and Tracef are one level below the server's idea of them. Why the text
+// is looked at: the server tells an embedding program in no other way that a route has
+// ended. Were the text another one, the routes would be looked at four times a second only.
+func (l *serverLog) Noticef(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	l.log.Debug(text)
+	if strings.Contains(text, "Router connection closed") {
+		select {
+		case l.routeEnded <- struct{}{}:
+		default:
+		}
+	}
+}
 
 // Debugf logs what only somebody who debugs the server wants.
 func (l *serverLog) Debugf(format string, v ...any) { l.log.Trace(fmt.Sprintf(format, v...)) }
@@ -51,6 +71,11 @@ func (l *serverLog) Fatalf(format string, v ...any) {
 }
 
 func (l *serverLog) seldom(level hclog.Level, format string, v []any) {
+	for _, arg := range v {
+		if err, ok := arg.(error); ok && errors.Is(err, syscall.ENOSPC) {
+			l.full.Store(true)
+		}
+	}
 	now, what := time.Now(), complaint(format)
 	l.mu.Lock()
 	if l.last == nil {

@@ -53,12 +53,21 @@ func takeStore(cfg *Config) (unlock func() error, err error) {
 // lock is held, so nobody else writes it.
 func checkOwner(dir string, want owner) error {
 	path := filepath.Join(dir, storeOwner)
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		raw, _ = json.Marshal(want)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		raw, _ := json.Marshal(want) // the type can always be written
 		if err := os.WriteFile(path, append(raw, '\n'), 0o600); err != nil {
 			return fmt.Errorf("%w: %w", ErrStore, err)
 		}
+	}
+	return lookAtOwner(dir, want)
+}
+
+// lookAtOwner refuses a folder of somebody else. One that is nobody's yet, or not there, is
+// not refused.
+func lookAtOwner(dir string, want owner) error {
+	path := filepath.Join(dir, storeOwner)
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var have owner

@@ -37,7 +37,9 @@ func (c *Config) checkVoters() error {
 		return nil
 	}
 	switch n := len(c.Routes); n {
-	case 0, 1, 3, 5:
+	case 0:
+		return badConfig("Voter needs Routes (--routes): the addresses at which the voters reach each other, the same list on each of them, or the own one alone")
+	case 1, 3, 5:
 	case 2, 4:
 		return badConfig("Routes has %d voters: use 1, 3 or 5. With %d, the loss of %d stops the cluster, as with %d", n, n, n/2, n-1)
 	default:

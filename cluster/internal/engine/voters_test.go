@@ -83,6 +83,39 @@ func TestThreeVotersAreOneCluster(t *testing.T) {
 // withOwn makes one of the routes the node's own.
 func (c Config) withOwn(i int) Config { c.RouteListen = c.Routes[i]; return c }
 
+// TestAVoterNamesAllAddresses: those that the other voters have told, and before they have,
+// those of a voter that has a host of its own.
+func TestAVoterNamesAllAddresses(t *testing.T) {
+	all, _ := voters(t, "")
+	want := addresses(all)
+	slices.Sort(want)
+	for _, v := range all {
+		until(t, v.cfg.Node+" knows all addresses", func() bool {
+			have := slices.Clone(v.JoinAddresses())
+			slices.Sort(have)
+			return slices.Equal(have, want)
+		})
+		if first := v.JoinAddresses()[0]; first != at(v) {
+			t.Errorf("%s begins with %s", v.cfg.Node, first)
+		}
+	}
+	routes := []string{"127.0.0.1:" + port(freePorts(t, 1)[0]), "127.0.0.2:1", "127.0.0.3:1"}
+	alone := opened(t, Config{Node: "x", Voter: true, Routes: routes, RouteListen: routes[0], Listen: "127.0.0.1:0"})
+	_, own, _ := hostPort(at(alone))
+	if have, want := strings.Join(alone.JoinAddresses(), " "), fmt.Sprintf("127.0.0.1:%d 127.0.0.2:%d 127.0.0.3:%d", own, own, own); have != want {
+		t.Errorf("%s, want %s", have, want)
+	}
+	client := opened(t, Config{Node: "z", Join: []string{at(all[0]), at(all[1]), at(all[2])}})
+	if have, want := client.JoinAddresses(), client.cfg.Join; len(have) != 3 || !slices.Contains(want, have[0]) || !slices.Contains(have, want[2]) {
+		t.Errorf("a client of %v says that one joins at %v", want, have)
+	}
+	if have := opened(t, Config{Node: "y"}).JoinAddresses(); len(have) != 0 {
+		t.Errorf("a node that does not listen: %v", have)
+	}
+}
+
+func port(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+
 func TestTheVoterIsFoundAmongTheRoutes(t *testing.T) {
 	for _, c := range []struct {
 		node   string
@@ -266,14 +299,25 @@ func TestNewKeysAreTakenWithoutLosingAMessage(t *testing.T) {
 	go send(a, "b")
 	go send(b, "a")
 	old := b.identity().Statement
-	before := [3]*connection{a.control.current(), b.control.current(), b.bulk.current()}
+	links := func() (list []*Link) { // each moves by itself
+		for _, l := range []*Link{a.control, a.bulk, a.notices, b.control, b.bulk, b.notices} {
+			if l != nil {
+				list = append(list, l)
+			}
+		}
+		return list
+	}()
+	before := map[*Link]*connection{}
+	for _, l := range links {
+		before[l] = l.current()
+	}
 	for _, name := range []string{"a", "b"} {
 		if err := keys.Rotate(dir, name); err != nil {
 			t.Fatal(err)
 		}
 	}
 	until(t, "both have moved", func() bool {
-		return a.control.current() != before[0] && b.control.current() != before[1] && b.bulk.current() != before[2]
+		return !slices.ContainsFunc(links, func(l *Link) bool { return l.current() == before[l] })
 	})
 	if b.identity().Statement == old {
 		t.Error("the old keys are in use")
@@ -358,8 +402,7 @@ func complete(t *testing.T, what string, s *series, count int) {
 // voters moves to one that it can reach, and stays where it is when there is none.
 func TestAClientLeavesTheSmallerSide(t *testing.T) {
 	all, _ := voters(t, "")
-	lost := make(chan Kind, 30)
-	client := opened(t, Config{Node: "c", Join: addresses(all), Events: Events{Lost: func(k Kind, _ error) { lost <- k }}})
+	client := opened(t, Config{Node: "c", Join: addresses(all)})
 	until(t, "it knows the voters", func() bool { return len(client.Votes().Connected) == 3 })
 	server := func() string { return client.Control().current().nats.ConnectedServerName() }
 	home := server()
@@ -388,15 +431,25 @@ func TestAClientLeavesTheSmallerSide(t *testing.T) {
 			v.Close()
 		}
 	}
-	until(t, "it knows that its server is alone", func() bool { return !client.Votes().Majority() })
-	for len(lost) > 0 {
-		<-lost
+	until(t, "all its connections are there, and it knows that its server is alone", func() bool {
+		for _, l := range []*Link{client.control, client.bulk, client.notices} { // each may have moved to another one
+			if !l.Connected() || l.current().nats.ConnectedServerName() != other.cfg.Node {
+				return false
+			}
+		}
+		return !client.Votes().Majority()
+	})
+	moves := func() int {
+		client.mu.Lock()
+		defer client.mu.Unlock()
+		return client.minority.moves
 	}
+	before := moves()
 	for range 3 {
 		cutOff()
 	}
-	if len(lost) != 0 || server() != other.cfg.Node {
-		t.Errorf("it left the only server that it can reach: lost %d connections, now at %s", len(lost), server())
+	if after := moves(); after != before || server() != other.cfg.Node {
+		t.Errorf("it left the only server that it can reach: %d moves, now at %s", after-before, server())
 	}
 }
 

@@ -29,7 +29,7 @@ var (
 	ErrPanic            = errors.New("function panicked")
 	ErrCancelled        = errors.New("call cancelled")
 	ErrBusy             = loopnode.ErrBusy
-	ErrClosed           = errors.New("loop or node is closed")
+	ErrClosed           = errors.New("closed")
 	ErrRefused          = errors.New("refused")
 	ErrNameTaken        = actors.ErrNameTaken
 	ErrDisconnected     = errors.New("not connected to NATS")
@@ -39,6 +39,7 @@ var (
 	ErrCutOff           = errors.New("cut off")
 	ErrFenced           = errors.New("node is fenced")
 	ErrNoNode           = errors.New("no cluster node")
+	ErrLeaving          = errors.New("leaving, nothing ran")
 	ErrNodeDown         = actors.ErrNodeDown
 	ErrLoopDied         = actors.ErrLoopDied
 	ErrStopped          = actors.ErrStopped
@@ -97,10 +98,20 @@ func (e *RemoteError) Error() string {
 	case kind != nil && !strings.HasPrefix(text, kind.Error()):
 		text = kind.Error() + ": " + text
 	}
-	if e.Function == "" {
-		return fmt.Sprintf("%s: %s", e.Target, text)
+	return Place(e.Function, e.Target) + ": " + text
+}
+
+// ownPrefix begins the names of the functions that the packages of this module register for
+// themselves.
+const ownPrefix = "loopmesh."
+
+// Place is where a call went, for an error. The name of a function of our own is left out:
+// who has typed "drain n3" knows what was asked, and never heard of such a function.
+func Place(function, target string) string {
+	if function == "" || strings.HasPrefix(function, ownPrefix) {
+		return target
 	}
-	return fmt.Sprintf("%s on %s: %s", e.Function, e.Target, text)
+	return function + " on " + target
 }
 
 // Unwrap gives the sentinels this error stands for.
@@ -127,6 +138,27 @@ type expired struct{}
 func (expired) Error() string   { return ErrExpired.Error() }
 func (expired) Unwrap() []error { return []error{ErrExpired, context.DeadlineExceeded} }
 
+// leaving is ErrLeaving and ErrClosed at once: whoever knows only the latter is right, too.
+type leaving struct{}
+
+func (leaving) Error() string   { return ErrLeaving.Error() }
+func (leaving) Unwrap() []error { return []error{ErrLeaving, ErrClosed} }
+
+// NothingRan reports whether an error, of a call of a function on a target, says that the
+// function did not begin: that target was not there, did not have the loop or the function, or
+// refused the call. An error that the function returned is never one, whatever it wraps.
+func NothingRan(err error, target, function string) bool {
+	e, ok := err.(*RemoteError) //nolint:errorlint // one that is wrapped came from elsewhere
+	if !ok || e.Target != target || e.Function != function {
+		return false
+	}
+	switch e.code {
+	case wire.UnknownNode, wire.UnknownLoop, wire.UnknownFunction, wire.DeadIncarnation, wire.StaleLoop, wire.Busy, wire.NoCredit, wire.Fenced, wire.Leaving:
+		return true
+	}
+	return false
+}
+
 // kinds is the sentinel of each wire code; a user's error has none.
 var kinds = [...]error{
 	wire.UnknownNode: ErrUnknownNode, wire.UnknownLoop: ErrUnknownLoop, wire.UnknownFunction: ErrUnknownFunction,
@@ -135,7 +167,7 @@ var kinds = [...]error{
 	wire.Closed: ErrClosed, wire.Refused: ErrRefused, wire.UnknownTarget: ErrUnknownTransport,
 	wire.NameTaken: ErrNameTaken, wire.NodeDown: ErrNodeDown, wire.LoopDied: ErrLoopDied, wire.Stopped: ErrStopped,
 	wire.UnknownMessage: ErrUnknownMessage, wire.StaleLoop: ErrStaleAddress, wire.NoCredit: ErrNoCredit,
-	wire.Fenced: ErrFenced, wire.Lost: ErrLost,
+	wire.Fenced: ErrFenced, wire.Lost: ErrLost, wire.Leaving: leaving{},
 }
 
 // Kinds are the sentinels that have a wire code.

@@ -16,12 +16,46 @@ func Frame(id uint64, err error) *wire.Frame {
 	return f
 }
 
-// Describe puts err into the error fields of a frame.
+// Describe puts err into the error fields of a frame. err may be of a user's type whose
+// methods panic, also on a nil pointer in an error: whoever waits for it is told all the same.
 func Describe(f *wire.Frame, err error) {
-	f.Code, f.Message = wire.User, err.Error()
+	f.Code, f.Message = wire.User, textOf(err)
+	if p := guard.Call(func() { describeKind(f, err) }); p != nil {
+		f.Code, f.Sentinel = wire.User, ""
+	}
+}
+
+// textOf is the text of an error whose Error may panic.
+func textOf(err error) (text string) {
+	if p := guard.Call(func() { text = err.Error() }); p != nil {
+		return fmt.Sprintf("an error of type %T, whose Error panics", err)
+	}
+	return text
+}
+
+var errProbe = errors.New("no error is this one")
+
+// Readable is err, unless its methods panic: then an error that says so. Every error that a
+// function of a user returns passes through it, because many look at it later, where a panic
+// would end a goroutine that others wait for, or the process.
+func Readable(err error) error {
+	if err == nil {
+		return nil
+	}
+	var p *guard.Panic
+	if guard.Call(func() { _, _, _ = err.Error(), errors.Is(err, errProbe), errors.As(err, &p) }) != nil {
+		return fmt.Errorf("an error of type %T, whose methods panic", err)
+	}
+	return err
+}
+
+// describeKind says what err is, when it is something that the other side knows.
+func describeKind(f *wire.Frame, err error) {
 	var own *coded
-	var panicked *guard.Panic
+	panicked, ok := err.(*guard.Panic) //nolint:errorlint // before a method of what it panicked with is asked
 	switch {
+	case ok:
+		f.Code, f.Message = wire.Panicked, PanicText(panicked.Value)
 	case errors.As(err, &own):
 		f.Code = own.code
 	case errors.As(err, &panicked):
@@ -43,7 +77,8 @@ func Describe(f *wire.Frame, err error) {
 // loop died of comes second: it may itself be an error with a code.
 func DescribeEnd(f *wire.Frame, why error) {
 	Describe(f, why)
-	if errors.Is(why, ErrLoopDied) {
+	died := false
+	if p := guard.Call(func() { died = errors.Is(why, ErrLoopDied) }); p == nil && died {
 		f.Code, f.Sentinel = wire.LoopDied, ""
 	}
 }
@@ -56,7 +91,7 @@ func PanicText(v any) string {
 	case string:
 		return v
 	case error:
-		return v.Error()
+		return textOf(v)
 	}
 	return fmt.Sprintf("a value of type %T", v)
 }

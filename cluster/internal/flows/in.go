@@ -27,8 +27,12 @@ import (
 // it is sent within one round trip, so it bounds the speed across a long line.
 var Window = credit.Amount{Messages: 2048, Bytes: 512 << 10}
 
-// maxIn bounds the flows that one node can make this one remember.
-const maxIn = 1 << 16
+// What one node can make this one hold, all its lives together: else it could begin a flow
+// for each window that it wants to fill.
+const (
+	maxIn   = 1 << 16  // flows that are remembered
+	maxHeld = 64 << 20 // what came in its flows and waits, as it costs (credit.Cost)
+)
 
 // In are the flows of other nodes. Any goroutine.
 type In struct {
@@ -36,9 +40,9 @@ type In struct {
 
 	mu     sync.Mutex
 	byKey  map[inKey]*Inflow
-	latest *Inflow        // the one that was found last, while it is in byKey
-	byNode map[sender]int // flows of each node
-	dirty  []*Inflow      // whose Credit waits for the next sweep
+	latest *Inflow          // the one that was found last, while it is in byKey
+	byNode map[string]*held // by name; Invariant: a node with flows, or with something that waits, is in it
+	dirty  []*Inflow        // whose Credit waits for the next sweep
 
 	events InEvents
 
@@ -49,6 +53,24 @@ type sender struct {
 	node   string
 	number uint64
 }
+
+// held is what one node makes this one hold.
+type held struct {
+	flows int           // guarded by In.mu
+	cost  atomic.Uint64 // of what waits, also in flows that are forgotten
+}
+
+// enter adds what has come, unless it is too much. The first one may have any size.
+func (h *held) enter(cost uint64) bool {
+	if now := h.cost.Add(cost); now > maxHeld && now > cost {
+		h.leave(cost)
+		return false
+	}
+	return true
+}
+
+// leave takes back what does not wait any more.
+func (h *held) leave(cost uint64) { h.cost.Add(-cost) }
 
 type inKey struct {
 	from sender
@@ -61,6 +83,7 @@ type InCounters struct {
 	Overrun uint64 // messages beyond the credit of their sender
 	Repeats uint64 // messages that came twice
 	Flows   int
+	Held    uint64 // what waits, as it costs
 }
 
 // InEvents are what In asks and tells. They do not wait.
@@ -71,14 +94,15 @@ type InEvents struct {
 
 // NewIn makes an empty table.
 func NewIn(l *link.Link, events InEvents) *In {
-	return &In{link: l, events: events, byKey: map[inKey]*Inflow{}, byNode: map[sender]int{}}
+	return &In{link: l, events: events, byKey: map[inKey]*Inflow{}, byNode: map[string]*held{}}
 }
 
 // Inflow is what one node sends to one target here. It does not know the target: the
 // sender's number tells flows apart, and the frame says where it goes.
 type Inflow struct {
-	in  *In
-	key inKey
+	in   *In
+	key  inKey
+	held *held // of its node
 
 	mu     sync.Mutex
 	half   credit.Receiver
@@ -102,7 +126,14 @@ func (i *In) Arrived(f *wire.Frame) *Inflow {
 	}
 	switch verdict {
 	case credit.Accept:
-		return fl
+		cost := credit.Cost(len(f.Payload))
+		if fl.held.enter(cost) {
+			return fl
+		}
+		i.overruns.Add(1)
+		fl.half.Refuse(cost)
+		fl.reason = fault.Codef(wire.Busy, "%w: this node holds %d MiB of messages of node %s that wait for their loops", fault.ErrBusy, maxHeld>>20, f.From)
+		fl.noteLocked()
 	case credit.Overrun:
 		i.overruns.Add(1)
 		fl.reason = fault.Codef(wire.NoCredit, "%w: this node had not granted credit for it", fault.ErrNoCredit)
@@ -139,13 +170,18 @@ func (i *In) flow(f *wire.Frame) *Inflow {
 		i.latest = fl
 		return fl
 	}
-	if i.byNode[key.from] >= maxIn || !i.events.Admit(link.Sender(f)) {
+	of := i.byNode[key.from.node]
+	if of != nil && of.flows >= maxIn || !i.events.Admit(link.Sender(f)) {
 		i.overruns.Add(1)
 		return nil
 	}
-	fl := &Inflow{in: i, key: key, half: credit.NewReceiver(Window)}
+	if of == nil {
+		of = &held{}
+		i.byNode[key.from.node] = of
+	}
+	of.flows++
+	fl := &Inflow{in: i, key: key, held: of, half: credit.NewReceiver(Window)}
 	i.byKey[key] = fl
-	i.byNode[key.from]++
 	return fl
 }
 
@@ -153,6 +189,7 @@ func (i *In) flow(f *wire.Frame) *Inflow {
 func (fl *Inflow) Took(done credit.Amount) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
+	fl.held.leave(done.Bytes)
 	fl.half.Took(done)
 	fl.noteLocked()
 }
@@ -163,6 +200,7 @@ func (fl *Inflow) Took(done credit.Amount) {
 func (fl *Inflow) Refuse(cost uint64, why error) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
+	fl.held.leave(cost)
 	fl.half.Refuse(cost)
 	fl.reason = why
 	fl.noteLocked()
@@ -219,11 +257,16 @@ func (i *In) Synced(f *wire.Frame) {
 	fl.tellLocked()
 }
 
-// Sweep tells what was not told at once.
+// Sweep tells what was not told at once, and forgets nodes of which nothing is left.
 func (i *In) Sweep() {
 	i.mu.Lock()
 	dirty := i.dirty
 	i.dirty = nil
+	for name, h := range i.byNode {
+		if h.flows == 0 && h.cost.Load() == 0 {
+			delete(i.byNode, name)
+		}
+	}
 	i.mu.Unlock()
 	for _, fl := range dirty {
 		fl.mu.Lock()
@@ -247,11 +290,9 @@ func (i *In) EndFlow(f *wire.Frame) {
 
 // forgetLocked keeps byNode equal to the entries of byKey.
 func (i *In) forgetLocked(key inKey) {
+	i.byKey[key].held.flows--
 	delete(i.byKey, key)
 	i.latest = nil
-	if i.byNode[key.from]--; i.byNode[key.from] == 0 {
-		delete(i.byNode, key.from)
-	}
 }
 
 // NodeDown forgets the flows of a node that is gone. What has come and waits still
@@ -275,8 +316,12 @@ func (i *In) NodeDown(peer link.Peer) {
 
 // Counters reads what was counted.
 func (i *In) Counters() InCounters {
+	c := InCounters{Missing: i.gaps.Load(), Overrun: i.overruns.Load(), Repeats: i.repeats.Load()}
 	i.mu.Lock()
-	flows := len(i.byKey)
-	i.mu.Unlock()
-	return InCounters{Missing: i.gaps.Load(), Overrun: i.overruns.Load(), Repeats: i.repeats.Load(), Flows: flows}
+	defer i.mu.Unlock()
+	c.Flows = len(i.byKey)
+	for _, h := range i.byNode {
+		c.Held += h.cost.Load()
+	}
+	return c
 }

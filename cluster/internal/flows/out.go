@@ -10,12 +10,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/credit"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
+	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -397,6 +400,21 @@ func (o *Out) forget(fl *flow) {
 	o.mu.Unlock()
 	me := o.link.Self()
 	o.link.Answer(fl.key.peer(), &wire.Frame{Kind: wire.EndFlow, From: me.Name, FromNumber: me.Number, Flow: fl.id})
+}
+
+// The numbers of a flow are those of its credit: nothing is counted for whoever looks. A
+// flow that is forgotten takes its numbers with it.
+//
+// Sent tells of each flow what was sent, in the order of the targets.
+func (o *Out) Sent() []inside.Sent {
+	var out []inside.Sent
+	for _, fl := range o.all() {
+		fl.mu.Lock()
+		out = append(out, inside.Sent{To: fl.key.target(), Messages: fl.sender.Sent().Messages, UnderWay: int(fl.sender.UnderWay().Messages), Wait: len(fl.queue)})
+		fl.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b inside.Sent) int { return strings.Compare(a.To, b.To) })
+	return out
 }
 
 // Close ends every flow: what waits for credit is refused, and so is every later Send.

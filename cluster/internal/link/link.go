@@ -36,6 +36,9 @@ type Peer struct {
 	Number uint64 // incarnation
 }
 
+// Peer is this node as others see it.
+func (s Self) Peer() Peer { return Peer{s.Name, s.Number} }
+
 // Compare orders peers.
 func (p Peer) Compare(o Peer) int {
 	return cmp.Or(strings.Compare(p.Name, o.Name), cmp.Compare(p.Number, o.Number))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -74,12 +75,16 @@ func (l *Link) Receiver() nats.MsgHandler {
 // BroadcastReceiver handles what is sent to all members.
 func (l *Link) BroadcastReceiver() nats.MsgHandler {
 	var f wire.Frame
-	names, from := &wire.Names{}, l.senders()
+	names, from, pace := &wire.Names{}, l.senders(), pace{}
 	return func(m *nats.Msg) {
 		l.stats.framesIn.Add(1)
 		in, ok := from(m)
 		if !ok {
 			l.Malformed(m.Subject, errNoSender)
+			return
+		}
+		if !pace.allow(in.Sender, time.Now()) {
+			l.Malformed(m.Subject, errTooOften)
 			return
 		}
 		if err := wire.Decode(m.Data, &f, names); err != nil {

@@ -25,6 +25,8 @@ func (m *Members) public(e membership.Event) events.Event {
 	c := events.Event{Kind: changeKinds[e.Kind], Why: e.Why, Count: 1, Time: now, Member: events.Member{Name: e.ID.Name, Incarnation: e.ID.Incarnation, LastSeen: now}}
 	if have, ok := m.machine.Find(e.ID.Name); ok && have.ID == e.ID {
 		c.Member = m.member(have)
+	} else if e.Kind == membership.Dead || e.Kind == membership.Left {
+		c.Member.Joined, c.Member.LastSeen = m.at(e.Joined), m.at(e.Heard)
 	}
 	me := m.link.Self()
 	c.Member.Self = e.ID.Name == me.Name

@@ -25,15 +25,15 @@ import (
 // Events are called by Members for the parts that depend on other nodes: one after
 // another, in the order of the events, on any goroutine. They must not wait.
 type Events struct {
-	Joined   func(link.Peer)                                // it is a member now; it may have been given up before
-	Gone     func(peer link.Peer, why string, hasLeft bool) // once for every Joined
-	Serving  func()                                         // this node may serve again: others may have given it up meanwhile
-	Lost     func(newer uint64)                             // a newer node has this node's name
-	Unknown  func(link.Peer)                                // it was admitted and has not become a member (Admit)
-	Stranger func(peer link.Peer, question uint64)          // nobody listens as a life that is no member's
-	Mark     func(link.Peer) (question uint64)              // a question to the node follows
-	Needed   func(now time.Time) []link.Peer                // nodes that somebody here depends on; may repeat
-	Sweep    func(now time.Time)                            // it is time to end and to repeat what is overdue
+	Joined       func(link.Peer)                                // it is a member now; it may have been given up before
+	Gone         func(peer link.Peer, why string, hasLeft bool) // once for every Joined
+	Serving      func()                                         // this node may serve again: others may have given it up meanwhile
+	Lost         func(newer uint64)                             // a newer node has this node's name
+	Unknown      func(link.Peer)                                // it was admitted and has not become a member (Admit)
+	NoResponders func(peer link.Peer, question uint64)          // nobody listens as a life that is no member's
+	Mark         func(link.Peer) (question uint64)              // a question to the node follows
+	Needed       func(now time.Time) []link.Peer                // nodes that somebody here depends on; may repeat
+	Sweep        func(now time.Time)                            // it is time to end and to repeat what is overdue
 }
 
 // Config says how often and how long.
@@ -56,6 +56,9 @@ type Members struct {
 	wakes  chan struct{} // Run looks when to tick next
 	steps  chan step     // how the claim of the name ended
 
+	depends chan struct{} // Run asks again those that somebody depends on
+	resting atomic.Bool   // it does not, because there was nobody
+
 	mu         sync.Mutex
 	machine    *membership.Machine
 	wake       time.Duration // when Tick must come at the latest; 0: at the usual time
@@ -64,7 +67,8 @@ type Members struct {
 	changed    chan struct{} // closed and renewed when somebody comes or goes
 	subs       map[*Subscription]struct{}
 	seldoms    seldoms
-	strangers  map[link.Peer]time.Duration // since when
+	letters    letters
+	nonmembers map[link.Peer]time.Duration // since when
 	lookups    []lookup
 	nameTaken  bool         // the subject of the name is subscribed
 	serveUntil atomic.Int64 // see Serving
@@ -97,7 +101,7 @@ func New(l *link.Link, cfg Config, events Events, log hclog.Logger) *Members {
 	machine.Secret = cfg.Secret
 	return &Members{
 		link: l, cfg: cfg, events: events, log: log, begun: time.Now(),
-		wakes: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{}, seldoms: seldoms{}, strangers: map[link.Peer]time.Duration{},
+		wakes: make(chan struct{}, 1), depends: make(chan struct{}, 1), steps: make(chan step, 1), changed: make(chan struct{}), subs: map[*Subscription]struct{}{}, seldoms: seldoms{}, nonmembers: map[link.Peer]time.Duration{},
 		machine: membership.New(machine, membership.ID{Name: me.Name, Incarnation: me.Number}),
 	}
 }
@@ -134,6 +138,14 @@ func (m *Members) Peers() []link.Peer {
 	return out
 }
 
+// HeardOf reports whether a life of a node is a member, or was heard of lately and may become
+// one: a node that was given up and is back is the second before it is the first.
+func (m *Members) HeardOf(peer link.Peer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine.Heard(membership.ID{Name: peer.Name, Incarnation: peer.Number})
+}
+
 // LastHeard says for people when a node was last heard of.
 func (m *Members) LastHeard(node string) string {
 	m.mu.Lock()
@@ -143,6 +155,22 @@ func (m *Members) LastHeard(node string) string {
 		return "node " + node + " is not a known member"
 	}
 	return fmt.Sprintf("node %s was heard of %v ago", node, (m.now() - have.Heard).Round(time.Millisecond))
+}
+
+// NoMember says for people why a node is no member: it left, it was given up, or its name
+// was never heard.
+func (m *Members) NoMember(node string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ended, left, ok := m.machine.Former(node)
+	ago := (m.now() - ended).Round(100 * time.Millisecond)
+	switch {
+	case !ok:
+		return "it is not a member of the cluster"
+	case left:
+		return fmt.Sprintf("it is not a member of the cluster any more: it left %v ago", ago)
+	}
+	return fmt.Sprintf("it is not a member of the cluster any more: it was given up %v ago", ago)
 }
 
 // List are the members, this node included, by name.

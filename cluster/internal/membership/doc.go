@@ -10,7 +10,8 @@
 //	                                                          |  ^
 //	                      two heartbeats missed, or           |  | any sign
 //	                      nobody listens, or the server       v  | of life
-//	                      says its connection is closed      suspect
+//	                      says its connection is closed,     suspect
+//	                      or a voter that it has ended
 //	                                                          |
 //	            evidence (below)      dead  <-----------------+
 //	            it said goodbye       left  <-----------------+
@@ -27,8 +28,9 @@
 //
 //   - absence: the server says twice that nobody listens on the subject of this
 //     incarnation, the second time at least patience after the first. Patience is
-//     4 ms when the server also says that the process closed its connection. It is
-//     Config.Patience when the connection may be on its way back.
+//     4 ms when the server also says that the process closed its connection, or a
+//     voter that the process is gone. It is Config.Patience when the connection may be
+//     on its way back.
 //   - silence: nothing was heard for Config.DeadAfter although the node was asked,
 //     and a heartbeat of our own, sent after that time, has come back.
 //

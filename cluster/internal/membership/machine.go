@@ -73,7 +73,7 @@ func (m *Machine) send(msg Message) {
 }
 
 func (m *Machine) report(kind EventKind, id ID, why string) {
-	m.out.Events = append(m.out.Events, Event{kind, id, why})
+	m.out.Events = append(m.out.Events, Event{Kind: kind, ID: id, Why: why})
 }
 
 // wake asks for a tick at that time, unless an earlier one is asked for.
@@ -230,6 +230,19 @@ func (m *Machine) Find(name string) (Member, bool) {
 		return have.public(), true
 	}
 	return Member{}, false
+}
+
+// Heard reports whether that incarnation is a member or a candidate.
+func (m *Machine) Heard(id ID) bool {
+	have, c := m.members[id.Name], m.candidates.byName[id.Name]
+	return have != nil && have.id == id || c != nil && c.id == id
+}
+
+// Former tells of a name that is no member any more when it ended and whether it left by
+// itself; ok is false when it was none, or that was forgotten (Config.MaxFormers).
+func (m *Machine) Former(name string) (ended time.Duration, left, ok bool) {
+	f, ok := m.formers.byName[name]
+	return f.at, f.goodbye, ok
 }
 
 // Count is how many other nodes are members.

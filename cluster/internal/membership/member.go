@@ -16,7 +16,7 @@ const never = time.Duration(-1)
 
 // member is another node that has answered. Owned by Machine.
 //
-// Invariant: asked, absent and absences speak of the time since quiet only. Each sign
+// Invariant: asked, absent, absences and ended speak of the time since quiet only. Each sign
 // of life, and each stall of this node, starts them anew (forgive), so evidence never
 // adds up over a time in which this node heard nothing.
 type member struct {
@@ -30,6 +30,7 @@ type member struct {
 	absent   time.Duration // first "nobody listens" since the last sign of life; never: none
 	absences int           // how often since
 	closed   bool          // the server says that the process closed its connection
+	ended    bool          // a voter says that the process is gone
 }
 
 func (o *member) public() Member { return Member{o.id, o.joined, o.heard, o.suspect} }
@@ -43,7 +44,7 @@ func (o *member) lives(now time.Duration) {
 
 // forgive starts the silence of the member anew; it stays a suspect.
 func (o *member) forgive(now time.Duration) {
-	o.quiet, o.asked, o.absent, o.absences = now, never, never, 0
+	o.quiet, o.asked, o.absent, o.absences, o.ended = now, never, never, 0, false
 }
 
 // sight takes a sign of life of an announced node with another name. answer is the
@@ -121,7 +122,7 @@ func (m *Machine) remove(now time.Duration, have *member, kind EventKind, why st
 	delete(m.members, have.id.Name)
 	m.formers.add(have.id, former{have.id.Incarnation, now, kind == Left}, m.cfg.MaxFormers)
 	m.full = false
-	m.report(kind, have.id, why)
+	m.out.Events = append(m.out.Events, Event{Kind: kind, ID: have.id, Why: why, Joined: have.joined, Heard: have.heard})
 }
 
 // goodbye takes the word of a node that it ends. Of a node that is neither member
@@ -216,7 +217,7 @@ func (m *Machine) Absent(now time.Duration, id ID) {
 		return
 	}
 	m.doubt(have, "nobody listens under its name")
-	if !m.proven(now) {
+	if !m.hears(now) || now < m.link.grace && !have.ended {
 		return
 	}
 	if have.absent == never {
@@ -224,7 +225,7 @@ func (m *Machine) Absent(now time.Duration, id ID) {
 	}
 	have.absences++
 	patience := m.cfg.Patience
-	if have.closed {
+	if have.closed || have.ended {
 		patience = m.cfg.Again
 	}
 	if have.absences >= 2 && now-have.absent >= patience {
@@ -246,5 +247,21 @@ func (m *Machine) Notice(now time.Duration, id ID, closed bool) {
 	}
 	have.closed = closed
 	m.doubt(have, "the server says that its connection has ended")
+	m.ask(now, have)
+}
+
+// Ended says that the process of a member is gone: a voter found that its machine refuses
+// connections. Like a Notice it is a reason to ask and no evidence, since anybody may have
+// said it. But who has ended is not on its way back: its absence counts without patience,
+// and also while this node, which may have been a client of the ended one's server, gives
+// others time to connect again.
+func (m *Machine) Ended(now time.Duration, id ID) {
+	m.advance(now)
+	have := m.members[id.Name]
+	if have == nil || have.id != id || m.over() || !m.link.up || have.ended {
+		return
+	}
+	have.ended = true
+	m.doubt(have, "a voter says that its process is gone")
 	m.ask(now, have)
 }

@@ -525,7 +525,11 @@ func (w *world) forge() {
 		return
 	}
 	w.after(time.Duration(50+w.rng.IntN(1500))*time.Millisecond, w.forge)
-	victim := w.procs[w.rng.IntN(len(w.procs))].id
+	of := w.procs[w.rng.IntN(len(w.procs))]
+	victim := of.id
+	if of.alive && !of.stopped && !of.netcut && of.conn != nil && of.conn.open {
+		w.ended(victim) // not true
+	}
 	invented := ID{victim.Name, 1_000_000 + uint64(w.rng.IntN(50))}
 	forged := []Message{
 		{Kind: Beat, From: invented, Seq: 1, Announced: true},
@@ -610,9 +614,23 @@ func (w *world) kill(p *process) {
 	w.note("kill %v", p.id)
 	w.exit(p)
 	at := w.now
+	if w.rng.IntN(2) == 0 { // a voter: the others tell of it, over and over
+		for i := range 5 {
+			w.after(time.Duration(i)*time.Second+w.hop(), func() { w.ended(p.id) })
+		}
+	}
 	w.after(50*time.Millisecond, func() { w.known(p, at) })
 	w.after(5*time.Second, func() { w.known(p, at) })
 	w.after(time.Duration(w.rng.IntN(8000))*time.Millisecond, func() { w.replace(p.id.Name) })
+}
+
+// ended is the word of a voter that a process is gone, to everybody.
+func (w *world) ended(id ID) {
+	for _, c := range w.conns {
+		if c.open {
+			w.toClient(c, func(now time.Duration) { c.p.m.Ended(now, id) })
+		}
+	}
 }
 
 // known: everybody who was undisturbed for the whole time knows that p is gone.

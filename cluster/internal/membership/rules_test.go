@@ -94,3 +94,38 @@ func TestNobodyCanGuessTheQuestionToARival(t *testing.T) {
 		seen[q] = secret
 	}
 }
+
+// TestTheEndOfAMemberSaysWhenItWasHeardOf: when it was given up, or left, is the time
+// of the event; when it last gave a sign of life and since when it was a member is told
+// as of a member that lives.
+func TestTheEndOfAMemberSaysWhenItWasHeardOf(t *testing.T) {
+	for _, kind := range []EventKind{Dead, Left} {
+		m := member100(Defaults(time.Second, 3*time.Second))
+		answered(m, 200*time.Millisecond, ID{"a", 5})
+		m.Step(300*time.Millisecond, Message{Kind: Beat, From: ID{"a", 5}, Announced: true})
+		m.Take()
+		m.remove(900*time.Millisecond, m.members["a"], kind, "a test")
+		e := m.Take().Events[0]
+		if e.Kind != kind || e.Joined != 200*time.Millisecond || e.Heard != 300*time.Millisecond {
+			t.Errorf("%v: %+v", kind, e)
+		}
+	}
+}
+
+// TestHeardIsOfOneIncarnation: a candidate and a member were heard of, other lives of their
+// names were not.
+func TestHeardIsOfOneIncarnation(t *testing.T) {
+	m := member100(Defaults(time.Second, 3*time.Second))
+	now := 200 * time.Millisecond
+	m.Step(now, Message{Kind: Beat, From: ID{"c", 7}, Announced: true})
+	answered(m, now, ID{"a", 5})
+	for id, want := range map[ID]bool{{"a", 5}: true, {"a", 4}: false, {"c", 7}: true, {"c", 8}: false, {"x", 1}: false} {
+		if m.Heard(id) != want {
+			t.Errorf("%v was heard of: %v", id, !want)
+		}
+	}
+	m.Step(now, Message{Kind: Goodbye, From: ID{"a", 5}, Announced: true})
+	if m.Heard(ID{"a", 5}) {
+		t.Error("one that left is a member")
+	}
+}

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 //	answers FROM [outdated]            FROM answers the last question it was asked
 //	absent ID                          nobody listens for that incarnation
 //	notice ID closed|cut               the server says that its connection has ended
+//	ended ID                           a voter says that its process is gone
 //	inquire NAME
 //	run UNTIL                          ticks until that time
 //	sleep UNTIL                        this process stands still until that time
@@ -304,6 +305,9 @@ func (s *script) about(word []string) error {
 		return nil
 	case "notice":
 		s.m.Notice(s.now, id, word[2] == "closed")
+		return nil
+	case "ended":
+		s.m.Ended(s.now, id)
 		return nil
 	case "answers":
 		s.m.Step(s.now, Message{Kind: Answer, From: id, To: s.m.self, Seq: s.asked[word[1]], Announced: true, Outdated: len(word) > 2})

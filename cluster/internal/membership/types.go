@@ -84,6 +84,8 @@ type Event struct {
 	Kind EventKind
 	ID   ID
 	Why  string // evidence, in words; "" where the kind says all
+
+	Joined, Heard time.Duration // of Dead and Left: as in Member, which is no member any more
 }
 
 // Output is what the owner of a Machine has to do next.

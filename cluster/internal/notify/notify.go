@@ -3,6 +3,9 @@
 package notify
 
 import (
+	"errors"
+	"reflect"
+	"runtime"
 	"sync"
 
 	"github.com/loopmesh/loopmesh/internal/guard"
@@ -41,9 +44,17 @@ func (q *Queue) Add(fn func()) {
 	q.work.Go(q.run)
 }
 
+var errExited = errors.New("the function called runtime.Goexit")
+
 // run calls what is queued until there is nothing. A function that panics ends alone;
-// the next one is called.
+// the next one is called. One that ends the goroutine (runtime.Goexit) leaves the others
+// to another goroutine.
 func (q *Queue) run() {
+	exited := func() {
+		q.fault(guard.Caught(errExited))
+		// goroutine: owner: node; ends when the queue is empty
+		q.work.Go(q.run)
+	}
 	for {
 		q.mu.Lock()
 		if len(q.queue) == 0 {
@@ -54,8 +65,29 @@ func (q *Queue) run() {
 		fn := q.queue[0]
 		q.queue = q.queue[1:]
 		q.mu.Unlock()
-		if p := guard.Call(fn); p != nil {
+		if p := guard.CallWhole(fn, exited); p != nil {
 			q.fault(p)
+		}
+	}
+}
+
+// runName is what the runtime calls the function at the bottom of each such goroutine.
+var runName = runtime.FuncForPC(reflect.ValueOf((*Queue).run).Pointer()).Name()
+
+// Inside reports whether a Queue, of any node, called the function that calls Inside: it
+// must not wait for the end of the queue's goroutine, which is its own. It looks at the
+// calls of the goroutine, and takes some microseconds.
+func Inside() bool {
+	pcs := make([]uintptr, 64)
+	for skip := 1; ; skip += len(pcs) { // the innermost calls come first, run is near the end
+		n := runtime.Callers(skip, pcs)
+		for _, pc := range pcs[:n] {
+			if f := runtime.FuncForPC(pc - 1); f != nil && f.Name() == runName {
+				return true
+			}
+		}
+		if n < len(pcs) {
+			return false
 		}
 	}
 }

@@ -20,3 +20,19 @@ func TestALogLineIsRareAndCountsTheOthers(t *testing.T) {
 		t.Errorf("got %v, %d", ok, more)
 	}
 }
+
+func TestABurstIsCutOffWithinItsSecond(t *testing.T) {
+	var b Burst
+	at := time.Unix(1, 0)
+	for i := range 5 {
+		if ok, kept := b.allow(at, 3); ok != (i < 3) || kept != 0 {
+			t.Errorf("%d: %v, %d", i, ok, kept)
+		}
+	}
+	if ok, _ := b.allow(at.Add(999*time.Millisecond), 3); ok {
+		t.Error("the second is not over")
+	}
+	if ok, kept := b.allow(at.Add(time.Second), 3); !ok || kept != 3 {
+		t.Errorf("in the next second: %v, %d", ok, kept)
+	}
+}

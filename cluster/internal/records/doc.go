@@ -18,6 +18,9 @@
 // higher one. The first sequence of a new stream is the time in microseconds, so tokens
 // do not start anew when the stream was deleted and made again.
 //
+// What makes the store grow asks for room first (Add), so that what renews, ends or removes
+// something (Put, Delete) still finds some when the store is full; see add.go.
+//
 // Reads go to the leader of the stream (AllowDirect is off). A leader that was deposed
 // and does not know it yet can still answer with an old record: a decision is a Put,
 // never a Get.

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
 	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
@@ -49,6 +50,10 @@ type Records struct {
 	mu     sync.Mutex
 	js     jetstream.JetStream // nil until it is needed, and after its connection was replaced
 	stream jetstream.Stream
+
+	looking chan struct{}        // full while somebody reads the levels
+	lanes   [lanes]chan struct{} // full while a batch with such a guard is under way
+	gate    gate
 }
 
 type (
@@ -59,8 +64,8 @@ type (
 // Of is the records of the cluster through a node.
 func Of(parts *inside.Parts) *Records {
 	return inside.Shared(parts, sharedKey{}, func() *Records {
-		r := &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster)}
-		r.config = r.truth
+		r := &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster), looking: make(chan struct{}, 1), lanes: newLanes()}
+		r.config, r.gate.Gate = r.truth, admit.NewGate()
 		return r
 	})
 }
@@ -72,8 +77,8 @@ func Of(parts *inside.Parts) *Records {
 //	<cluster>.work.end.<queue>.<id>   that it ran, or is dead
 func WorkOf(parts *inside.Parts) *Records {
 	return inside.Shared(parts, sharedWorkKey{}, func() *Records {
-		r := &Records{parts: parts, name: WorkName(parts.Cluster), prefix: WorkPrefix(parts.Cluster)}
-		r.config = r.work
+		r := &Records{parts: parts, name: WorkName(parts.Cluster), prefix: WorkPrefix(parts.Cluster), looking: make(chan struct{}, 1), lanes: newLanes()}
+		r.config, r.gate.Gate = r.work, admit.NewGate()
 		return r
 	})
 }
@@ -131,7 +136,8 @@ func Token(text string) string {
 // repetition is refused, the look decides again.
 
 // Put writes a record when the last one of its subject has the sequence expect, 0 for
-// none; its own sequence comes back. ttl, in whole seconds, removes it later; 0 never.
+// none; its own sequence comes back. It is for what renews, ends or takes the place of
+// something; what makes the store grow is an Add. ttl, in whole seconds, removes it later; 0 never.
 // It waits at most five seconds. Errors: ErrConflict, ErrFull, ErrNoQuorum (it may have
 // been written), ErrNoJetStream, ErrDenied, ErrTooLarge, ErrClosed, and ctx's.
 func (r *Records) Put(ctx context.Context, subject string, body []byte, expect uint64, ttl time.Duration) (uint64, error) {
@@ -148,7 +154,7 @@ func (r *Records) PutBeside(ctx context.Context, subject, other string, body []b
 // put is Put with the sequence of the subject guard.
 func (r *Records) put(ctx context.Context, subject, guard string, body []byte, expect uint64, ttl time.Duration) (uint64, error) {
 	if len(body) > r.parts.MaxPayload {
-		return 0, fmt.Errorf("%w: the record %s has %d bytes, the most is %d", fault.ErrTooLarge, subject, len(body), r.parts.MaxPayload)
+		return 0, tooLarge(subject, len(body), r.parts.MaxPayload)
 	}
 	m := nats.NewMsg(r.prefix + subject)
 	m.Data = body
@@ -189,6 +195,10 @@ func (r *Records) put(ctx context.Context, subject, guard string, body []byte, e
 	return seq, err
 }
 
+func tooLarge(subject string, size, most int) error {
+	return fmt.Errorf("%w: the record %s has %d bytes, the most is %d", fault.ErrTooLarge, subject, size, most)
+}
+
 // errUnsure makes try look once more.
 var errUnsure = errors.New("an earlier write may have happened")
 
@@ -226,12 +236,23 @@ func (r *Records) last(ctx context.Context, subject string) (Record, error) {
 // try repeats one until it has an answer or the limit is over. What NATS says when
 // there is no leader, no connection or no answer is no answer.
 func (r *Records) try(ctx context.Context, subject string, one func(context.Context, jetstream.JetStream) error) error {
+	return r.tryTo(ctx, subject, "it may have been written", one)
+}
+
+// tryTo is try with the text of what no answer means.
+func (r *Records) tryTo(ctx context.Context, subject, unsure string, one func(context.Context, jetstream.JetStream) error) error {
 	if ctx == nil {
 		return fault.Config("a durable operation needs a ctx, not nil: use context.Background()")
 	}
 	wait, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var before error // of the last attempt that was not cut short
 	for {
+		select {
+		case <-r.parts.Ended:
+			return fmt.Errorf("%s: %w", subject, fault.ErrClosed)
+		default:
+		}
 		step, done := context.WithTimeout(wait, attempt)
 		js, err := r.open(step)
 		if err == nil {
@@ -241,6 +262,9 @@ func (r *Records) try(ctx context.Context, subject string, one func(context.Cont
 		if err = r.judge(subject, err); !errors.Is(err, errNoAnswer) {
 			return err
 		}
+		if before == nil || wait.Err() == nil {
+			before = err
+		}
 		pause := time.NewTimer(again)
 		select {
 		case <-pause.C:
@@ -248,15 +272,34 @@ func (r *Records) try(ctx context.Context, subject string, one func(context.Cont
 		case <-wait.Done():
 		}
 		pause.Stop()
-		if ctx.Err() != nil {
-			return fmt.Errorf("%s: %w; it may have been written: %w", subject, context.Cause(ctx), err)
+		err = before
+		if errors.Is(err, errNotMade) {
+			return r.notMade(context.Cause(ctx))
 		}
-		return fmt.Errorf("%w: no answer for %v, so it may have been written (%s): %w", engine.ErrNoQuorum, limit, subject, err)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w; %s: %w", subject, context.Cause(ctx), unsure, err)
+		}
+		return fmt.Errorf("%w: no answer for %v, so %s (%s): %w", engine.ErrNoQuorum, limit, unsure, subject, err)
 	}
 }
 
-// errNoAnswer marks what is worth another attempt.
-var errNoAnswer = errors.New("no answer")
+// errNoAnswer marks what is worth another attempt; errNotMade is why one may be: the stream
+// is not there, and this node may not make it.
+var (
+	errNoAnswer = errors.New("no answer")
+	errNotMade  = errors.New("nobody has made the stream yet")
+)
+
+// notMade is the error of an operation that waited for the stream until its ctx ended, or
+// for the whole limit; then why is nil. Nothing was written.
+func (r *Records) notMade(why error) error {
+	err := fmt.Errorf("%w: the stream %s is not there, and the keys of this node do not let it make one: "+
+		"start a node with keys of a voter ('loopmesh keys add --voter') or with the right admin, with a StoreDir (--store)", engine.ErrNoJetStream, r.name)
+	if why != nil {
+		return fmt.Errorf("%w: %w", err, why)
+	}
+	return err
+}
 
 // judge tells an answer from none.
 func (r *Records) judge(subject string, err error) error {
@@ -282,9 +325,10 @@ func isConflict(err error) bool {
 	return errors.Is(err, ErrConflict) || errors.As(err, &api) && (api.ErrorCode == 10071 || api.ErrorCode == 10164 || api.ErrorCode == 10077 && strings.Contains(api.Description, "per subject"))
 }
 
+// isFull: a limit of the account, of the server, of the server's disk, of the stream.
 func isFull(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077)
+	return errors.As(err, &api) && (api.ErrorCode == 10002 || api.ErrorCode == 10023 || api.ErrorCode == 10047 || api.ErrorCode == 10077)
 }
 
 // reset forgets the stream and the connection: the next operation asks for both anew.
@@ -306,7 +350,7 @@ func (r *Records) open(ctx context.Context) (jetstream.JetStream, error) {
 	if err != nil {
 		return nil, err
 	}
-	stream, err := Ensure(ctx, js, r.config())
+	stream, err := r.find(ctx, js)
 	if err != nil {
 		return nil, err
 	}
@@ -314,6 +358,20 @@ func (r *Records) open(ctx context.Context) (jetstream.JetStream, error) {
 	defer r.mu.Unlock()
 	r.js, r.stream = js, stream
 	return js, nil
+}
+
+// find is the stream. Where it is not there, a node that may makes it; one that may not
+// waits for a voter (errNotMade): it would ask in vain, because a server that refuses a
+// request does not answer it.
+func (r *Records) find(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	if r.parts.MayMakeStreams() {
+		return Ensure(ctx, js, r.config())
+	}
+	stream, err := js.Stream(ctx, r.name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, errNotMade
+	}
+	return stream, err
 }
 
 // Make makes the stream, if it is not there, and waits until it is or ctx ends. With keys

@@ -17,6 +17,10 @@ import (
 // needs the right "admin" to call them, whatever functions it may call otherwise.
 const OrderPrefix = "loopmesh.order."
 
+// SpawnPrefix begins the names of functions that start and end commands: one for each
+// profile, whose name follows. Another node needs the right "spawn:PROFILE" to call them.
+const SpawnPrefix = "loopmesh.spawn."
+
 // Entry is a registered function without its types.
 type Entry struct {
 	Name    string

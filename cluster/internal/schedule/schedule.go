@@ -23,6 +23,7 @@ package schedule
 
 import (
 	"container/heap"
+	"math"
 	"time"
 )
 
@@ -89,7 +90,7 @@ func (s *Schedule) Put(now Clock, e Entry) {
 		have.stale = false
 		return
 	}
-	next := &item{Entry: e, at: now.Mono + e.In, index: -1}
+	next := &item{Entry: e, at: now.Mono + min(e.In, math.MaxInt64-now.Mono), index: -1} // min: no overflow
 	if have != nil && have.running {
 		have.next, have.stale = next, false
 		return

@@ -31,6 +31,11 @@
 // Two frames do not wait for their turn: Abort, and the End of a stream that is over
 // anyway (endsAnyway). They travel on the control link.
 //
+// What takes the bytes is a Target: a connection, or something that was expected under a
+// reserved path (target.go), which is how package process has stdin and output of children
+// without a right to write to connections. A target that was expected ends with the
+// writer's node; a connection does not.
+//
 // A stream ends when its writer closes or detaches it, when the connection ends, when
 // one of the two nodes goes, or when something is missing. The writer hears the reason
 // of the connection's end. The end of a writer's node leaves the connection to its

@@ -30,15 +30,18 @@ func (s *Stream) SetProtocol(loop *loopnode.Loop, p any) error {
 	if loop == nil || p == nil {
 		return fault.Config("SetProtocol needs a loop and a protocol, not nil")
 	}
+	pauser, _ := p.(transportactors.WritePauser)
+	lost, _ := p.(interface{ ConnectionLost(error) })
+	if pauser == nil && lost == nil {
+		return fault.Config("SetProtocol: %T has neither PauseWriting and ResumeWriting nor ConnectionLost, so it would hear nothing", p)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := &s.hooks
 	if h.loop != nil {
 		return fault.Config("the stream to %s has a protocol already", s.target())
 	}
-	h.loop = loop
-	h.pauser, _ = p.(transportactors.WritePauser)
-	h.lost, _ = p.(interface{ ConnectionLost(error) })
+	h.loop, h.pauser, h.lost = loop, pauser, lost
 	h.sizeLocked(s)
 	if s.ended != nil {
 		h.postLocked(s)

@@ -30,10 +30,11 @@ type In struct {
 	link  *link.Link
 	local func(*wire.Frame) // to the streams of this node
 
-	mu     sync.Mutex
-	byKey  map[inKey]*inStream
-	byNode map[link.Peer]int
-	dirty  []*inStream // took something that is not told
+	mu       sync.Mutex
+	byKey    map[inKey]*inStream
+	byNode   map[string]int          // by name, all lives together
+	expected map[string]*expectation // by path
+	dirty    []*inStream             // took something that is not told
 }
 
 // inKey names a stream: its number is drawn by the writer's node.
@@ -42,15 +43,18 @@ type inKey struct {
 	stream uint64
 }
 
+func keyOf(f *wire.Frame) inKey { return inKey{link.Sender(f), f.Flow} }
+
 // inStream is the receiving half of one stream.
 //
 // Invariant: told ≤ taken ≤ seen.Bytes, and seen.Bytes − taken is at most Window and
 // one frame: what the writer may have under way. All three only grow.
 type inStream struct {
-	in   *In
-	key  inKey
-	ref  transportactors.Ref
-	stop func() // ends the wait for the end of the transport; set by open
+	in       *In
+	key      inKey
+	to       Target
+	expected bool   // by this node: its writer needs no right
+	stop     func() // ends the wait for the end of the target; set by open
 
 	mu    sync.Mutex
 	seen  wire.Amount // what has come
@@ -64,7 +68,7 @@ type inStream struct {
 
 // NewIn makes an empty table.
 func NewIn(l *link.Link) *In {
-	return &In{link: l, byKey: map[inKey]*inStream{}, byNode: map[link.Peer]int{}}
+	return &In{link: l, byKey: map[inKey]*inStream{}, byNode: map[string]int{}, expected: map[string]*expectation{}}
 }
 
 // Handle takes a frame of a stream. Receiving goroutine: it does not wait.
@@ -77,9 +81,8 @@ func (i *In) Handle(f *wire.Frame) {
 		i.link.Answer(link.Sender(f), answer)
 		return
 	}
-	key := inKey{link.Sender(f), f.Flow}
 	i.mu.Lock()
-	st := i.byKey[key]
+	st := i.byKey[keyOf(f)]
 	i.mu.Unlock()
 	switch {
 	case st == nil && f.Op == wire.End:
@@ -87,8 +90,9 @@ func (i *In) Handle(f *wire.Frame) {
 		i.Deny(f, fault.Codef(wire.UnknownTarget, "%w: the stream is over", fault.ErrUnknownTransport))
 	case f.Op == wire.End && f.At.Messages == endsAnyway:
 		i.forget(st)
+		st.failExpected(fault.Codef(wire.Lost, "%w: its writer could not go on", fault.ErrLost))
 	case f.Op == wire.Abort: // overtakes what was written
-		_ = st.ref.Abort() // a transport that has ended has told so
+		_ = st.to.Abort() // a transport that has ended has told so
 	default:
 		st.arrived(f)
 	}
@@ -100,7 +104,7 @@ func (i *In) Deny(f *wire.Frame, why error) {
 		i.link.Answer(link.Sender(f), fault.Frame(f.ID, why))
 		return
 	}
-	i.tell(inKey{link.Sender(f), f.Flow}, 0, why)
+	i.tell(keyOf(f), 0, why)
 }
 
 // open begins a stream, or says in an error with a code why not. The entry in the
@@ -111,15 +115,18 @@ func (i *In) open(f *wire.Frame) error {
 	if f.Incarnation != 0 && f.Incarnation != me.Number {
 		return fault.Codef(wire.DeadIncarnation, "%w: the address means incarnation %d, the node lives as %d", fault.ErrDeadIncarnation, f.Incarnation, me.Number)
 	}
-	ref, ok := transportactors.Lookup(actors.Address{Path: f.Path})
-	if !ok {
-		return fault.Codef(wire.UnknownTarget, "%w: node %s has no connection %q", fault.ErrUnknownTransport, me.Name, f.Path)
+	if i.known(f) {
+		return nil
 	}
-	st := &inStream{in: i, key: inKey{link.Sender(f), f.Flow}, ref: ref}
+	to, expected, err := i.target(f)
+	if err != nil {
+		return err
+	}
+	st := &inStream{in: i, key: keyOf(f), to: to, expected: expected}
 	if known, err := i.insert(st); known || err != nil {
 		return err
 	}
-	stop, err := ref.OnEnd(st.transportEnded)
+	stop, err := to.OnEnd(st.transportEnded)
 	if err != nil {
 		i.forget(st)
 		return fault.Codef(wire.Closed, "%w: %w", fault.ErrClosed, err)
@@ -134,7 +141,7 @@ func (i *In) open(f *wire.Frame) error {
 func (i *In) insert(st *inStream) (known bool, err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	have := i.byNode[st.key.from]
+	have := i.byNode[st.key.from.Name]
 	switch {
 	case i.byKey[st.key] != nil:
 		return true, nil
@@ -142,7 +149,7 @@ func (i *In) insert(st *inStream) (known bool, err error) {
 		return false, fault.Codef(wire.Busy, "%w: node %s writes to %d connections here already, %d are written to in all", fault.ErrBusy, st.key.from.Name, have, len(i.byKey))
 	}
 	i.byKey[st.key] = st
-	i.byNode[st.key.from]++
+	i.byNode[st.key.from.Name]++
 	return false, nil
 }
 
@@ -152,8 +159,8 @@ func (i *In) forget(st *inStream) {
 	i.mu.Lock()
 	if i.byKey[st.key] == st {
 		delete(i.byKey, st.key)
-		if i.byNode[st.key.from]--; i.byNode[st.key.from] == 0 {
-			delete(i.byNode, st.key.from)
+		if i.byNode[st.key.from.Name]--; i.byNode[st.key.from.Name] == 0 {
+			delete(i.byNode, st.key.from.Name)
 		}
 	}
 	i.mu.Unlock()
@@ -205,15 +212,15 @@ func (st *inStream) do(op wire.Op, data []byte) error {
 	switch op {
 	case wire.Write:
 		size := uint64(len(data))
-		return st.ref.Feed(data, func(err error) { st.took(size, err) })
+		return st.to.Feed(data, func(err error) { st.took(size, err) })
 	case wire.EOF:
-		return st.ref.WriteEOF(st.end)
+		return st.to.WriteEOF(st.end)
 	case wire.Close:
-		return st.ref.Close()
+		return st.to.Close()
 	case wire.Pause:
-		return st.ref.PauseReading()
+		return st.to.PauseReading()
 	case wire.Resume:
-		return st.ref.ResumeReading()
+		return st.to.ResumeReading()
 	case wire.Query:
 		st.mu.Lock()
 		st.asked, st.query = true, st.seen.Bytes
@@ -291,7 +298,7 @@ func (i *In) Sweep() {
 // reason gets "closed": the writer needs one to know that it was no loss.
 func (st *inStream) transportEnded(reason error) {
 	if reason == nil {
-		reason = fault.Codef(wire.Closed, "%w: the connection was closed", fault.ErrClosed)
+		reason = fault.Codef(wire.Closed, "%w: the connection ended in good order: its peer or the program there closed it", fault.ErrClosed)
 	}
 	st.end(reason)
 }
@@ -317,7 +324,7 @@ func (st *inStream) end(why error) {
 // be wrong.
 func (st *inStream) fail(why error) {
 	st.end(why)
-	_ = st.ref.Fail(fmt.Errorf("the stream of node %s: %w", st.key.from.Name, why)) // one that has ended needs none
+	_ = st.to.Fail(fmt.Errorf("the stream of node %s: %w", st.key.from.Name, why)) // one that has ended needs none
 }
 
 // tell sends a Taken.
@@ -336,15 +343,19 @@ func (i *In) tell(key inKey, taken uint64, why error) {
 }
 
 // NodeDown forgets the streams of a node that is gone. What has come is still written,
-// and the connections are their owners'.
-func (i *In) NodeDown(peer link.Peer) { i.drop(func(k inKey) bool { return k.from == peer }) }
+// and the connections are their owners'. What was expected of that node ends.
+func (i *In) NodeDown(peer link.Peer) {
+	i.drop(func(k inKey) bool { return k.from == peer }, fault.New(peer.Name, "", fault.ErrNodeDown, "its streams ended with it"))
+}
 
 // Close forgets all streams: the node ends.
-func (i *In) Close() { i.drop(func(inKey) bool { return true }) }
+func (i *In) Close() {
+	i.drop(func(inKey) bool { return true }, fmt.Errorf("%w: this node has been closed", fault.ErrClosed))
+}
 
-// drop forgets the streams that match. They are collected first, since forget takes
-// the lock.
-func (i *In) drop(match func(inKey) bool) {
+// drop forgets the streams that match, and fails what was expected with why. They are
+// collected first, since forget takes the lock.
+func (i *In) drop(match func(inKey) bool, why error) {
 	var gone []*inStream
 	i.mu.Lock()
 	for key, st := range i.byKey {
@@ -355,6 +366,18 @@ func (i *In) drop(match func(inKey) bool) {
 	i.mu.Unlock()
 	for _, st := range gone {
 		i.forget(st)
+		st.failExpected(why)
+	}
+}
+
+// failExpected tells a target that was expected, and has not ended, that the rest will not
+// come. A connection is its owner's, and goes on.
+func (st *inStream) failExpected(why error) {
+	st.mu.Lock()
+	over := st.over != nil
+	st.mu.Unlock()
+	if st.expected && !over {
+		_ = st.to.Fail(why) // one whose loop is closed needs none
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/loopmesh/loopmesh/actors"
-	"github.com/loopmesh/loopmesh/cluster/internal/calls"
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/internal/wire"
@@ -30,7 +29,7 @@ import (
 // goroutine.
 type Out struct {
 	link   *link.Link
-	calls  *calls.Outgoing
+	ask    Ask
 	in     *In // of this node: the way to its own connections
 	piece  int // bytes in one frame, see Fit
 	memory memory
@@ -45,9 +44,12 @@ type Out struct {
 	wake    chan struct{}
 }
 
+// Ask puts a question to another node and gives the payload of its answer, as a call does.
+type Ask func(ctx context.Context, to actors.Address, f *wire.Frame) (payload []byte, err error)
+
 // NewOut makes an empty table.
-func NewOut(l *link.Link, c *calls.Outgoing, in *In) *Out {
-	o := &Out{link: l, calls: c, in: in, piece: piece, byID: map[uint64]*Stream{}, wake: make(chan struct{}, 1)}
+func NewOut(l *link.Link, ask Ask, in *In) *Out {
+	o := &Out{link: l, ask: ask, in: in, piece: piece, byID: map[uint64]*Stream{}, wake: make(chan struct{}, 1)}
 	in.local = o.Taken
 	return o
 }
@@ -75,9 +77,9 @@ func (o *Out) Open(ctx context.Context, addr actors.Address) (*Stream, error) {
 		f.From, f.FromNumber, f.Incarnation, f.Path = me.Name, me.Number, addr.Incarnation, addr.Path
 		err = o.in.open(f)
 	} else {
-		var r calls.Reply
-		if r, err = o.calls.Request(ctx, s.addr, f); err == nil {
-			number, err = lifeOf(r.Payload)
+		var answer []byte
+		if answer, err = o.ask(ctx, s.addr, f); err == nil {
+			number, err = lifeOf(answer)
 		}
 	}
 	if err != nil {

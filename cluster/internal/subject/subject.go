@@ -7,6 +7,7 @@
 //
 //	<cluster>.to.<receiver>.<life>.<sender>.<rights>    frames: calls, answers, messages, watches
 //	<cluster>.bulk.<receiver>.<life>.<sender>.<rights>  bytes of streams, on a connection of their own
+//	<cluster>.topic.<topic>.<sender>.<rights>           what is published to who subscribes to the topic
 //	<cluster>.to.<node>.<life>.<node>.r.<token>         NATS's own answer "nobody is there"
 //	<cluster>.members.<sender>                          signs of life, read by every node
 //	<cluster>.name.<node>.<sender>                      who has this name?
@@ -82,9 +83,37 @@ func (s *Space) join(kind, node, life string) string {
 	return b.String()
 }
 
+// Rights are the rights of this node as they stand in its subjects.
+func (s *Space) Rights() string { return s.rights }
+
+// Topic is where this node publishes to a topic, and Topics the pattern of what all
+// nodes publish to it.
+func (s *Space) Topic(topic string) string {
+	return s.cluster + ".topic." + escaped(topic) + "." + s.node + "." + s.rights
+}
+
+// Topics is the pattern to subscribe to, see Topic.
+func (s *Space) Topics(topic string) string { return s.cluster + ".topic." + escaped(topic) + ".*.*" }
+
+// escaped is a name as one token of a subject: letters, digits, - and _ stand for
+// themselves, every other byte is = and two digits. Two names never give one token.
+func escaped(name string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+			b.WriteByte(c)
+		default:
+			b.Write([]byte{'=', digits[c>>4], digits[c&15]})
+		}
+	}
+	return b.String()
+}
+
 // Publish are the patterns a node may publish to, whatever its incarnation.
 func (s *Space) Publish() []string {
-	own := []string{s.join(".to.", "*", "*"), s.join(".bulk.", "*", "*"), s.Alive, s.Engine, s.Name("*"), s.cluster + ".inbox.>"}
+	own := []string{s.join(".to.", "*", "*"), s.join(".bulk.", "*", "*"), s.Alive, s.Engine, s.Name("*"), s.cluster + ".inbox.>", s.cluster + ".topic.*." + s.node + "." + s.rights}
 	return append(own, s.durable()...)
 }
 
@@ -97,9 +126,17 @@ func Records(cluster string) string { return cluster + ".rec." }
 // Work is the beginning of the subjects of commands.
 func Work(cluster string) string { return cluster + ".work." }
 
+// MakeStreams are the patterns that a node needs beside Publish to make the two streams of
+// the cluster. Whoever makes a stream decides what it captures and how many copies there
+// are, so with keys only voters and admins get them (package keys).
+func (s *Space) MakeStreams() []string {
+	loops, work := Streams(s.cluster)
+	return []string{"$JS.API.STREAM.CREATE." + loops, "$JS.API.STREAM.CREATE." + work}
+}
+
 // durable are the subjects that durable work takes: the records themselves, of leases
 // only the node's own, and what JetStream is asked for about the two streams. A node may
-// neither delete nor change nor purge a stream. Whoever may publish here can claim every
+// neither make nor delete nor change nor purge a stream. Whoever may publish here can claim every
 // name, and cancel and send every durable call: these are not rights of one node on
 // another, and the functions that run are those that the other program registered.
 func (s *Space) durable() []string {
@@ -110,7 +147,7 @@ func (s *Space) durable() []string {
 		"$JS.API.INFO", "$JS.API.STREAM.MSG.DELETE." + work, "$JS.ACK." + work + ".>", "$JS.ACK.*.*." + work + ".>",
 	}
 	for _, stream := range []string{loops, work} {
-		for _, ask := range []string{"STREAM.INFO.", "STREAM.CREATE.", "STREAM.MSG.GET."} {
+		for _, ask := range []string{"STREAM.INFO.", "STREAM.MSG.GET."} {
 			list = append(list, "$JS.API."+ask+stream)
 		}
 		for _, ask := range []string{"CONSUMER.CREATE.", "CONSUMER.INFO.", "CONSUMER.DELETE.", "CONSUMER.MSG.NEXT."} {
@@ -120,17 +157,18 @@ func (s *Space) durable() []string {
 	return list
 }
 
-// Subscribe are the patterns a node may subscribe to. The last two are the
+// Subscribe are the patterns a node may subscribe to. Every topic is among them: who is
+// a member may hear what is published. The last two are the
 // server's notices of clients that come and go.
 func (s *Space) Subscribe() []string {
-	return []string{s.Frames, s.Bulk, s.Members, s.Engines, s.Names, s.Inbox + ".>", Notices("*", "CONNECT"), Notices("*", "DISCONNECT")}
+	return []string{s.Frames, s.Bulk, s.Members, s.Engines, s.Names, s.Inbox + ".>", s.cluster + ".topic.>", Notices("*", "CONNECT"), Notices("*", "DISCONNECT")}
 }
 
 // Notices is where a server tells that a client of an account has come (CONNECT)
 // or gone (DISCONNECT).
 func Notices(account, what string) string { return "$SYS.ACCOUNT." + account + "." + what }
 
-// Sender splits a subject of Frames, Bulk, Members, Names or Engines. rights is "" where
+// Sender splits a subject of Frames, Bulk, Topics, Members, Names or Engines. rights is "" where
 // the subject has none. ok is false for everything else, also for an answer of
 // NATS, see Token.
 func (s *Space) Sender(subject string) (name, rights string, ok bool) {
@@ -145,8 +183,10 @@ func (s *Space) Sender(subject string) (name, rights string, ok bool) {
 	case "name":
 		_, name, _ = strings.Cut(rest, ".")
 		return name, "", name != "" && !strings.Contains(name, ".")
-	case "to", "bulk":
-		_, rest, _ = strings.Cut(rest, ".")
+	case "to", "bulk", "topic":
+		if kind != "topic" {
+			_, rest, _ = strings.Cut(rest, ".")
+		}
 		_, rest, _ = strings.Cut(rest, ".")
 		name, rights, _ = strings.Cut(rest, ".")
 		return name, rights, name != "" && rights != "" && !strings.Contains(rights, ".")

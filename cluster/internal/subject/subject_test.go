@@ -27,7 +27,7 @@ func may(patterns []string, subject string) bool {
 func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
 	n1, n2 := New("c", "n1", 7, "d"), New("c", "n2", 7, "d")
 	for _, s := range []string{
-		n1.To("n2", 8), n1.To("n1", 8), n1.BulkTo("n2", 8), n1.Name("n2"), n1.Alive, n1.Engine, n2.Inbox + ".x", "c.rec.lease.n1", "c.rec.own.x",
+		n1.To("n2", 8), n1.To("n1", 8), n1.BulkTo("n2", 8), n1.Name("n2"), n1.Topic("room.7/ä"), n1.Alive, n1.Engine, n2.Inbox + ".x", "c.rec.lease.n1", "c.rec.own.x",
 		"c.rec.timer.g.i", "c.work.cmd.q.i", "$JS.API.CONSUMER.CREATE.c-LOOPS.x.c.rec.own.*", "$JS.ACK.c-WORK.q-x.1.1.1.1.0",
 	} {
 		if !may(n1.Publish(), s) {
@@ -35,15 +35,20 @@ func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
 		}
 	}
 	for _, s := range []string{
-		n2.To("n1", 8), n2.To("n2", 8), n2.BulkTo("n1", 8), n2.Name("n1"), n2.Alive, n2.Engine, n1.Reply + "7", n2.Reply + "7",
+		n2.To("n1", 8), n2.To("n2", 8), n2.BulkTo("n1", 8), n2.Name("n1"), n2.Topic("room"), "c.topic.room.n1", "d.topic.room.n1.d", "c.topic.room.n1.other", n2.Alive, n2.Engine, n1.Reply + "7", n2.Reply + "7",
 		"c.to.n2.8.n1.other", "c.to.n2.8.n1", "other.to.n2.8.n1.d", "$SYS.ACCOUNT.A.DISCONNECT", "$JS.API.STREAM.DELETE.c-LOOPS", "$JS.API.STREAM.PURGE.c-LOOPS",
-		"$JS.API.STREAM.UPDATE.c-WORK", "$JS.API.STREAM.MSG.DELETE.c-LOOPS", "$JS.API.STREAM.INFO.d-LOOPS", "c.rec.lease.n2", "d.rec.own.x", "$JS.ACK.d-WORK.c.1.1.1.1.0",
+		"$JS.API.STREAM.UPDATE.c-WORK", "$JS.API.STREAM.CREATE.c-LOOPS", "$JS.API.STREAM.CREATE.c-WORK", "$JS.API.STREAM.MSG.DELETE.c-LOOPS", "$JS.API.STREAM.INFO.d-LOOPS", "c.rec.lease.n2", "d.rec.own.x", "$JS.ACK.d-WORK.c.1.1.1.1.0",
 	} {
 		if may(n1.Publish(), s) {
 			t.Errorf("n1 can publish to %s", s)
 		}
 	}
-	for _, s := range []string{n2.To("n1", 8), n1.Reply + "7", n2.BulkTo("n1", 8), n2.Name("n1"), n2.Alive, n2.Engine, n1.Inbox + ".x", Notices("A", "CONNECT")} {
+	for s, want := range map[string]bool{"$JS.API.STREAM.CREATE.c-LOOPS": true, "$JS.API.STREAM.CREATE.c-WORK": true, "$JS.API.STREAM.CREATE.d-WORK": false, "$JS.API.STREAM.UPDATE.c-WORK": false} {
+		if may(n1.MakeStreams(), s) != want {
+			t.Errorf("who makes streams may publish to %s: %v", s, !want)
+		}
+	}
+	for _, s := range []string{n2.To("n1", 8), n1.Reply + "7", n2.BulkTo("n1", 8), n2.Name("n1"), n2.Topic("room"), n1.Topics("room"), n2.Alive, n2.Engine, n1.Inbox + ".x", Notices("A", "CONNECT")} {
 		if !may(n1.Subscribe(), s) {
 			t.Errorf("n1 does not hear %s", s)
 		}
@@ -58,16 +63,36 @@ func TestANodeMayUseItsOwnSubjectsOnly(t *testing.T) {
 	}
 }
 
+// TestATopicIsOneToken: whatever its name is, it can be heard under its own name only.
+func TestATopicIsOneToken(t *testing.T) {
+	s, seen := New("c", "n1", 7, "d"), map[string]string{}
+	for _, name := range []string{"room", "room.7", "room=2E7", "room 7", "*", ">", "a.*", "ä", "\x00", "=", "=3D"} {
+		subject := s.Topic(name)
+		if !covers(s.Topics(name), subject) || !covers("c.topic.*.n1.d", subject) {
+			t.Errorf("%q is published to %s", name, subject)
+		}
+		if other, ok := seen[subject]; ok {
+			t.Errorf("%q and %q are one subject", name, other)
+		}
+		seen[subject] = name
+		for _, other := range []string{"room", "x"} {
+			if other != name && covers(s.Topics(other), subject) {
+				t.Errorf("who subscribes to %s hears %q", other, name)
+			}
+		}
+	}
+}
+
 func TestTheSenderIsReadFromTheSubject(t *testing.T) {
 	n1, n2 := New("c", "n1", 7, "d"), New("c", "n2", 7, "e")
 	for subject, want := range map[string][2]string{
-		n2.To("n1", 8): {"n2", "e"}, n2.BulkTo("n1", 8): {"n2", "e"}, n2.Name("n1"): {"n2", ""}, n2.Alive: {"n2", ""}, n2.Engine: {"n2", ""},
+		n2.To("n1", 8): {"n2", "e"}, n2.BulkTo("n1", 8): {"n2", "e"}, n2.Name("n1"): {"n2", ""}, n2.Topic("a.b"): {"n2", "e"}, n2.Alive: {"n2", ""}, n2.Engine: {"n2", ""},
 	} {
 		if name, rights, ok := n1.Sender(subject); !ok || name != want[0] || rights != want[1] {
 			t.Errorf("%s: got %q, %q, %v", subject, name, rights, ok)
 		}
 	}
-	for _, subject := range []string{"", "c", "c.to", "c.to.n1", "c.to.n1.8.n2", n1.Reply + "7", "c.members", "c.members.a.b", "d.members.n2", "c.other.n1.8.n2.d", "c.to.n1.8.n2.d.x", "c.name.n1", "c.name.n1.a.b"} {
+	for _, subject := range []string{"", "c", "c.to", "c.to.n1", "c.to.n1.8.n2", n1.Reply + "7", "c.members", "c.members.a.b", "d.members.n2", "c.other.n1.8.n2.d", "c.to.n1.8.n2.d.x", "c.name.n1", "c.name.n1.a.b", "c.topic.a.n2", "c.topic.a.n2.d.x"} {
 		if name, _, ok := n1.Sender(subject); ok {
 			t.Errorf("%s is of %s", subject, name)
 		}

@@ -30,6 +30,17 @@ func New[T any](ctx context.Context) (Waiter[T], error) {
 	return Waiter[T]{ready: make(chan T, 1)}, nil
 }
 
+// Whoever describes what waits wants to say where: a call of a task is shown as one of its
+// loop, and one of a goroutine as one of the node.
+//
+// Loop is the name of the loop of the task that waits; "" for a goroutine.
+func (w Waiter[T]) Loop() string {
+	if w.loop == nil {
+		return ""
+	}
+	return w.loop.Name()
+}
+
 // taskLoop is the loop of the task that ctx belongs to and that runs now.
 func taskLoop(ctx context.Context) (*loopnode.Loop, bool) {
 	if _, ok := loopnode.CurrentTask(ctx); !ok || !coro.Marked() {

@@ -60,6 +60,7 @@ type Incoming struct {
 	cfg     Config
 	byKey   map[key]*incoming
 	byNode  map[Node]map[uint64]*incoming
+	byName  map[string]int               // how many, all lives of a name together
 	byPath  map[string]map[key]*incoming // those that have not ended
 	parked  []parked                     // nodes that were given up, oldest first
 	repeats repeats[*incoming]           // those that have
@@ -71,7 +72,7 @@ type Incoming struct {
 
 // NewIncoming makes an empty table.
 func NewIncoming(cfg Config) *Incoming {
-	return &Incoming{cfg: cfg, byKey: map[key]*incoming{}, byNode: map[Node]map[uint64]*incoming{}, byPath: map[string]map[key]*incoming{}}
+	return &Incoming{cfg: cfg, byKey: map[key]*incoming{}, byNode: map[Node]map[uint64]*incoming{}, byName: map[string]int{}, byPath: map[string]map[key]*incoming{}}
 }
 
 // Take returns the messages to send and the orders to carry out, each in order,
@@ -100,7 +101,7 @@ func (t *Incoming) Watch(now time.Duration, from Node, id uint64, path string) {
 	case len(t.byKey) >= t.cfg.MaxTotal:
 		t.refuse(k, t.cfg.MaxTotal)
 		return
-	case len(t.byNode[from]) >= t.cfg.MaxPerNode:
+	case t.byName[from.Name] >= t.cfg.MaxPerNode:
 		t.refuse(k, t.cfg.MaxPerNode)
 		return
 	default:
@@ -125,6 +126,7 @@ func (t *Incoming) add(k key, path string) {
 		t.byNode[k.from] = map[uint64]*incoming{}
 	}
 	t.byNode[k.from][k.id] = w
+	t.byName[k.from.Name]++
 	if t.byPath[path] == nil {
 		t.byPath[path] = map[key]*incoming{}
 		t.orders = append(t.orders, Order{path, true})
@@ -139,6 +141,9 @@ func (t *Incoming) remove(w *incoming) {
 	delete(t.byNode[w.key.from], w.key.id)
 	if len(t.byNode[w.key.from]) == 0 {
 		delete(t.byNode, w.key.from)
+	}
+	if t.byName[w.key.from.Name]--; t.byName[w.key.from.Name] == 0 {
+		delete(t.byName, w.key.from.Name)
 	}
 	if w.ended {
 		return

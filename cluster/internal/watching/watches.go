@@ -90,7 +90,7 @@ func (t *Watches) Remote(to actors.Address, ended func(reason error)) (cancel fu
 	number, known := t.members.Number(to.Node)
 	switch {
 	case !wire.ValidName(to.Node) || !known && to.Incarnation == 0:
-		ended(fault.New(to.String(), "", fault.ErrUnknownNode, "it is not a member of the cluster"))
+		ended(fault.New(to.String(), "", fault.ErrUnknownNode, t.members.NoMember(to.Node)))
 		return func() {}
 	case known && to.Incarnation != 0 && to.Incarnation < number:
 		ended(fault.New(to.String(), "", fault.ErrDeadIncarnation, "a newer node has its name"))
@@ -110,6 +110,7 @@ func (t *Watches) Remote(to actors.Address, ended func(reason error)) (cancel fu
 		ended(fault.New(to.String(), "", fault.ErrBusy, refused.Error()))
 		return func() {}
 	}
+	t.members.Depends()
 	t.recheck(to)
 	return func() {
 		t.step(func(time.Duration) {

@@ -30,6 +30,10 @@ import (
 type Members interface {
 	// Number is the incarnation a member lives as; false when it is no member.
 	Number(node string) (uint64, bool)
+	// NoMember says for people why a node is no member.
+	NoMember(node string) string
+	// Depends is told that a watch waits for a node.
+	Depends()
 }
 
 // Watches are the watches of this node on others and of others on this one: of

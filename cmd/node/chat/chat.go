@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 	"github.com/loopmesh/loopmesh/transportactors/framing"
+	"github.com/loopmesh/loopmesh/transportactors/handover"
 )
 
 // How a line travels: DataReceived on the loop of one client → broadcast posts
@@ -67,8 +69,8 @@ type Room struct {
 	clients map[*client]struct{}
 }
 
-// Open starts a room on a loop of its own at address. It waits until clients
-// can connect. The room ends with its node.
+// Open starts a room on a loop of its own at address: host:port, or fd://NAME for a socket of
+// the service manager. It waits until clients can connect. The room ends with its node.
 func Open(ctx context.Context, node *cluster.Node, address string) (*Room, error) {
 	ref, err := node.NewLoop(LoopName)
 	if err != nil {
@@ -77,7 +79,11 @@ func Open(ctx context.Context, node *cluster.Node, address string) (*Room, error
 	l, _ := ref.Local()
 	return loopnode.CreateTask(l.Context(ctx), "open room", func(ctx context.Context) (*Room, error) {
 		r := &Room{node: node, clients: map[*client]struct{}{}}
-		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return newClient(r) }, "tcp", address)
+		network, at, socket, err := handover.At("tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		s, err := transportactors.CreateServer(ctx, func() transportactors.Protocol { return newClient(r) }, network, at, socket)
 		if err != nil {
 			return nil, err
 		}
@@ -170,9 +176,10 @@ func (c *client) talk(b []byte) (all bool) {
 	return true
 }
 
-// talkOn is talk in a later turn.
+// talkOn is talk in a later turn. Why a connection that is lost is read again as well: its
+// end comes behind what it has sent, which nobody would ask for.
 func (c *client) talkOn() {
-	if !c.t.IsClosing() && c.talk(nil) {
+	if c.t.IsClosing() || c.talk(nil) {
 		_ = c.t.ResumeReading() // the same
 	}
 }
@@ -191,6 +198,15 @@ func (c *client) ResumeWriting() {
 		c.notify(fmt.Sprintf("you missed %d lines", c.missed))
 		c.missed = 0
 	}
+}
+
+// GoingAway tells the client that its node drains, and closes the connection behind it: it
+// has nothing under way that could be waited for. One that does not read is cut off a
+// second later, or the drain would wait for it to the end.
+func (c *client) GoingAway(until time.Time) {
+	c.notify("this node is going away; connect to another one")
+	c.t.Close()
+	c.t.Loop().CallLater(min(time.Second, time.Until(until)), c.t.Abort)
 }
 
 // notify writes to this client alone. A client that is gone needs no word:

@@ -1,6 +1,7 @@
 package members
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,19 +10,27 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 )
 
-func TestWhatStrangersMayKeepIsBoundedInNumberAndTime(t *testing.T) {
+func TestWhatNonmembersMayKeepIsBoundedInNumberAndTime(t *testing.T) {
 	var over []link.Peer
 	m := New(link.New(link.Self{Cluster: "c", Name: "n1", Number: 1}, hclog.NewNullLogger(), 1, link.Handlers{}),
 		Config{Heartbeat: time.Second, DeadAfter: 3 * time.Second}, Events{Unknown: func(p link.Peer) { over = append(over, p) }}, hclog.NewNullLogger())
 	member := link.Peer{Name: "n2", Number: 2}
 	m.lives.Store(member.Name, member.Number)
 	admitted := 0
-	for i := range uint64(10 * maxStrangers) {
+	for i := range uint64(10 * maxNonmembers) {
 		if m.Admit(link.Peer{Name: "x", Number: i + 1}) {
 			admitted++
 		}
 	}
-	if admitted != maxStrangers {
+	if admitted != maxLives {
+		t.Errorf("%d lives of one name were admitted", admitted)
+	}
+	for i := range 2 * maxNonmembers {
+		if m.Admit(link.Peer{Name: fmt.Sprint("y", i), Number: 1}) {
+			admitted++
+		}
+	}
+	if admitted != maxNonmembers {
 		t.Errorf("%d were admitted", admitted)
 	}
 	first := link.Peer{Name: "x", Number: 1}
@@ -30,14 +39,14 @@ func TestWhatStrangersMayKeepIsBoundedInNumberAndTime(t *testing.T) {
 			t.Errorf("%v is not admitted", p)
 		}
 	}
-	if m.endStrangers(); len(over) != 0 {
+	if m.endNonmembers(); len(over) != 0 {
 		t.Errorf("%d are over at once", len(over))
 	}
 	m.lives.Store("x", first.Number) // it has become a member
-	m.begun = m.begun.Add(-strangerFor)
-	m.endStrangers()
-	if len(over) != maxStrangers-1 || len(m.strangers) != 0 {
-		t.Errorf("%d are over, %d are left", len(over), len(m.strangers))
+	m.begun = m.begun.Add(-nonmemberFor)
+	m.endNonmembers()
+	if len(over) != maxNonmembers-1 || len(m.nonmembers) != 0 {
+		t.Errorf("%d are over, %d are left", len(over), len(m.nonmembers))
 	}
 	if !m.Admit(link.Peer{Name: "x", Number: 5000}) {
 		t.Error("there is no room again")

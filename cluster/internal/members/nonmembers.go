@@ -13,8 +13,9 @@ import (
 // such lives at one time is bounded.
 
 const (
-	maxStrangers = 256              // lives that are no members and keep something here
-	strangerFor  = 10 * time.Second // how long, unless they become members
+	maxNonmembers = 256              // lives that are no members and keep something here
+	maxLives      = 4                // of these, of one name: with keys a node can invent lives of its own name only
+	nonmemberFor  = 10 * time.Second // how long, unless they become members
 )
 
 // Admit reports whether a life of a node may make this node keep something: it is a
@@ -28,27 +29,38 @@ func (m *Members) Admit(peer link.Peer) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, known := m.strangers[peer]; known {
+	if _, known := m.nonmembers[peer]; known {
 		return true
 	}
-	if len(m.strangers) >= maxStrangers {
+	if len(m.nonmembers) >= maxNonmembers || m.livesLocked(peer.Name) >= maxLives {
 		return false
 	}
-	m.strangers[peer] = m.now()
+	m.nonmembers[peer] = m.now()
 	return true
 }
 
-// endStrangers lets go of what lives keep that have not become members in time.
-func (m *Members) endStrangers() {
+// livesLocked is how many lives of a name are kept that are no members. Few: it is asked
+// where a life is seen for the first time, and the table is small.
+func (m *Members) livesLocked(name string) (n int) {
+	for peer := range m.nonmembers {
+		if peer.Name == name {
+			n++
+		}
+	}
+	return n
+}
+
+// endNonmembers lets go of what lives keep that have not become members in time.
+func (m *Members) endNonmembers() {
 	var over []link.Peer
 	m.mu.Lock()
-	for peer, since := range m.strangers {
+	for peer, since := range m.nonmembers {
 		number, ok := m.Number(peer.Name)
 		switch {
 		case ok && number == peer.Number:
-			delete(m.strangers, peer) // from now on it has an end that is told
-		case m.now()-since >= strangerFor:
-			delete(m.strangers, peer)
+			delete(m.nonmembers, peer) // from now on it has an end that is told
+		case m.now()-since >= nonmemberFor:
+			delete(m.nonmembers, peer)
 			over = append(over, peer)
 		}
 	}

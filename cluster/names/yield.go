@@ -1,0 +1,55 @@
+package names
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/loopmesh/loopmesh/cluster"
+)
+
+// An owner that comes back. Membership may have given a node up that lives: it was stopped,
+// or cut off. Such a node holds nothing until it serves again and has looked whether its
+// names are still its own (verify). Its look and the claim of another node can cross:
+//
+//	owner                          store                         claimer
+//	                                                             hears that the owner is dead
+//	serves again
+//	looks: the record is its own   <---- Get
+//	holds the name                         Put (its own) ---->   owns the name
+//	hears of the record, ends
+//
+// Until the owner has heard of the record, both would act. So who has taken a name over
+// because of a death looks again after its write. When the owner is back, the claimer waits
+// before it acts, for as long as an owner may take to hear of a record; the record keeps
+// others from the name meanwhile.
+//
+// Is a look after the write enough? The owner tells everybody that it is back before it
+// serves, and serves before it looks at its names. If its look came before the write of the
+// claimer, so did that news, and it reaches the claimer on the connection on which the
+// answer to the write comes. With several servers the two may take different ways, which
+// differ by milliseconds: as long may two owners then act at once. An owner that looks after
+// the write finds the record, and ends.
+
+// hearing is how long an owner may take to hear of a record: one that has heard nothing for
+// two heartbeats of its consumer reads everything anew (records.Follow).
+const hearing = 3 * time.Second
+
+// yielded waits, after a claim has taken the place of the record of before, until its owner
+// has stopped to act.
+func (r *room) yielded(ctx context.Context, before ownership) error {
+	if before.Free || before.Node == r.node.Name() || !r.parts.Heard(before.Node, before.Life) {
+		return nil
+	}
+	r.parts.Log.Warn("the owner of a name was taken for dead and is back; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
+	patience := time.NewTimer(hearing)
+	defer patience.Stop()
+	select {
+	case <-patience.C:
+		return nil
+	case <-r.ctx.Done():
+		return fmt.Errorf("%w: the node is leaving", cluster.ErrClosed)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,101 @@
+package names
+
+import (
+	"testing"
+	"time"
+
+	"github.com/loopmesh/loopmesh/loopnode"
+)
+
+// TestAClaimerWaitsForAnOwnerThatIsBack: the owner was taken for dead, is back, and has looked
+// at its name before the claimer wrote. The claimer acts only when the owner does not any
+// more, although the owner is slow to hear of the record.
+func TestAClaimerWaitsForAnOwnerThatIsBack(t *testing.T) {
+	a, b := pair(t)
+	mine := mustClaim(t, a, "orders")
+	mustClaim(t, b, "other")
+	theirs, owner := roomOf(b), roomOf(a)
+	theirs.mu.Lock()
+	theirs.table.dead["a"] = a.Incarnation() // as membership has said, before it was back
+	theirs.mu.Unlock()
+	owner.mu.Lock() // its follower does not get on
+	time.AfterFunc(500*time.Millisecond, owner.mu.Unlock)
+	begin := time.Now()
+	now, err := Claim(testCtx(t), b, "orders", loopnode.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now.Held() && mine.Held() {
+		t.Fatalf("two act as the owner after %v", time.Since(begin))
+	}
+	if !now.Held() || now.Token() <= mine.Token() {
+		t.Errorf("the claimer does not hold the name: %v", now)
+	}
+}
+
+// TestATakeoverFromTheDeadIsImmediate: nobody was heard of, so nobody is waited for.
+func TestATakeoverFromTheDeadIsImmediate(t *testing.T) {
+	a, b := pair(t)
+	mustClaim(t, b, "other")
+	mine := mustClaim(t, a, "orders")
+	room := roomOf(b)
+	own := ownership{Version: version, Name: "ghostly", Node: "ghost", Life: 7, Term: 1, Nonce: "x"}
+	if _, err := room.store.Put(testCtx(t), ownSubject(own.Name), encode(own), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	room.mu.Lock()
+	room.table.dead["ghost"] = 7
+	room.mu.Unlock()
+	begin := time.Now()
+	mustClaim(t, b, "ghostly")
+	if took := time.Since(begin); took > hearing/2 {
+		t.Errorf("the name of a dead node took %v", took)
+	}
+	if !mine.Held() {
+		t.Error("another name was lost")
+	}
+}
+
+// TestANodeThatIsBackConfirmsItsNamesWithAWrite: a read could come from a server that was cut
+// off and does not know what the others have stored. The token stays; what was overwritten is
+// lost; what is released afterwards is free.
+func TestANodeThatIsBackConfirmsItsNamesWithAWrite(t *testing.T) {
+	a, b := pair(t)
+	kept, overwritten := mustClaim(t, a, "kept"), mustClaim(t, a, "overwritten")
+	room := roomOf(a)
+	room.mu.Lock()
+	before := kept.seq
+	room.mu.Unlock()
+	garbage := ownership{Version: version, Name: "overwritten", Node: "ghost", Life: 7, Term: 1, Nonce: "x"}
+	doubt := func() {
+		for _, o := range []*Ownership{kept, overwritten} {
+			o.fence.Store(room.parts.Fences() - 1) // as when others may have given this node up
+		}
+	}
+	doubt()
+	if kept.Held() {
+		t.Fatal("held before anybody has asked")
+	}
+	if _, err := room.store.Put(testCtx(t), ownSubject("overwritten"), encode(garbage), overwritten.Token(), 0); err != nil {
+		t.Fatal(err)
+	}
+	doubt()
+	room.verify()
+	room.mu.Lock()
+	after := kept.seq
+	room.mu.Unlock()
+	if !kept.Held() || after == before {
+		t.Errorf("held: %v, its record was %d and is %d", kept.Held(), before, after)
+	}
+	if who, err := Resolve(testCtx(t), b, "kept"); err != nil || who.Token != kept.Token() || who.Node != "a" {
+		t.Errorf("others see %+v, %v; the token is %d", who, err, kept.Token())
+	}
+	<-overwritten.Done()
+	wantIs(t, overwritten.Err(), ErrLost)
+	if err := kept.Release(testCtx(t)); err != nil {
+		t.Fatal(err)
+	}
+	if next := mustClaim(t, b, "kept"); next.Token() <= kept.Token() {
+		t.Errorf("the next owner has the token %d after %d", next.Token(), kept.Token())
+	}
+}

@@ -1,0 +1,21 @@
+package process_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain lets the test binary be a node of its own, so that it can be killed.
+func TestMain(m *testing.M) {
+	if args := os.Getenv(roleVariable); args != "" {
+		if err := role(strings.Fields(args)); err != nil {
+			fmt.Println(err)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
