@@ -121,10 +121,12 @@ bench-durable:
 # Processes that are killed, stopped, cut off and replaced under load, and what they wrote
 # down checked against what is promised; ends in a table. A SEED plans the same faults again.
 # Partitions need root and iproute2, the full disk needs root; without, they are left out and
-# the table says so. make test runs a small form.
+# the table says so. The histories stay in bin/histories, and -judge reads them again.
+# make test runs a small form.
 SEED ?= 1
 prove:
-	go test -count=1 -v -timeout 60m -tags disk -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 22m -longest 30s
+	rm -rf $(BIN)/histories && mkdir -p $(BIN)/histories
+	go test -count=1 -v -timeout 60m -tags disk -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 22m -longest 30s -keep $(BIN)/histories
 
 prove-short:
 	go test -count=1 -v -timeout 20m -tags disk -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 2m
