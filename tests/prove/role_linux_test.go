@@ -38,7 +38,7 @@ type role struct {
 	Store  string
 	Join   []string
 	Names  int    // how many names it wants to own
-	Serve  string // where it takes connections and sends back what comes
+	Serve  string // where it takes connections and sends back what comes; empty: nowhere
 }
 
 const (
@@ -79,13 +79,7 @@ func live(text string) error {
 	if _, err := durable.Work(n, queue, ref); err != nil {
 		return err
 	}
-	_, err = loopnode.RunCoroutineThreadsafe(ref, "serve", func(ctx context.Context) (*transportactors.Server, error) {
-		return transportactors.StartServer(ctx, func(_ context.Context, s *transportactors.Stream) error {
-			_, err := io.Copy(s, s)
-			return err
-		}, "tcp", r.Serve)
-	}).Wait(ctx)
-	if err != nil {
+	if err := sendBack(ctx, ref, r.Serve); err != nil {
 		return err
 	}
 	over, stop := context.WithCancel(context.Background())
@@ -105,6 +99,21 @@ func live(text string) error {
 	case <-n.Done():
 		return fmt.Errorf("the node ended by itself: %w", n.Reason())
 	}
+}
+
+// sendBack sends back what comes to an address; none: it takes no connections. A twin comes up
+// while the process that it replaces still listens there.
+func sendBack(ctx context.Context, ref loopnode.Ref, at string) error {
+	if at == "" {
+		return nil
+	}
+	_, err := loopnode.RunCoroutineThreadsafe(ref, "serve", func(ctx context.Context) (*transportactors.Server, error) {
+		return transportactors.StartServer(ctx, func(_ context.Context, s *transportactors.Stream) error {
+			_, err := io.Copy(s, s)
+			return err
+		}, "tcp", at, transportactors.WithReusePort(true))
+	}).Wait(ctx)
+	return err
 }
 
 var errEnded = errors.New("ended as it was told to")
