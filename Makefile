@@ -173,6 +173,7 @@ bench: bench-programs
 	cd bench/peers && go run . -rounds $(BENCH_ROUNDS) -raw $(BIN)/peers.csv
 	{ go test -run '^$$' -count $(BENCH_ROUNDS) -bench 'PingPongSameLoop|AskFromGoroutine' ./actors && \
 	go test -run '^$$' -count $(BENCH_ROUNDS) -bench 'CallSoon|TaskSwitch$$|TaskSpawn' ./loopnode && \
+	go test -run '^$$' -count $(BENCH_ROUNDS) -bench 'IdleLoop|TwoLoops|Growth/(timers=1000*|tasks=1000*|waiters=1000000)$$' -benchtime 1x ./loopnode && \
 	go test -run '^$$' -count $(BENCH_ROUNDS) -bench 'Sendfile/(1024|65536)KiB' -benchtime 50x ./loopnode && \
 	go test -run '^$$' -count $(BENCH_ROUNDS) -bench 'FanOut' ./transportactors && \
 	go test -run '^$$' -count $(BENCH_ROUNDS) -bench 'TLSEcho/(1|64)$$|TLSHandshake|TLSIdle' -benchtime 1x ./transportactors && \

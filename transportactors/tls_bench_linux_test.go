@@ -108,6 +108,7 @@ func inTurns(b *testing.B, j job) {
 	b.ReportMetric(total/mine.wall.Seconds(), "ours/s")
 	b.ReportMetric(total/theirs.wall.Seconds(), "net/s")
 	b.ReportMetric(theirs.wall.Seconds()/mine.wall.Seconds(), "ratio")
+	b.ReportMetric(theirs.cpu.Seconds()/mine.cpu.Seconds(), "cpu-ratio") // net computes on all processors, a loop on one
 	b.ReportMetric(mine.cpu.Seconds()/total*1e6, "ours-cpu-µs/op")
 	b.ReportMetric(theirs.cpu.Seconds()/total*1e6, "net-cpu-µs/op")
 }
