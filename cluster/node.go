@@ -121,6 +121,7 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 			AskStores:      func() { n.engine.AskStores() },
 			JoinAddresses:  func() []string { return n.engine.JoinAddresses() },
 			Heard:          func(node string, life uint64) bool { return n.members.HeardOf(link.Peer{Name: node, Number: life}) },
+			Gone:           func(node string, life uint64) bool { return n.members.Gone(link.Peer{Name: node, Number: life}) },
 			Topics:         n.bus,
 			Open:           n.streams.Open,
 			Expect:         n.written.Expect,

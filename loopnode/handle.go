@@ -71,12 +71,16 @@ func refusal(l *Loop, pos uint64) error {
 // never inside CallSoon. It does not wait. Loop goroutine only; elsewhere use
 // Ref().CallSoonThreadsafe. A refused callback (loop closed, nil) is logged and
 // told by Handle.Err. asyncio: loop.call_soon.
-func (l *Loop) CallSoon(fn func()) *Handle {
-	h := &Handle{loop: l, pos: refusedGoroutine}
-	if l.checkGoroutine("Loop.CallSoon; use Ref().CallSoonThreadsafe") == nil {
-		h.pos = l.soon(fn)
+func (l *Loop) CallSoon(fn func()) *Handle { return &Handle{loop: l, pos: l.callSoon(fn)} }
+
+// callSoon is CallSoon without the handle. Why apart: CallSoon has to stay so small that it
+// is inlined, or a handle that its caller drops costs an allocation
+// (TestADroppedHandleCostsNothing).
+func (l *Loop) callSoon(fn func()) uint64 {
+	if l.checkGoroutine("Loop.CallSoon; use Ref().CallSoonThreadsafe") != nil {
+		return refusedGoroutine
 	}
-	return h
+	return l.soon(fn)
 }
 
 // CallSoonContext is CallSoon with a context that fn gets and that the
@@ -95,7 +99,7 @@ func (l *Loop) CallSoonContext(ctx context.Context, fn func(context.Context)) *H
 	return h
 }
 
-// soon is CallSoon without the handle.
+// soon is callSoon without the check of the goroutine.
 func (l *Loop) soon(fn func()) uint64 {
 	if l.strict || fn == nil {
 		return l.push(fn, nil)

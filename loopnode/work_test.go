@@ -120,3 +120,16 @@ func TestStartingWorkCostsOneAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestADroppedHandleCostsNothing: a callback whose handle nobody keeps is not allocated.
+func TestADroppedHandleCostsNothing(t *testing.T) {
+	l, _ := newLoop(t)
+	fn := func() {}
+	if n := testing.AllocsPerRun(1000, func() {
+		l.CallSoon(fn)
+		l.run.left = l.digest()
+		l.runBatch()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

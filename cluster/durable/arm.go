@@ -212,6 +212,8 @@ func (r *request) check(now time.Time) error {
 // put stores it where nothing is stored, or what is there has been cancelled. What is
 // there and is the same is the earlier request of somebody who did not get the answer.
 func (r *request) put(ctx context.Context, store *records.Records) error {
+	ctx, cancel := records.Request(ctx)
+	defer cancel()
 	subject, expect := timerSubject(r.Group, r.ID), uint64(0)
 	for {
 		_, err := store.Add(ctx, admit.More, subject, r.encode(), expect)

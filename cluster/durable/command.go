@@ -147,6 +147,8 @@ func Send[In, Out any](ctx context.Context, n *cluster.Node, queue, id string, f
 // step: it takes no second message of a subject, and compares the sequence of the ending
 // with none.
 func (c command) store(ctx context.Context, store *records.Records) error {
+	ctx, cancel := records.Request(ctx)
+	defer cancel()
 	body, _ := json.Marshal(c) // the type can always be written
 	subject, end := commandSubject(c.Queue, c.ID), endSubject(c.Queue, c.ID)
 	for range maxLooks {
@@ -261,6 +263,8 @@ func Requeue(ctx context.Context, n *cluster.Node, queue, id string) error {
 	}
 	store := records.WorkOf(n.Inside(inside.Key{}))
 	_, err := wait.Do(ctx, func(ctx context.Context) (struct{}, error) {
+		ctx, cancel := records.Request(ctx)
+		defer cancel()
 		rec, err := store.Get(ctx, endSubject(queue, id))
 		if err != nil && !errors.Is(err, records.ErrAbsent) {
 			return struct{}{}, err

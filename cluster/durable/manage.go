@@ -106,6 +106,8 @@ func change(ctx context.Context, n *cluster.Node, group, id string, ttl time.Dur
 	}
 	subject := timerSubject(group, id)
 	_, err = wait.Do(ctx, func(ctx context.Context) (struct{}, error) {
+		ctx, cancel := records.Request(ctx)
+		defer cancel()
 		for {
 			have, err := store.Get(ctx, subject)
 			if err != nil && !errors.Is(err, records.ErrAbsent) {

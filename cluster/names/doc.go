@@ -15,11 +15,14 @@
 // between. A name is free again
 //
 //   - at once after Release, and when the node is closed;
-//   - within milliseconds when the membership of the cluster knows that the owner's
-//     node has died: NATS says twice that nobody listens, or it was silent for
-//     Config.DeadAfter. Membership makes a node that it may have given up stop by
-//     itself first, see Claim.Held; when such a node is back at the moment of the claim,
-//     the next owner waits for three seconds, so that the former one has heard of it;
+//   - within milliseconds when the membership of the cluster knows that the process of
+//     the owner's node has ended: its server says that the connection was closed, or the
+//     voters that nobody listens where it listened, and NATS says twice that nobody answers;
+//   - three seconds after it was given up for another reason: it was silent for
+//     Config.DeadAfter, or is back at the moment of the claim. It may live on the other
+//     side of a partition, and the next owner waits until it must have heard of it.
+//     Membership makes a node that it may have given up stop by itself first, see
+//     Claim.Held;
 //   - else when the lease has ended.
 //
 // Two may believe that they own a name. A process that is stopped between a look at Held

@@ -28,6 +28,9 @@ type room struct {
 	validUntil atomic.Int64 // monotonic; read by Held without the lock
 	validTerm  atomic.Uint64
 
+	heard func(node string, life uint64) bool // Parts.Heard
+	gone  func(node string, life uint64) bool // Parts.Gone
+
 	ctx    context.Context // ends when the node leaves
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -52,7 +55,7 @@ func roomOf(n *cluster.Node) *room {
 	store := records.Of(parts)
 	return inside.Shared(parts, roomKey{}, func() *room {
 		r := &room{
-			node: n, parts: parts, store: store, wake: make(chan struct{}, 1),
+			node: n, parts: parts, store: store, wake: make(chan struct{}, 1), heard: parts.Heard, gone: parts.Gone,
 			machine: lease.New(parts.Lease, 1), owned: map[string]*Ownership{}, claims: map[string]int{},
 			changed: make(chan struct{}), table: newTable(),
 		}

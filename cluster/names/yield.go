@@ -20,16 +20,17 @@ import (
 //	hears of the record, ends
 //
 // Until the owner has heard of the record, both would act. So who has taken a name over
-// because of a death looks again after its write. When the owner is back, the claimer waits
-// before it acts, for as long as an owner may take to hear of a record; the record keeps
-// others from the name meanwhile.
+// because of a death looks again after its write. When the owner is back, or may live, the
+// claimer waits before it acts, for as long as an owner may take to hear of a record; the
+// record keeps others from the name meanwhile.
 //
-// Is a look after the write enough? The owner tells everybody that it is back before it
-// serves, and serves before it looks at its names. If its look came before the write of the
-// claimer, so did that news, and it reaches the claimer on the connection on which the
-// answer to the write comes. With several servers the two may take different ways, which
-// differ by milliseconds: as long may two owners then act at once. An owner that looks after
-// the write finds the record, and ends.
+// Is a look after the write enough? Only when the owner has ended. Who is cut off from the
+// owner by a partition gives it up, and may be the one who was cut off: the owner lives on
+// the larger side and was never fenced, so it looks at nothing. When the partition heals, the
+// claimer can write before it has heard the owner's next heartbeat, and news of the owner's
+// return may have been lost while servers had no route to each other. So the claimer waits
+// whenever it knows nothing but silence. It acts at once when the owner's process is known to
+// have ended (inside.Parts.Gone), and nothing was heard of it since.
 
 // hearing is how long an owner may take to hear of a record: one that has heard nothing for
 // two heartbeats of its consumer reads everything anew (records.Follow).
@@ -38,10 +39,17 @@ const hearing = 3 * time.Second
 // yielded waits, after a claim has taken the place of the record of before, until its owner
 // has stopped to act.
 func (r *room) yielded(ctx context.Context, before ownership) error {
-	if before.Free || before.Node == r.node.Name() || !r.parts.Heard(before.Node, before.Life) {
+	if before.Free || before.Node == r.node.Name() {
 		return nil
 	}
-	r.parts.Log.Warn("the owner of a name was taken for dead and is back; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
+	switch {
+	case r.heard(before.Node, before.Life):
+		r.parts.Log.Warn("the owner of a name was taken for dead and is back; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
+	case r.gone(before.Node, before.Life):
+		return nil
+	default:
+		r.parts.Log.Debug("the owner of a name was silent, and may live; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
+	}
 	patience := time.NewTimer(hearing)
 	defer patience.Stop()
 	select {

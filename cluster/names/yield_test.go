@@ -33,7 +33,28 @@ func TestAClaimerWaitsForAnOwnerThatIsBack(t *testing.T) {
 	}
 }
 
-// TestATakeoverFromTheDeadIsImmediate: nobody was heard of, so nobody is waited for.
+// TestAClaimerWaitsForAnOwnerThatWasSilent: the owner was given up by a node that was cut
+// off from it, lives, and was never in doubt of itself. Nothing is heard of it yet when the
+// other one claims.
+func TestAClaimerWaitsForAnOwnerThatWasSilent(t *testing.T) {
+	a, b := pair(t)
+	mine := mustClaim(t, a, "orders")
+	mustClaim(t, b, "other")
+	theirs, owner := roomOf(b), roomOf(a)
+	theirs.heard = func(string, uint64) bool { return false } // its next heartbeat is on its way
+	theirs.mu.Lock()
+	theirs.table.dead["a"] = a.Incarnation()
+	theirs.mu.Unlock()
+	owner.mu.Lock() // its follower does not get on
+	time.AfterFunc(500*time.Millisecond, owner.mu.Unlock)
+	now := mustClaim(t, b, "orders")
+	if mine.Held() || !now.Held() {
+		t.Fatalf("held by the former owner: %v, by the next one: %v", mine.Held(), now.Held())
+	}
+}
+
+// TestATakeoverFromTheDeadIsImmediate: its process is known to have ended, so nobody is
+// waited for.
 func TestATakeoverFromTheDeadIsImmediate(t *testing.T) {
 	a, b := pair(t)
 	mustClaim(t, b, "other")
@@ -46,6 +67,7 @@ func TestATakeoverFromTheDeadIsImmediate(t *testing.T) {
 	room.mu.Lock()
 	room.table.dead["ghost"] = 7
 	room.mu.Unlock()
+	room.gone = func(node string, life uint64) bool { return node == "ghost" && life == 7 }
 	begin := time.Now()
 	mustClaim(t, b, "ghostly")
 	if took := time.Since(begin); took > hearing/2 {

@@ -188,6 +188,8 @@ func change(ctx context.Context, n *cluster.Node, i id, next func(have want, ok 
 	}
 	store := storeOf(n)
 	_, err := wait.Do(ctx, func(ctx context.Context) (struct{}, error) {
+		ctx, cancel := records.Request(ctx)
+		defer cancel()
 		for {
 			rec, err := store.Get(ctx, i.subject())
 			if err != nil && !errors.Is(err, records.ErrAbsent) {

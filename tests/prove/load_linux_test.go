@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -321,13 +322,17 @@ func (l *load) drain(limit time.Duration, names int) error {
 	for i := range names {
 		l.lists[fmt.Sprintf("%sname-%d", history.NameList, i)] = true
 	}
-	for begin := time.Now(); ; <-time.After(time.Second) {
+	// A machine that is busy with something else takes long for what has piled up; but it gets on.
+	for least, begin := math.MaxInt, time.Now(); ; <-time.After(time.Second) {
 		missing, err := l.missing()
 		if err == nil && missing == 0 {
 			break
 		}
+		if err == nil && missing < least {
+			least, begin = missing, time.Now()
+		}
 		if time.Since(begin) > limit {
-			l.fault("after %v %d accepted commands and timers have had no effect (%v)", limit, missing, err)
+			l.fault("for %v none of %d accepted commands and timers without an effect has had one (%v)", limit, missing, err)
 			break
 		}
 	}

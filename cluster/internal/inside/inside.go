@@ -60,6 +60,9 @@ type Parts struct {
 	// Heard reports whether a life of a node is a member, or was heard of lately and may
 	// become one.
 	Heard func(node string, life uint64) bool
+	// Gone reports whether the process of a life of a node is known to have ended. One that
+	// was given up because it was silent may be cut off, and live.
+	Gone func(node string, life uint64) bool
 	// Health is what the engine knows of its voters, its keys and its store.
 	Health func() engine.Health
 	// Connections asks the servers that the node is connected to, until ctx ends.

@@ -146,6 +146,14 @@ func (m *Members) HeardOf(peer link.Peer) bool {
 	return m.machine.Heard(membership.ID{Name: peer.Name, Incarnation: peer.Number})
 }
 
+// Gone reports whether the process of a life of a node is known to have ended, and is not
+// only silent.
+func (m *Members) Gone(peer link.Peer) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine.Gone(membership.ID{Name: peer.Name, Incarnation: peer.Number})
+}
+
 // LastHeard says for people when a node was last heard of.
 func (m *Members) LastHeard(node string) string {
 	m.mu.Lock()

@@ -245,5 +245,17 @@ func (m *Machine) Former(name string) (ended time.Duration, left, ok bool) {
 	return f.at, f.goodbye, ok
 }
 
+// Gone reports whether there was evidence that the process of that incarnation has ended:
+// it said goodbye, its connection was closed and nobody listens, the voters found nobody
+// where it listened, or a newer incarnation lives. One that was given up for its silence
+// alone may be cut off, and live. What was forgotten is not known to be gone.
+func (m *Machine) Gone(id ID) bool {
+	if have := m.members[id.Name]; have != nil {
+		return have.id.Incarnation > id.Incarnation
+	}
+	f := m.formers.byName[id.Name]
+	return f.incarnation > id.Incarnation || f.incarnation == id.Incarnation && f.certain
+}
+
 // Count is how many other nodes are members.
 func (m *Machine) Count() int { return len(m.members) }

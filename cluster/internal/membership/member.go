@@ -102,7 +102,7 @@ func (m *Machine) question(now time.Duration, c *candidate) {
 func (m *Machine) admit(now time.Duration, id ID) {
 	m.candidates.remove(id.Name)
 	if have := m.members[id.Name]; have != nil {
-		m.remove(now, have, Dead, fmt.Sprintf("a newer node has its name, incarnation %d", id.Incarnation))
+		m.remove(now, have, Dead, true, fmt.Sprintf("a newer node has its name, incarnation %d", id.Incarnation))
 		m.refuse(have.id, id.Incarnation)
 	}
 	if len(m.members) >= m.cfg.MaxMembers {
@@ -117,10 +117,11 @@ func (m *Machine) admit(now time.Duration, id ID) {
 }
 
 // remove ends a member. A node that was only given up may come back as the same
-// incarnation: it may have been cut off. One that left or was replaced may not.
-func (m *Machine) remove(now time.Duration, have *member, kind EventKind, why string) {
+// incarnation: it may have been cut off. One that left or was replaced may not. certain:
+// there is evidence that its process has ended, and not only that it is not heard of.
+func (m *Machine) remove(now time.Duration, have *member, kind EventKind, certain bool, why string) {
 	delete(m.members, have.id.Name)
-	m.formers.add(have.id, former{have.id.Incarnation, now, kind == Left}, m.cfg.MaxFormers)
+	m.formers.add(have.id, former{have.id.Incarnation, now, kind == Left, certain}, m.cfg.MaxFormers)
 	m.full = false
 	m.out.Events = append(m.out.Events, Event{Kind: kind, ID: have.id, Why: why, Joined: have.joined, Heard: have.heard})
 }
@@ -132,7 +133,7 @@ func (m *Machine) goodbye(now time.Duration, id ID) {
 		m.candidates.remove(id.Name)
 	}
 	if have := m.members[id.Name]; have != nil && have.id == id {
-		m.remove(now, have, Left, "it left")
+		m.remove(now, have, Left, true, "it left")
 	}
 }
 
@@ -174,7 +175,7 @@ func (m *Machine) judge(now time.Duration) {
 			m.doubt(have, fmt.Sprintf("silent for %v", silent))
 		}
 		if m.silent(now, have) {
-			m.remove(now, have, Dead, fmt.Sprintf("silent for %v, and it did not answer", m.cfg.DeadAfter))
+			m.remove(now, have, Dead, false, fmt.Sprintf("silent for %v, and it did not answer", m.cfg.DeadAfter))
 			continue
 		}
 		kept = append(kept, have)
@@ -229,7 +230,7 @@ func (m *Machine) Absent(now time.Duration, id ID) {
 		patience = m.cfg.Again
 	}
 	if have.absences >= 2 && now-have.absent >= patience {
-		m.remove(now, have, Dead, "nobody listens under its name")
+		m.remove(now, have, Dead, have.closed || have.ended, "nobody listens under its name")
 		return
 	}
 	m.wake(max(now+m.cfg.Again, min(have.absent+patience, now+m.cfg.Heartbeat/4)))

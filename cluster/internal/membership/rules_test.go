@@ -104,7 +104,7 @@ func TestTheEndOfAMemberSaysWhenItWasHeardOf(t *testing.T) {
 		answered(m, 200*time.Millisecond, ID{"a", 5})
 		m.Step(300*time.Millisecond, Message{Kind: Beat, From: ID{"a", 5}, Announced: true})
 		m.Take()
-		m.remove(900*time.Millisecond, m.members["a"], kind, "a test")
+		m.remove(900*time.Millisecond, m.members["a"], kind, kind == Left, "a test")
 		e := m.Take().Events[0]
 		if e.Kind != kind || e.Joined != 200*time.Millisecond || e.Heard != 300*time.Millisecond {
 			t.Errorf("%v: %+v", kind, e)
@@ -127,5 +127,49 @@ func TestHeardIsOfOneIncarnation(t *testing.T) {
 	m.Step(now, Message{Kind: Goodbye, From: ID{"a", 5}, Announced: true})
 	if m.Heard(ID{"a", 5}) {
 		t.Error("one that left is a member")
+	}
+}
+
+// TestSilenceIsNoEvidenceOfAnEnd: who must not act beside a node that lives asks whether it
+// has ended. A goodbye, a closed connection, the word of the voters and a newer life say so;
+// silence and a missing subscription do not.
+func TestSilenceIsNoEvidenceOfAnEnd(t *testing.T) {
+	id := ID{"a", 5}
+	absent := func(m *Machine, now time.Duration) {
+		for range 2 {
+			m.Absent(now, id)
+			now += 2 * time.Second
+		}
+	}
+	for _, c := range []struct {
+		name string
+		end  func(m *Machine, now time.Duration)
+		gone bool
+	}{
+		{"a goodbye", func(m *Machine, now time.Duration) { m.Step(now, Message{Kind: Goodbye, From: id, Announced: true}) }, true},
+		{"a closed connection", func(m *Machine, now time.Duration) { m.Notice(now, id, true); absent(m, now) }, true},
+		{"a connection that the server closed", func(m *Machine, now time.Duration) { m.Notice(now, id, false); absent(m, now) }, false},
+		{"the word of the voters", func(m *Machine, now time.Duration) { m.Ended(now, id); absent(m, now) }, true},
+		{"nobody listens", absent, false},
+		{"a newer life", func(m *Machine, now time.Duration) { answered(m, now, ID{"a", 6}) }, true},
+		{"silence", func(m *Machine, now time.Duration) { m.remove(now, m.members["a"], Dead, false, "silent") }, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := Defaults(time.Second, 3*time.Second)
+			cfg.LateEcho, cfg.LateTick = time.Hour, time.Hour
+			m := member100(cfg)
+			m.Step(200*time.Millisecond, Message{Kind: Beat, From: m.self, Seq: m.link.next})
+			answered(m, 200*time.Millisecond, id)
+			if m.Gone(id) || !m.Gone(ID{"a", 4}) || m.Gone(ID{"b", 1}) {
+				t.Fatalf("a member has ended: %v; its earlier life has: %v; one that nobody knows has: %v", m.Gone(id), m.Gone(ID{"a", 4}), m.Gone(ID{"b", 1}))
+			}
+			c.end(m, 300*time.Millisecond)
+			if have := m.members["a"]; have != nil && have.id == id {
+				t.Fatal("it is a member still")
+			}
+			if m.Gone(id) != c.gone {
+				t.Errorf("has ended: %v", m.Gone(id))
+			}
+		})
 	}
 }

@@ -72,6 +72,7 @@ type former struct {
 	incarnation uint64
 	at          time.Duration
 	goodbye     bool // it left; otherwise it was given up and may come back
+	certain     bool // its process has ended: by its own word, its server's or the voters'
 }
 
 // formers remembers, for a bounded number of names, who was a member. It keeps an

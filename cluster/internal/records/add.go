@@ -62,7 +62,7 @@ func (r *Records) AddBeside(ctx context.Context, kind admit.Kind, subject, other
 		return 0, r.try(ctx, r.name, nil) // which says so
 	}
 	// Room and the write together have the time of one operation.
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, noAnswer())
+	ctx, cancel := Request(ctx)
 	defer cancel()
 	end, err := r.admit(ctx, kind, admit.Write{Bytes: r.size(subject, body), Messages: 1})
 	if err != nil {
@@ -73,6 +73,13 @@ func (r *Records) AddBeside(ctx context.Context, kind admit.Kind, subject, other
 }
 
 func noAnswer() error { return fmt.Errorf("%w: no answer for %v", engine.ErrNoQuorum, limit) }
+
+// Request gives a request that takes several operations the time of one: looking, writing
+// and looking again may each take as long as an operation may, and for ever while a server
+// that begins to lead refuses what it does not find. The cause of its end is ErrNoQuorum.
+func Request(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, limit, noAnswer())
+}
 
 // waitRoom is the pause of who waits until other writes of this node have ended.
 const waitRoom = 5 * time.Millisecond
