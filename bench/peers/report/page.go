@@ -87,7 +87,8 @@ Read the ratios and mind the ranges; two figures whose ranges overlap are not di
 machine. A server runs on one processor and the load on the other. The load is a C program that never sleeps and compares every byte; every round
 runs every server in a drawn order. Before it is timed a server has to give 100 MiB to a slow reader, an answer after half-close, and an
 answer before a close. *open* sends when a message is due, whether or not the server keeps up, and counts its delay from then.
-Processor time is the scheduler's (schedstat), and nearly all of it is the kernel's, the same for everybody.
+Processor time is the scheduler's (schedstat), and nearly all of it is the kernel's, the same for everybody. What is short of
+its aim, and why: [slower.md](slower.md).
 
 `
 
