@@ -51,7 +51,7 @@ func TestOnlyVotersAndAdminsMakeStreams(t *testing.T) {
 	at := []string{strings.TrimPrefix(a.URL(), "nats://")}
 	b := start(t, cluster.Config{Name: "b", Keys: dir, Join: at})
 	for _, n := range []*cluster.Node{a, b} {
-		short, cancel := context.WithTimeout(testCtx(t), time.Second)
+		short, cancel := context.WithTimeout(testCtx(t), 3*time.Second) // within the limit of an operation, and several attempts
 		_, err := Resolve(short, n, "orders")
 		cancel()
 		wantIs(t, err, cluster.ErrNoJetStream, "shop-LOOPS", "--voter", "admin")

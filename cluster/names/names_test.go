@@ -34,11 +34,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// promptly is how long something may take, on a machine that is busy, that neither waits for a
+// lease nor for an owner to hear of a record.
+const promptly = hearing * 2 / 3
+
 // short are the times of a lease in tests. The store knows whole seconds.
 var short = lease.Config{TTL: 2 * time.Second, Renew: 300 * time.Millisecond, Retry: 100 * time.Millisecond, Margin: 300 * time.Millisecond}
 
 func testCtx(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -54,6 +58,14 @@ func start(t testing.TB, cfg cluster.Config) *cluster.Node {
 	n.Inside(inside.Key{}).Lease = short
 	t.Cleanup(n.Close)
 	return n
+}
+
+// usual gives nodes that have owned nothing yet the leases of programs, which are so long that
+// nothing in a test waits for the end of one.
+func usual(nodes ...*cluster.Node) {
+	for _, n := range nodes {
+		n.Inside(inside.Key{}).Lease = lease.Default()
+	}
 }
 
 // pair starts a, which has the store, and b beside it.
@@ -90,6 +102,7 @@ func wantIs(t testing.TB, err, want error, parts ...string) {
 
 func TestANameHasOneOwner(t *testing.T) {
 	a, b := pair(t)
+	usual(a, b)
 	mine := mustClaim(t, a, "orders")
 	if !mine.Held() || mine.Token() == 0 || mine.Err() != nil {
 		t.Errorf("%v: held %v, %v", mine, mine.Held(), mine.Err())
@@ -114,7 +127,7 @@ func TestANameHasOneOwner(t *testing.T) {
 		t.Error(err)
 	}
 	theirs := mustClaim(t, b, "orders")
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > promptly {
 		t.Errorf("release and claim took %v", took)
 	}
 	if theirs.Token() <= mine.Token() {
@@ -180,6 +193,7 @@ func TestTwoNodesRaceForNames(t *testing.T) {
 
 func TestANodeThatLeavesReleasesItsNames(t *testing.T) {
 	a, b := pair(t)
+	usual(a, b)
 	mine := mustClaim(t, b, "orders")
 	got := make(chan *Ownership, 1)
 	go func() {
@@ -189,7 +203,7 @@ func TestANodeThatLeavesReleasesItsNames(t *testing.T) {
 	begin := time.Now()
 	b.Close()
 	o := <-got
-	if took := time.Since(begin); o == nil || took > time.Second {
+	if took := time.Since(begin); o == nil || took > lease.Default().TTL/2 {
 		t.Errorf("%v after %v", o, took)
 	}
 	wantIs(t, mine.Err(), ErrReleased)
@@ -256,7 +270,7 @@ func TestTheServerIsRestarted(t *testing.T) {
 	a := start(t, cfg)
 	cfg.Listen = strings.TrimPrefix(a.URL(), "nats://")
 	b := start(t, cluster.Config{Name: "b", Join: []string{cfg.Listen}})
-	b.Inside(inside.Key{}).Lease = lease.Default()
+	usual(b)
 	o := mustClaim(t, b, "orders")
 	a.Close()
 	until(t, "b does not act as the owner", func() bool { return !o.Held() })
@@ -301,14 +315,14 @@ func TestWatch(t *testing.T) {
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	tick, limit := time.NewTicker(3*time.Millisecond), time.NewTimer(20*time.Second)
+	tick, limit := time.NewTicker(3*time.Millisecond), time.NewTimer(time.Minute)
 	defer tick.Stop()
 	defer limit.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("not so after 20 s: %s", what)
+			t.Fatalf("not so after a minute: %s", what)
 		}
 	}
 }

@@ -100,6 +100,8 @@ func TestASingletonThatFailsIsTriedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "b runs it", func() bool { who, _ := s.last(); return who == "b" })
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.most != 1 {
 		t.Errorf("%d at once", s.most)
 	}
