@@ -121,18 +121,21 @@ func (s *Sink) applyIn(ctx context.Context, run Run, fn func(tx *Tx) error) erro
 	met, sure := false, true // others have changed the keys in between; nothing of this run is stored
 	for {
 		err := s.try(limited, run, fn)
+		others := errors.Is(err, records.ErrConflict) || errors.Is(err, records.ErrBehind)
+		if errors.Is(err, errAgain) {
+			sure = others
+		}
 		switch {
 		case err == nil:
 			return nil
-		case met && limited.Err() != nil && ctx.Err() == nil && (errors.Is(err, errAgain) || errors.Is(err, engine.ErrNoQuorum)):
+		case (met || others) && limited.Err() != nil && ctx.Err() == nil && (errors.Is(err, errAgain) || errors.Is(err, engine.ErrNoQuorum)):
 			return s.late(sure)
 		case !errors.Is(err, errAgain):
 			return err
 		case limited.Err() != nil:
 			return context.Cause(limited)
 		}
-		sure = errors.Is(err, records.ErrConflict)
-		if !met && sure {
+		if !met && others {
 			met = true
 			select {
 			case s.line <- struct{}{}:

@@ -32,7 +32,7 @@ const (
 )
 
 // Batch writes all records or none, once, and asks for room before, as Add does:
-// ErrConflict when an expectation is not so, ErrTooLarge for a record that is. It
+// ErrConflict when an expectation is not so, ErrTooLarge for a record that is, ErrBehind. It
 // is sent once only. Any other error may mean that it was written: who needs to know
 // writes a unique record with it and reads that.
 //
@@ -88,6 +88,7 @@ func (r *Records) Batch(ctx context.Context, writes []Write) error {
 		if err != nil {
 			return r.judge(w.Subject, err)
 		}
+		r.answered.Add(1)
 		var ack struct {
 			Error *jetstream.APIError `json:"error"`
 		}
@@ -118,17 +119,23 @@ func newLanes() (all [lanes]chan struct{}) {
 }
 
 // enter waits until no other batch of this process is under way with the first guard of
-// these writes, and returns what lets the next one in. Without a guard it does not wait.
+// these writes, and returns what lets the next one in. Without a guard it does not wait. One
+// that waits until its time is over while the store answers others has not to say that
+// nobody answers: it is ErrBehind.
 func (r *Records) enter(ctx context.Context, writes []Write) (leave func(), err error) {
 	i := slices.IndexFunc(writes, func(w Write) bool { return w.Guard != "" && w.Guard != w.Subject })
 	if i < 0 {
 		return func() {}, nil
 	}
+	before := r.answered.Load()
 	lane := r.lanes[maphash.String(laneSeed, writes[i].Guard)%lanes]
 	select {
 	case lane <- struct{}{}:
 		return func() { <-lane }, nil
 	case <-ctx.Done():
+		if r.answered.Load() != before {
+			return nil, fmt.Errorf("%w: nothing was written", ErrBehind)
+		}
 		return nil, context.Cause(ctx)
 	}
 }

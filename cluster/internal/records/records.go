@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +26,9 @@ import (
 var (
 	// ErrConflict: the last record of the subject is another one than expected.
 	ErrConflict = errors.New("the record was changed by somebody else")
+	// ErrBehind: a batch had to wait for others of this process until its time was over. The
+	// store has answered those; nothing of this one was sent.
+	ErrBehind = errors.New("others of this process write first")
 	// ErrAbsent: the subject has no record.
 	ErrAbsent = errors.New("no such record")
 	// ErrFull: the store of the NATS server has no room.
@@ -51,9 +55,10 @@ type Records struct {
 	js     jetstream.JetStream // nil until it is needed, and after its connection was replaced
 	stream jetstream.Stream
 
-	looking chan struct{}        // full while somebody reads the levels
-	lanes   [lanes]chan struct{} // full while a batch with such a guard is under way
-	gate    gate
+	looking  chan struct{}        // full while somebody reads the levels
+	lanes    [lanes]chan struct{} // full while a batch with such a guard is under way
+	answered atomic.Uint64        // batches that the store has answered, however
+	gate     gate
 }
 
 type (
@@ -304,7 +309,7 @@ func (r *Records) notMade(why error) error {
 // judge tells an answer from none.
 func (r *Records) judge(subject string, err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrAbsent), errors.Is(err, ErrConflict):
+	case err == nil, errors.Is(err, ErrAbsent), errors.Is(err, ErrConflict), errors.Is(err, ErrBehind):
 		return err
 	case isConflict(err):
 		return fmt.Errorf("%w: %w", ErrConflict, err)
