@@ -92,8 +92,10 @@ func dev(cmd *cobra.Command, o devOptions) (err error) {
 		}
 		fmt.Fprintln(out)
 	}
-	if err := all[0].node.WaitMembers(ctx, o.nodes); err != nil {
-		return err
+	for _, r := range all { // each learns of the others by itself
+		if err := r.node.WaitMembers(ctx, o.nodes); err != nil {
+			return err
+		}
 	}
 	o.printTry(out, all)
 	fmt.Fprintln(out, "Ctrl-C ends them.")
