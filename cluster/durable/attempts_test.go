@@ -12,6 +12,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/internal/testport"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -61,7 +62,7 @@ func runs(t *testing.T, folder, name string) (n int) {
 // TestWaitingIsNoAttempt: owners die one after another while a command runs and others of its
 // key wait behind it. These have never run: all of their attempts are left.
 func TestWaitingIsNoAttempt(t *testing.T) {
-	address, folder := freeAddress(t), t.TempDir()
+	address, folder := testport.Address(t), t.TempDir()
 	spawn(t, "server", address, folder)
 	owner := spawn(t, "o1", address, folder)
 	n := start(t, cluster.Config{Name: "client", Join: []string{address}})
@@ -98,7 +99,7 @@ func TestWaitingIsNoAttempt(t *testing.T) {
 func TestWhatKillsItsProcessIsDeadInTheEnd(t *testing.T) {
 	for _, most := range []int{1, 2} {
 		t.Run(strconv.Itoa(most), func(t *testing.T) {
-			address, folder := freeAddress(t), t.TempDir()
+			address, folder := testport.Address(t), t.TempDir()
 			spawn(t, "server", address, folder)
 			owner := spawn(t, "o1", address, folder)
 			n := start(t, cluster.Config{Name: "client", Join: []string{address}})

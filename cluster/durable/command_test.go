@@ -160,9 +160,7 @@ func TestTheNextOwnerWorksOn(t *testing.T) {
 		return sum >= count
 	})
 	until(t, "none is left", func() bool { list, err := Commands(ctx, a, "q"); return err == nil && len(list) == 0 })
-	if !second.Stats().Owner {
-		t.Error("c does not own it")
-	}
+	until(t, "c owns it", func() bool { return second.Stats().Owner })
 	for k := range 7 {
 		last := -1
 		for _, n := range numbers(fmt.Sprint(key, k)) {
@@ -215,7 +213,7 @@ func TestWithoutTheServerItEndsInTime(t *testing.T) {
 	begin := time.Now()
 	err := Send(ctx, b, "q", "y", note, t.Name())
 	wantIs(t, err, cluster.ErrNoQuorum)
-	if took := time.Since(begin); took > 8*time.Second {
+	if took := time.Since(begin); took > 20*time.Second { // the limit of an operation is five, that of ctx a minute
 		t.Errorf("it took %v", took)
 	}
 }

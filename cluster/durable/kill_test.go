@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
+	"github.com/loopmesh/loopmesh/internal/testport"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -70,7 +70,7 @@ func live(role string) {
 	} else {
 		cfg.Join = []string{os.Getenv(addressVariable)}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	n, err := cluster.Start(ctx, cfg)
 	if err != nil {
@@ -143,19 +143,6 @@ func (p *process) kill() {
 	p.command = nil
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for port := 14000 + os.Getpid()%9000; port < 32000; port++ { // not of those that the system gives to others
-		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
-			at := l.Addr().String()
-			_ = l.Close()
-			return at
-		}
-	}
-	t.Fatal("no free port")
-	return ""
-}
-
 // stubborn repeats a request, which has an id, until the store has answered.
 func stubborn(t testing.TB, ask func() error) {
 	t.Helper()
@@ -194,7 +181,7 @@ func crowd(count int, do func(i int)) {
 // TestKillAnyProcess kills the owner, the server, the next owner and all of them at once
 // while calls for later and commands run: none is lost, and none has its effect twice.
 func TestKillAnyProcess(t *testing.T) {
-	address, folder := freeAddress(t), t.TempDir()
+	address, folder := testport.Address(t), t.TempDir()
 	server := spawn(t, "server", address, folder)
 	owners := []*process{spawn(t, "o1", address, folder), spawn(t, "o2", address, folder)}
 	n := start(t, cluster.Config{Name: "client", Join: []string{address}})

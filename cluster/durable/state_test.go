@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/names"
+	"github.com/loopmesh/loopmesh/loopnode"
 )
 
 // account is a state of these tests.
@@ -174,12 +176,17 @@ func TestTheNextOwnerOfAStateGoesOn(t *testing.T) {
 	b, c := beside(t, "b", a), beside(t, "c", a)
 	ctx := testCtx(t)
 	const most = 60
+	var first atomic.Pointer[cluster.Node] // it stops in the middle, and its node has to close
 	count := func(ctx context.Context, n *cluster.Node, o *names.Ownership) error {
 		s, err := NewState[[]int](n, "numbers")
+		first.CompareAndSwap(nil, n)
 		for err == nil {
 			var have []int
 			if have, err = s.Get(ctx, "x"); err != nil || len(have) >= most {
 				break
+			}
+			if len(have) == most/2 && first.Load() == n {
+				return loopnode.WaitDone(ctx)
 			}
 			next := len(have)
 			err = s.Update(ctx, Run{Owner: o.Owner().Name, Token: o.Token(), ID: fmt.Sprint(next)}, "x", func(v *[]int, _ *Tx) error {
@@ -208,16 +215,8 @@ func TestTheNextOwnerOfAStateGoesOn(t *testing.T) {
 		}
 		return v
 	}
-	until(t, "it counts", func() bool { return len(numbers()) > most/4 })
-	owner, err := names.Resolve(ctx, a, "counter")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if owner.Node == "b" {
-		b.Close()
-	} else {
-		c.Close()
-	}
+	until(t, "it has counted to the middle", func() bool { return len(numbers()) >= most/2 })
+	first.Load().Close()
 	until(t, "the next owner counts to the end", func() bool { return len(numbers()) == most })
 	for i, n := range numbers() {
 		if i != n {
