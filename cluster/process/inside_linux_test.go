@@ -41,7 +41,7 @@ func partsOf(n *cluster.Node) *inside.Parts { return n.Inside(inside.Key{}) }
 func TestAnOwnerThatDoesNotAsk(t *testing.T) {
 	c := trio(t)
 	n1, n2 := c.Node("n1"), c.Node("n2")
-	hostOf(n2).lease.Store(int64(200 * time.Millisecond))
+	hostOf(n2).lease.Store(int64(2 * time.Second)) // by then the one that asks has asked, on a busy machine, too
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	p, err := Start(ctx, n1, Command{Node: "n2", Profile: "hang"}) // one that asks
@@ -72,9 +72,8 @@ func TestAnOwnerThatDoesNotAsk(t *testing.T) {
 		pids[profile] = a.PID
 	}
 	c.Eventually("the one without an owner has ended", func() bool { return errors.Is(syscall.Kill(pids["hang"], 0), syscall.ESRCH) })
-	if s := Counted(n2); s.Running != 2 || s.Ended != 1 {
-		t.Errorf("%+v", s)
-	}
+	// The kernel forgets a process before its node has counted its end.
+	c.Eventually("its end is counted, and no other one", func() bool { s := Counted(n2); return s.Running == 2 && s.Ended == 1 })
 	if syscall.Kill(pids["kept"], 0) != nil || syscall.Kill(p.PID(), 0) != nil {
 		t.Error("one that is kept, or asked for, has ended")
 	}

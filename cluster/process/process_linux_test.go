@@ -22,7 +22,7 @@ import (
 	"github.com/loopmesh/loopmesh/transportactors"
 )
 
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // sh is a profile that runs a fixed text of the shell, with the caller's words as $1 and
 // so on.
