@@ -72,6 +72,8 @@ func TestMistakesInTheFile(t *testing.T) {
 		{"log_level: info\n", []string{":1: there is no key \"log_level\"; did you mean \"log-level\"?"}},
 		{"config: other.yaml\n", []string{":1: there is no key \"config\""}},
 		{"xyzzy-of-nothing: 1\n", []string{"\"loopmesh config init\" lists them"}},
+		{"store-sync: never\n", []string{":1: store-sync: it takes \"always\", or a duration"}},
+		{"store-sync: -1s\n", []string{":1: store-sync: it takes \"always\""}},
 		{"loops: many\n", []string{":1: loops:", "whole number"}},
 		{"loops: [1, 2]\n", []string{":1: loops: it takes one value"}},
 		{"loops:\n", []string{":1: loops: it has no value"}},
@@ -176,6 +178,11 @@ func refusals(t *testing.T) []refusal {
 		{"name: n1\nnats-url: nats://127.0.0.1:1\ncredentials: " + folder + "/authority/ca.pem\n", exitConfig, "LM1801", ":3:", "no NATS credentials file"},
 		{"name: n1\nnats-url: nats://127.0.0.1:1\nuser: u\npassword-file: " + empty + "\n", exitUsage, "LM1001", ":4:", "is empty"},
 		{"join: [a:1]\nnats-url: nats://b:1\n", exitUsage, "LM1001", ":1:", "exclude each other"},
+		{"name: n1\nstore-sync: 10s\n", exitConfig, "LM1801", ":2:", "no StoreDir"},
+		{"name: n1\nstore: " + dir + "/new\nstore-sync: 1h\n", exitConfig, "LM1801", ":3:", "the most is 1m"},
+		{"name: n1\nchat: 127.0.0.1:0\nhandover: " + dir + "/h\n", exitUsage, "LM1001", ":3:", "--join"},
+		{"name: n1\nchat: 127.0.0.1:0\nlisten: none\nstore: " + dir + "/new\nhandover: " + dir + "/h\n", exitUsage, "LM1001", ":5:", "--store"},
+		{"name: n1\njoin: [127.0.0.1:1]\nhandover: " + dir + "/h\n", exitUsage, "LM1001", ":3:", "no service"},
 		{"name: n1\nloops: 1000\n", exitUsage, "LM1001", ":2:", "0 to 256"},
 	}
 }

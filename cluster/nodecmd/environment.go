@@ -42,8 +42,8 @@ func (p *program) unknownVariables(env []string) []string {
 // variables are the flags that an environment variable can set: --nats-url is
 // LOOPMESH_NATS_URL. A flag on the command line wins.
 var variables = []string{
-	"admin-listen", "admin-token-file", "all", "allow-partial", "cluster", "config", "context", "credentials", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
-	"nkey", "node", "nodes", "output", "password-file", "port", "route-listen", "routes", "socket", "store", "timeout", "tls-ca", "tls-cert",
+	"admin-listen", "admin-token-file", "all", "allow-partial", "cluster", "config", "context", "credentials", "handover", "insecure", "join", "keys", "listen", "log-level", "loops", "name", "nats-url",
+	"nkey", "node", "nodes", "output", "password-file", "port", "route-listen", "routes", "socket", "store", "store-sync", "timeout", "tls-ca", "tls-cert",
 	"tls-key", "user", "voter",
 }
 

@@ -35,6 +35,7 @@ type runningNode struct {
 	services []net.Addr // as in program; nil: not started
 	adminAt  net.Addr   // of the admin API over TCP; nil: none
 	flush    func(context.Context) error
+	handover *takeover // nil: nothing is handed over
 }
 
 // nodeSpec says what a node consists of. Zero values mean: no loops, no service, and the
@@ -50,6 +51,7 @@ type nodeSpec struct {
 	token    string // of that API
 	log      *admin.Log
 	settings []admin.Setting
+	handover string // path at which the services' sockets change processes; "": nowhere
 }
 
 // startNode starts a node and its services, and waits until they serve. The services
@@ -71,6 +73,12 @@ func startNode(ctx context.Context, s nodeSpec) (*runningNode, error) {
 		}
 		return nil, errors.Join(err, flush(ctx))
 	}
+	if r.handover == nil {
+		return r, nil
+	}
+	if err := r.handover.serving(ctx); err != nil {
+		return nil, errors.Join(err, stopAll([]*runningNode{r}))
+	}
 	return r, nil
 }
 
@@ -91,6 +99,12 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 			return fmt.Errorf("node %s: %w", r.node.Name(), err)
 		}
 	}
+	if s.handover != "" {
+		if r.handover, err = takeOver(ctx, r.node, s); err != nil {
+			return err
+		}
+		s.services = r.handover.at
+	}
 	r.services = make([]net.Addr, len(s.services))
 	for i, at := range s.services {
 		if at == "" {
@@ -99,6 +113,11 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 		service := s.program.services[i]
 		if r.services[i], err = service.Start(ctx, r.node, at); err != nil {
 			return fmt.Errorf("%s of node %s: %w", service.Name, r.node.Name(), err)
+		}
+	}
+	if r.handover != nil {
+		if err := r.handover.find(ctx, r.node, r.services); err != nil {
+			return err
 		}
 	}
 	if r.admin, err = admin.Open(r.node, s.cfg.Logger.Named("admin")); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +43,39 @@ type serverOptions struct {
 	voter, insecure               bool
 	routes, allow                 []string
 	routeListen, storeDir, folder string
+	storeSync                     storeSync
 }
+
+// storeSync is the value of --store-sync: how long a write may wait for the disk.
+type storeSync struct{ within time.Duration }
+
+// syncAlways is the word for a store that answers when what it was told is on the disk. Why a
+// word, where cluster.Config has a zero: "0s" reads like the opposite of what it costs.
+const syncAlways = "always"
+
+func (s *storeSync) String() string {
+	if s.within == 0 {
+		return syncAlways
+	}
+	return s.within.String()
+}
+
+// Set takes the word, or a duration; 0s is the word.
+func (s *storeSync) Set(text string) error {
+	if text == syncAlways {
+		s.within = 0
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return fmt.Errorf("it takes %q, or a duration such as 500ms", syncAlways)
+	}
+	s.within = d
+	return nil
+}
+
+// Type is how help names the value.
+func (*storeSync) Type() string { return "duration|" + syncAlways }
 
 // flags adds the flags of the embedded server.
 func (o *serverOptions) flags(cmd *cobra.Command) {
@@ -51,6 +84,7 @@ func (o *serverOptions) flags(cmd *cobra.Command) {
 	f.StringSliceVar(&o.routes, "routes", nil, "host:port at which the servers of the voters reach each other: 1, 3 or 5, the same list on every voter")
 	f.StringVar(&o.routeListen, "route-listen", "", "which of --routes is this node (default: the one whose host is its name or an address of this machine)")
 	f.StringVar(&o.storeDir, "store", "", "folder for data that has to survive the node; each node needs a folder of its own")
+	f.Var(&o.storeSync, "store-sync", "for how long what is stored may be in memory before the disk has it, at most 1m: a loss of power loses that much, a killed process nothing")
 	f.StringVar(&o.folder, "keys", "", "folder with the keys of this node, made by 'loopmesh keys'")
 	f.BoolVar(&o.insecure, "insecure", false, "listen beyond this machine without --keys: whoever reaches the port can do everything")
 	f.StringArrayVar(&o.allow, "allow", nil, "without --keys: a right of every other node on this one, once for each right (see 'loopmesh keys')")
@@ -60,7 +94,7 @@ func (o *serverOptions) flags(cmd *cobra.Command) {
 // cluster.Start checks, once for all programs.
 func (o *serverOptions) apply(cfg *cluster.Config) {
 	cfg.Voter, cfg.Routes, cfg.RouteListen, cfg.StoreDir = o.voter, o.routes, o.routeListen, o.storeDir
-	cfg.Keys, cfg.Insecure, cfg.Allow = o.folder, o.insecure, o.allow
+	cfg.StoreSync, cfg.Keys, cfg.Insecure, cfg.Allow = o.storeSync.within, o.folder, o.insecure, o.allow
 }
 
 // namedByKeys reports whether the folder is one node's own (nodes/NAME), whose keys

@@ -37,6 +37,7 @@ type startOptions struct {
 	services                                         []string // their addresses, as in program
 	profiles                                         []string // files
 	adminListen, adminToken                          string   // the second is the file
+	handover                                         string   // path, as in nodeSpec
 	drain                                            time.Duration
 	loops                                            int
 	server                                           serverOptions
@@ -90,6 +91,7 @@ func (o *startOptions) flags(cmd *cobra.Command, p *program) {
 	for i, s := range p.services {
 		f.StringVar(&o.services[i], s.Name, "", "host:port, or fd://NAME for a socket of the service manager, at which to "+s.About+" (default: nowhere)")
 	}
+	f.StringVar(&o.handover, "handover", "", "path of a socket: take the listening sockets of the services from the process that serves there, which then drains, and give them to a newer process (default: neither)")
 	f.StringVarP(&o.socket, "socket", "s", "", "path of the admin socket (default: where the other commands look for it)")
 	f.StringVar(&o.adminListen, "admin-listen", "", "host:port of the dashboard and the admin API over TCP, with /metrics, /livez and /readyz (default: the socket only)")
 	f.StringVar(&o.adminToken, "admin-token-file", "", "file with the token of --admin-listen: needed beyond this machine, and for what changes something")
@@ -114,6 +116,9 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 	case len(o.join) > 0 && o.natsURL != "":
 		return cluster.Config{}, usageError{fmt.Errorf("--join and --nats-url exclude each other: --join is for the servers of other nodes, --nats-url for an external NATS")}
 	}
+	if err := o.checkHandover(); err != nil {
+		return cluster.Config{}, err
+	}
 	o.log = newLog(cmd.ErrOrStderr(), level)
 	cfg := cluster.Config{Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL, Logger: o.log.Logger()}
 	o.server.apply(&cfg)
@@ -121,9 +126,9 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 		return cluster.Config{}, err
 	}
 	if cfg.Name == "" && !namedByKeys(cfg.Keys) {
-		cfg.Name = hostName()
+		cfg.Name = o.ownName()
 	}
-	joins := len(o.join) > 0 || o.natsURL != ""
+	joins := o.joins()
 	switch {
 	case !joins && o.listen != "none":
 		cfg.Listen = o.listen
@@ -178,9 +183,9 @@ func start(cmd *cobra.Command, p *program, o *startOptions, set []admin.Setting)
 	if err != nil {
 		return err
 	}
-	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, profiles, o.socket, o.adminListen, token, o.log, set})
+	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, profiles, o.socket, o.adminListen, token, o.log, set, o.handover})
 	if err != nil {
-		return err
+		return o.explainName(err)
 	}
 	printStarted(out, p, r, o.server.folder != "")
 	manager := tellManager(r.node, o.log.Logger().Named("manager"))
@@ -188,6 +193,10 @@ func start(cmd *cobra.Command, p *program, o *startOptions, set []admin.Setting)
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
+		manager.stopping(o.drain)
+		return errors.Join(r.drain(o.drain, out), r.node.Reason())
+	case <-r.handover.replaced():
+		fmt.Fprintln(out, "a newer process serves now; this one drains")
 		manager.stopping(o.drain)
 		return errors.Join(r.drain(o.drain, out), r.node.Reason())
 	case <-r.node.Done(): // by itself, or drained

@@ -21,6 +21,9 @@
 // net.ipv4.tcp_migrate_req, which few do and which a program cannot ask for. Measured: of 28,000
 // to 41,000 attempts at full rate during 30 such replacements 0, 3 and 11 were reset.
 //
+// A program on package nodecmd has all this as a flag: start --handover PATH. There a service
+// gets its socket as an address, "fd://:N" (Sockets.At), and takes it with At.
+//
 // The first process of a service manager has its sockets from there: Inherit takes those
 // that the environment names (LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES), as systemd gives them
 // to a service with a socket unit. The name of a socket is FileDescriptorName= there. A
@@ -41,6 +44,8 @@
 //   - Whoever stood still between their last words, one of the two serves: the new one goes
 //     on exactly when the old one let go (TestTheWordThatCameWhileItStoodStill,
 //     TestANewProcessThatGaveUpBeforeTheWord).
+//   - The servers may be on several loops; one whose loop is stuck is a refusal after five
+//     seconds, and the old process goes on (TestServersOfOtherLoops).
 //   - One process at a time has the sockets offered: a second one is refused and hears
 //     why (TestOneProcessAtATime).
 //   - Nobody but the user of the process, and root, gets its sockets: the file has mode

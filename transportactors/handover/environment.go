@@ -55,11 +55,11 @@ func checkActivated(i int) error {
 	return nil
 }
 
-// takeActivated takes a socket of the service manager over. Why a copy: what was inherited
+// take takes a socket over that this process was started with. Why a copy: what was inherited
 // stays open in every child, a copy does not.
-func takeActivated(i int) (fd int, err error) {
-	if fd, err = sock.Duplicate(firstFD + i); err == nil {
-		_ = sock.Close(firstFD + i)
+func take(inherited int) (fd int, err error) {
+	if fd, err = sock.Duplicate(inherited); err == nil {
+		_ = sock.Close(inherited)
 	}
 	return fd, err
 }
@@ -77,7 +77,7 @@ func (in *Sockets) takeEnvironment() error {
 		}
 	}
 	for i, name := range names {
-		fd, err := takeActivated(i)
+		fd, err := take(firstFD + i)
 		if err != nil {
 			return fmt.Errorf("socket %s: %w", name, err)
 		}
@@ -91,19 +91,23 @@ const scheme = "fd://"
 
 // At lets an address of a program's configuration be "fd://NAME": the listening socket that
 // the service manager has opened for this process under that name (FileDescriptorName= of
-// systemd). Any other address is given back with its network. The results are for
-// CreateServer, StartServer and their kin, with socket among the options:
+// systemd); or "fd://:N": the listening descriptor N, as Sockets.At gives it. Any other address
+// is given back with its network. The results are for CreateServer, StartServer and their
+// kin, with socket among the options:
 //
 //	network, at, socket, err := handover.At("tcp", address)
 //	s, err := transportactors.CreateServer(ctx, factory, network, at, socket)
 //
 // A socket can be taken once. It does not wait; one goroutine at a time. Use it or Inherit,
 // which takes all sockets of the environment. Error: loopnode.ErrInvalidArgument (there is
-// no socket of that name).
+// no such socket).
 func At(network, address string) (net, at string, socket transportactors.ServerOption, err error) {
 	name, ok := strings.CutPrefix(address, scheme)
 	if !ok {
 		return network, address, nil, nil
+	}
+	if number, ok := strings.CutPrefix(name, ":"); ok {
+		return atNumber(address, number)
 	}
 	names, err := activated()
 	if err != nil {
@@ -116,9 +120,23 @@ func At(network, address string) (net, at string, socket transportactors.ServerO
 	if err := checkActivated(i); err != nil {
 		return "", "", nil, err
 	}
-	fd, err := takeActivated(i)
+	return taken(address, firstFD+i)
+}
+
+// atNumber is At for a descriptor that its number names.
+func atNumber(address, number string) (net, at string, socket transportactors.ServerOption, err error) {
+	fd, err := strconv.Atoi(number)
+	if err != nil || fd < firstFD || !sock.Listening(fd) {
+		return "", "", nil, fmt.Errorf("%w: %s: this process has no listening socket of that number", loopnode.ErrInvalidArgument, address)
+	}
+	return taken(address, fd)
+}
+
+// taken is what At gives of a descriptor.
+func taken(address string, fd int) (net, at string, socket transportactors.ServerOption, err error) {
+	own, err := take(fd)
 	if err != nil {
 		return "", "", nil, fmt.Errorf("%s: %w", address, err)
 	}
-	return "", "", transportactors.WithSocket(fd), nil
+	return "", "", transportactors.WithSocket(own), nil
 }

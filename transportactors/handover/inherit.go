@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -161,6 +163,35 @@ func (in *Sockets) Address(name, network, address string) (net, at string, socke
 		}
 	}
 	return network, address, nil
+}
+
+// At is Address as one text, for a part of the program that takes it with the function At: it
+// names the socket of that name if this process was given one that is bound to the address, else
+// it is the address as it is. So an address that the configuration has changed is bound anew. A
+// socket that is named so belongs to who takes it. It does not wait.
+func (in *Sockets) At(name, address string) string {
+	for i, s := range in.have {
+		if s.name == name && boundTo(s.fd, address) {
+			in.have = append(in.have[:i], in.have[i+1:]...)
+			return scheme + ":" + strconv.Itoa(s.fd)
+		}
+	}
+	return address
+}
+
+// boundTo reports whether a socket may be what an address means: its port is that one, or the
+// address leaves it open, and so is its host. A host by its name may mean every address.
+func boundTo(fd int, address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	at, ok := sock.LocalName(fd).Stream().(*net.TCPAddr)
+	if err != nil || !ok {
+		return true // fd://NAME, or a path: there is nothing to compare
+	}
+	if port != "0" && port != strconv.Itoa(at.Port) {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || ip.Equal(at.IP)
 }
 
 // Serving tells the process before that this one accepts clients, and waits until it has

@@ -44,15 +44,16 @@ type offer struct {
 type Offer struct {
 	server   *transportactors.Server
 	servers  map[string]*transportactors.Server
-	asked    bool // a process has the sockets, and has not said yet that it serves
-	limit    time.Duration
+	asked    bool          // a process has the sockets, and has not said yet that it serves
+	limit    time.Duration // servingLimit
+	copying  time.Duration // copyLimit
 	replaced chan struct{}
 }
 
 // Open offers the sockets of servers, by their names, to whoever calls Inherit with this
 // path. It takes the path from a process that offered there before. The servers go on as
 // they are, also when the next process serves (Replaced): closing them is up to the
-// caller. A process that has the sockets and does not say within a minute that it serves has
+// caller. They may live on other loops of this process. A process that has the sockets and does not say within a minute that it serves has
 // given up: that is reported to the loop's exception handler, and the next one may ask. The
 // offer ends with Close or with its loop. Call it in a task. Errors:
 // loopnode.ErrInvalidArgument, those of transportactors.CreateUnixServer.
@@ -62,7 +63,7 @@ func Open(ctx context.Context, path string, servers map[string]*transportactors.
 			return nil, fmt.Errorf("%w: handover: a server to offer needs a name and is not nil", loopnode.ErrInvalidArgument)
 		}
 	}
-	o := &Offer{servers: maps.Clone(servers), limit: servingLimit, replaced: make(chan struct{})}
+	o := &Offer{servers: maps.Clone(servers), limit: servingLimit, copying: copyLimit, replaced: make(chan struct{})}
 	var err error
 	o.server, err = transportactors.StartUnixServer(ctx, o.serve, path, transportactors.WithTakeOver(true), transportactors.WithMode(0o600))
 	if err != nil {
@@ -97,7 +98,7 @@ func (o *Offer) serve(ctx context.Context, s *transportactors.Stream) error {
 	}
 	o.asked = true
 	defer func() { o.asked = false }()
-	if err := o.send(s.Transport()); err != nil {
+	if err := o.send(ctx, s.Transport()); err != nil {
 		return refuse(s, err.Error())
 	}
 	if serves, err := o.await(ctx, s); !serves {
@@ -136,7 +137,7 @@ func refuse(s *transportactors.Stream, why string) error {
 }
 
 // send sends the offer. The copies that are made for it are closed: the kernel has its own.
-func (o *Offer) send(t transportactors.Transport) error {
+func (o *Offer) send(ctx context.Context, t transportactors.Transport) error {
 	out := offer{Version: version}
 	var files []*os.File
 	defer func() {
@@ -145,12 +146,12 @@ func (o *Offer) send(t transportactors.Transport) error {
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(o.servers)) {
-		for _, s := range o.servers[name].Sockets() {
-			fd, err := sock.Duplicate(s.FD())
-			if err != nil {
-				return fmt.Errorf("socket %s cannot be copied: %w", name, err)
-			}
-			files, out.Names = append(files, os.NewFile(uintptr(fd), name)), append(out.Names, name)
+		copies, err := o.copies(ctx, name)
+		if err != nil {
+			return fmt.Errorf("socket %s cannot be copied: %w", name, err)
+		}
+		for _, f := range copies {
+			files, out.Names = append(files, f), append(out.Names, name)
 		}
 	}
 	line, err := json.Marshal(out)
@@ -158,6 +159,42 @@ func (o *Offer) send(t transportactors.Transport) error {
 		return err
 	}
 	return transportactors.SendFiles(t, append(line, '\n'), files...)
+}
+
+// copies are descriptors of a server's sockets. A server of another loop is looked at there: its
+// loop may be about to close it, and a number that is free again may be another file's. One
+// whose loop is stuck is an error soon: the process that asks does not wait for ever.
+func (o *Offer) copies(ctx context.Context, name string) (out []*os.File, err error) {
+	s := o.servers[name]
+	if s.Loop() == o.server.Loop() {
+		return duplicates(s, name)
+	}
+	err = loopnode.Timeout(ctx, o.copying, func(ctx context.Context) (err error) {
+		there := loopnode.RunCoroutineThreadsafe(s.Loop().Ref(), "copy the sockets of "+name, func(context.Context) ([]*os.File, error) {
+			return duplicates(s, name)
+		})
+		out, err = loopnode.WrapFuture(ctx, there).Await(ctx)
+		return err
+	})
+	return out, err
+}
+
+// copyLimit is how long the loop of a server may take to copy its sockets.
+const copyLimit = askLimit / 2
+
+// duplicates are descriptors of a server's sockets. Loop goroutine of the server.
+func duplicates(s *transportactors.Server, name string) (out []*os.File, err error) {
+	for _, socket := range s.Sockets() {
+		fd, err := sock.Duplicate(socket.FD())
+		if err != nil {
+			for _, f := range out {
+				_ = f.Close()
+			}
+			return nil, err
+		}
+		out = append(out, os.NewFile(uintptr(fd), name))
+	}
+	return out, nil
 }
 
 // checkPeer refuses another user at the other end, as the kernel knows it.
