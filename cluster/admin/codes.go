@@ -99,6 +99,7 @@ const (
 	codeProcessEnded     = "LM3120"
 	codeDeadLetter       = "LM3170"
 	codeNoGroup          = "LM3171"
+	codeDeadTimer        = "LM3172"
 	codeBenchRuns        = "LM3190"
 	codeBench            = "LM3191"
 	codeTooLate          = "LM3195"

@@ -103,7 +103,7 @@ var kindsOfCodes = map[byte]string{'2': "loop", '3': "call", '4': "node", '5': "
 
 var levels = map[string]string{
 	codeLoopBlocked: "error", codeCallsRefused: "warn", codeCallsLost: "warn", codeRightMissing: "error", codeSuspect: "warn", codeDead: "error",
-	codeFenced: "error", codeLost: "error", codeActorFailed: "warn", codeNATSDisconnected: "error", codeNATSDropped: "error", codeLoopEnded: "warn", codeDeadLetter: "warn",
+	codeFenced: "error", codeLost: "error", codeActorFailed: "warn", codeNATSDisconnected: "error", codeNATSDropped: "error", codeLoopEnded: "warn", codeDeadLetter: "warn", codeDeadTimer: "warn",
 }
 
 // levelOf is how bad an event with this code is.
@@ -208,8 +208,13 @@ func (s *Server) memberChanged(c nodeevents.Event) {
 		nodeevents.Joined: codeJoined, nodeevents.Suspect: codeSuspect, nodeevents.Back: codeBack, nodeevents.Dead: codeDead,
 		nodeevents.Left: codeLeft, nodeevents.Fenced: codeFenced, nodeevents.Serving: codeServing, nodeevents.NameLost: codeLost,
 	}[c.Kind]
-	if c.Kind == nodeevents.DeadLetter && c.Letter != nil {
+	switch {
+	case c.Letter == nil:
+	case c.Kind == nodeevents.DeadLetter:
 		s.note(letterEvent(c))
+		return
+	case c.Kind == nodeevents.DeadTimer:
+		s.note(timerEvent(c))
 		return
 	}
 	if code == "" {
@@ -228,6 +233,17 @@ func letterEvent(c nodeevents.Event) Event {
 		text += ", key " + l.Key
 	}
 	return Event{Code: codeDeadLetter, Subject: storeID(l.Queue, l.ID), Text: text, Why: l.Reason, Count: c.Count}
+}
+
+// timerEvent is a call for later that was given up as an event here. Its subject is the id that
+// 'timer fire' takes.
+func timerEvent(c nodeevents.Event) Event {
+	l := c.Letter
+	text := fmt.Sprintf("a call for later of group %s is dead after %d attempts", l.Group, l.Attempts)
+	if l.Recurs {
+		text = fmt.Sprintf("a time of a recurring call of group %s was given up after %d attempts; it goes on with the next one", l.Group, l.Attempts)
+	}
+	return Event{Code: codeDeadTimer, Subject: storeID(l.Group, l.ID), Text: text, Why: l.Reason, Count: c.Count}
 }
 
 // former are the members that are gone, by name, so that a killed node is not just

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/durable"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 )
 
@@ -44,6 +45,8 @@ type Health struct {
 	Store          string `json:"store,omitempty"`
 	StoreFreeBytes uint64 `json:"store_free_bytes"`
 	StoreStopped   bool   `json:"store_stopped"`
+	// The calls for later that are dead, in the groups that it owns.
+	DeadTimers int `json:"dead_timers"`
 }
 
 // Who is connected to NATS? The node that is asked knows it of itself; the others could not
@@ -68,6 +71,7 @@ var askHealth = cluster.Func(internalPrefix+"health", func(ctx context.Context, 
 	h := Health{
 		ID: node.Name(), Connected: stats.Disconnects <= stats.Reconnects, Voters: of.Voters, VotersConnected: append([]string{}, of.Connected...),
 		KeysExpire: of.Keys.UTC(), CertificateExpire: of.Certificate.UTC(), Store: of.Store, StoreFreeBytes: of.Free, StoreStopped: of.Stopped,
+		DeadTimers: durable.DeadTimers(node),
 	}
 	h.Version, h.Go = Version()
 	h.Descriptors, h.DescriptorsMost = descriptors()
@@ -88,9 +92,8 @@ func (s *Server) healthList(ctx context.Context, _ *http.Request) (any, error) {
 	answers, errs := make([]healthReport, len(members)), make([]error, len(members))
 	inParallel(len(members), func(i int) {
 		begun := time.Now()
-		var took time.Duration
-		answers[i], took, errs[i] = ask(ctx, s, askHealth, members[i].Name+"/"+LoopName, struct{}{})
-		ahead, within := clockOf(answers[i].Now, begun, took)
+		answers[i], _, errs[i] = ask(ctx, s, askHealth, members[i].Name+"/"+LoopName, struct{}{})
+		ahead, within := clockOf(answers[i].Now, begun, time.Since(begun)) // not what ask took: it begins later than begun
 		answers[i].Health.ClockAheadUS, answers[i].Health.ClockWithinUS = ahead.Microseconds(), within.Microseconds()
 	})
 	for i, m := range members {

@@ -28,6 +28,11 @@
 // span when another process takes over is taken from the wall clock. Machines need NTP;
 // a difference of two clocks is in the log of every node.
 //
+// What if it fails? After an error it is tried again one second later, then after twice as long
+// each time, at most a minute. After Attempts it is dead: it stays until FireNow or Cancel, is an
+// event of the node that gave it up (events.DeadTimer), and 'loopmesh check' warns of it (DeadTimers,
+// TestADeadTimerIsAnEvent). Of a recurring call only that time is given up, which is an event, too.
+//
 // What does it cost? One write of the store to arm and one when it ran: with an embedded
 // server, which waits for the disk, about a millisecond each. The owner keeps all calls
 // of its groups in memory, with their arguments.

@@ -193,6 +193,7 @@ type timers struct {
 	host  *host
 
 	schedule *schedule.Schedule
+	dead     *deadOnes
 	news     chan news
 	ended    chan string // ids whose run has ended and is written down
 	caught   bool
@@ -220,6 +221,8 @@ func clock() schedule.Clock {
 // run serves until the ownership or the server ends.
 func (t *timers) run() {
 	t.schedule, t.news, t.ended = schedule.New(), make(chan news), make(chan string, maxRunning)
+	t.dead = newDeadOnes(t.node)
+	defer t.dead.forget()
 	ctx, cancel := context.WithCancel(t.ctx)
 	var reading sync.WaitGroup
 	// goroutine: owner: run; ends when run cancels ctx
@@ -273,6 +276,7 @@ func (t *timers) hear(n news) {
 	switch {
 	case n.reset:
 		t.schedule.Begin()
+		t.dead.forget()
 		t.caught = false
 		return
 	case n.caught:
@@ -280,9 +284,11 @@ func (t *timers) hear(n news) {
 		t.caught = true
 		return
 	case n.rec.Gone:
+		t.dead.note(n.rec.Subject, false)
 		return // done or cancelled before
 	}
 	rec, err := readTimer(n.rec)
+	t.dead.note(n.rec.Subject, err == nil && rec.State == Dead)
 	switch {
 	case err != nil:
 		t.stats.garbage.Add(1)
@@ -385,6 +391,7 @@ func (t *timers) settle(e schedule.Entry, rec record, err error) {
 		t.stats.ran.Add(1)
 	}
 	next, ttl := rec.after(err, time.Now())
+	givenUp := next.givenUp(rec, err)
 	if next.State == Dead {
 		t.stats.dead.Add(1)
 	}
@@ -393,9 +400,12 @@ func (t *timers) settle(e schedule.Entry, rec record, err error) {
 		next.Error = "(the store was full)" // so that the record does not grow
 	}
 	body := next.encode()
-	for {
+	for unsure := false; ; unsure = true {
 		_, failed := t.store.Put(ctx, timerSubject(t.group, rec.ID), body, e.Seq, ttl)
 		if failed == nil || errors.Is(failed, records.ErrConflict) {
+			if givenUp && (failed == nil || unsure) { // else somebody has changed it meanwhile
+				t.tell(rec, next)
+			}
 			return
 		}
 		if t.owner.Err() != nil || t.ctx.Err() != nil || !errors.Is(failed, cluster.ErrNoQuorum) && !errors.Is(failed, ErrFull) {

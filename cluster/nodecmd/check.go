@@ -49,6 +49,7 @@ const (
 	codeLate        = "LM2106"
 	codeCircle      = "LM2107"
 	codeDeadLetter  = "LM3170"
+	codeDeadTimer   = "LM3172"
 	codeSuspect     = "LM4102"
 	codeDead        = "LM4104"
 	codeSkew        = "LM4109"
@@ -156,7 +157,7 @@ func (l *look) settle(ctx context.Context, question func(context.Context) (*admi
 
 // judges are all that is judged. The order is that of the page.
 var judges = []func(*look, limits) []finding{
-	judgeNodes, judgeMembers, judgeLoops, judgeTasks, judgeVoters, judgeStreams, judgeLetters, judgeDisks, judgeDescriptors, judgeKeys, judgeClocks, judgeVersions,
+	judgeNodes, judgeMembers, judgeLoops, judgeTasks, judgeVoters, judgeStreams, judgeLetters, judgeTimers, judgeDisks, judgeDescriptors, judgeKeys, judgeClocks, judgeVersions,
 }
 
 // judge gives everything that is wrong, errors first.

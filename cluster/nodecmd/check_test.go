@@ -79,6 +79,7 @@ var faults = []struct {
 	{"copy silent", func(l *look, _ *limits) { l.streams.Items[0].Followers[0].SilentUS = 11_000_000 }, "warn LM7107 loopmesh-LOOPS its copy on n2 was last heard of 11s ago"},
 	{"store", func(l *look, _ *limits) { l.noStore = &admin.Error{Code: codeNoQuorum, Message: "no majority"} }, "error LM7105 store the store does not answer: no majority"},
 	{"a dead letter", func(l *look, _ *limits) { l.letters.Items = []admin.Command{{ID: "mail/1", Queue: "mail"}} }, "warn LM3170 queues 1 dead letter in queue mail; 'loopmesh command dead' lists them"},
+	{"a dead timer", func(l *look, _ *limits) { l.health.Items[1].DeadTimers = 2 }, "warn LM3172 n2 2 calls for later of the groups that it owns failed"},
 	{"disk", func(l *look, _ *limits) { l.health.Items[1].StoreFreeBytes = 1 << 29 }, "warn LM7108 n2 512.0 MiB are free on the disk of /data"},
 	{"disk full", func(l *look, _ *limits) { l.health.Items[1].StoreStopped = true }, "error LM7108 n2 writes nothing durable: the disk of /data was full"},
 	{"descriptors", func(l *look, _ *limits) { l.health.Items[0].Descriptors = 800 }, "warn LM1813 n1 has 800 of 1000 descriptors open"},

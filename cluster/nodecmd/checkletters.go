@@ -32,6 +32,17 @@ func (l *look) readLetters(ctx context.Context, question func(context.Context, s
 	l.letters = *list
 }
 
+// judgeTimers: calls for later that do not run any more. Their owners count them, so the
+// question costs nothing, however many calls are armed.
+func judgeTimers(l *look, _ limits) (out []finding) {
+	for _, h := range l.health.Items {
+		if h.DeadTimers > 0 {
+			out = append(out, wrong(levelWarn, codeDeadTimer, h.ID, "%s for later of the groups that it owns failed as often as they may; 'loopmesh timer ls' lists them as dead", plural(h.DeadTimers, "call")))
+		}
+	}
+	return out
+}
+
 // judgeLetters: commands that nobody runs any more.
 func judgeLetters(l *look, _ limits) []finding {
 	const see = "'loopmesh command dead' lists them"

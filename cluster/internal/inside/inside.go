@@ -82,7 +82,8 @@ type Parts struct {
 	Loops func(ctx context.Context, node string) ([]string, error)
 	// CallTimeout bounds a call whose ctx has no deadline.
 	CallTimeout time.Duration
-	// DeadLetter tells those who follow the node of a command that it gave up. It does not wait.
+	// DeadLetter tells those who follow the node of a command, or a call for later, that it gave
+	// up. It does not wait.
 	DeadLetter func(events.Letter)
 	// Traces makes the spans of what runs; nil: none.
 	Traces *traces.Tracer

@@ -6,8 +6,8 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/events"
 )
 
-// Dead letters are told one by one, since each is a command of its own that somebody has to
-// look at. They travel in the streams of the membership all the same, and a queue whose
+// Dead letters are told one by one, since each is a command, or a call for later, of its own
+// that somebody has to look at. They travel in the streams of the membership all the same, and a queue whose
 // function is broken makes them as fast as the store takes them: so there is a limit, above
 // which they are counted only, and the next one that is told has the count.
 
@@ -35,7 +35,8 @@ func (l *letters) count(now time.Time) uint64 {
 	return n
 }
 
-// ReportLetter tells those who follow the node that it gave a command up. It does not wait.
+// ReportLetter tells those who follow the node that it gave a command up, or a call for
+// later: a Letter with a Group. Each kind has a count of its own. It does not wait.
 // Any goroutine.
 func (m *Members) ReportLetter(l events.Letter) {
 	m.mu.Lock()
@@ -44,11 +45,15 @@ func (m *Members) ReportLetter(l events.Letter) {
 		return
 	}
 	now, me := time.Now(), m.link.Self()
-	count := m.letters.count(now)
+	kind, counted := events.DeadLetter, &m.letters
+	if l.Group != "" {
+		kind, counted = events.DeadTimer, &m.deadTimers
+	}
+	count := counted.count(now)
 	if count == 0 {
 		return
 	}
-	e := events.Event{Kind: events.DeadLetter, Why: l.Reason, Count: count, Time: now, Letter: &l, Member: events.Member{Name: me.Name, Incarnation: me.Number, Self: true}}
+	e := events.Event{Kind: kind, Why: l.Reason, Count: count, Time: now, Letter: &l, Member: events.Member{Name: me.Name, Incarnation: me.Number, Self: true}}
 	if have, ok := m.machine.Find(me.Name); ok && have.Incarnation == me.Number {
 		e.Member = m.member(have)
 	}

@@ -67,7 +67,8 @@ type Members struct {
 	changed    chan struct{} // closed and renewed when somebody comes or goes
 	subs       map[*Subscription]struct{}
 	seldoms    seldoms
-	letters    letters
+	letters    letters                     // of commands
+	deadTimers letters                     // of calls for later
 	nonmembers map[link.Peer]time.Duration // since when
 	lookups    []lookup
 	nameTaken  bool         // the subject of the name is subscribed
