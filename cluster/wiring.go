@@ -71,6 +71,7 @@ func makeWiring(n *Node, sys *actors.System, work *sync.WaitGroup) *wiring {
 		Lost:         n.lostName,
 		NoResponders: func(peer link.Peer, question uint64) { w.out.NoResponders(peer, question) },
 		Mark:         func(peer link.Peer) uint64 { return w.out.Mark(peer) },
+		Unseen:       func(peer link.Peer) uint64 { return w.in.Unseen(peer) },
 	}, log)
 	w.notify = notify.New(work, func(p *guard.Panic) {
 		log.Error("a function given to Watch or Config.OnLoss panicked", "panic", p.Error(), "stack", string(p.Stack))
@@ -139,7 +140,10 @@ func (w *wiring) arrived(f *wire.Frame, in link.Arrival) {
 		return
 	}
 	switch {
-	case f.Kind == wire.Pong, f.Kind == wire.Ask, f.Kind == wire.Refuse, f.Kind == wire.Goodbye:
+	case f.Kind == wire.Goodbye:
+		w.out.NeverBegan(link.Sender(f), f.ID) // before the end of the node ends all that wait for it
+		w.members.Heard(f)
+	case f.Kind == wire.Pong, f.Kind == wire.Ask, f.Kind == wire.Refuse:
 		w.members.Heard(f)
 	case w.fenced(f), w.nonmember(f):
 	case f.Kind == wire.Call && f.Function == loopsFunction:

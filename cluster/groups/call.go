@@ -188,7 +188,7 @@ func (a *attempts) pause(ctx context.Context) error {
 
 // again notes how a member has answered and says whether another one may be tried.
 func (a *attempts) again(m Member, function string, err error) bool {
-	nothing := fault.NothingRan(err, m.target(), function) || m.Self && m.closed()
+	nothing := fault.NothingRan(err, m.target(), function)
 	if !nothing && !(a.idempotent && mayHaveRun(err)) {
 		return false
 	}

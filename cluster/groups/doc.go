@@ -26,6 +26,9 @@
 //   - A call runs on one member, at most once. Another member is tried only when nothing
 //     ran: the member was not there, is leaving, or refused it (TestARefusedCallGoesToAnotherMember);
 //     an error of the function is never taken for that (TestAnErrorOfTheFunctionIsNoRefusal).
+//     What waited at a member that ends did not run, and runs elsewhere
+//     (TestCallsThatDidNotBeginGoToAnotherMember); a function that has begun is not repeated, on a
+//     loop of this node either (TestACallThatRanOnALoopOfThisNodeIsNotRepeated).
 //     A call that may have run is repeated only when it is Idempotent
 //     (TestACallThatMayHaveRunIsNotRepeated).
 //   - The member with the fewest calls of this node under way is called, equals at random

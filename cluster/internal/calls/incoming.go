@@ -53,6 +53,7 @@ type Incoming struct {
 	calls     map[callKey]*inbound
 	byLoop    map[*host.Loop]*load // of calls; a loop without calls is not in it
 	bySender  map[sender]*seen
+	forgotten bool          // of bySender: some were dropped
 	admin     int           // of calls: of the admin API; nobody waits for them
 	answering int           // taken out, answer not yet sent
 	refused   bool          // the node is leaving
@@ -141,6 +142,7 @@ func (t *Incoming) arrivalLocked(key callKey) arrival {
 	if s == nil {
 		if len(t.bySender) >= maxSenders {
 			clear(t.bySender)
+			t.forgotten = true
 		}
 		s = &seen{}
 		t.bySender[from] = s
@@ -238,7 +240,10 @@ func (t *Incoming) CancelAll(f *wire.Frame) {
 // NodeDown ends the tasks of the calls of a node that is gone.
 func (t *Incoming) NodeDown(peer link.Peer) {
 	t.mu.Lock()
-	delete(t.bySender, sender{peer.Name, peer.Number})
+	if from := (sender{peer.Name, peer.Number}); t.bySender[from] != nil {
+		delete(t.bySender, from)
+		t.forgotten = true // it may come back, and calls of before may have run
+	}
 	t.mu.Unlock()
 	for _, c := range t.where(func(c *inbound) bool { return c.key.from == peer.Name && c.key.number == peer.Number }) {
 		c.cancel("the caller's node is gone")
@@ -253,10 +258,15 @@ func (t *Incoming) CancelEvery(why string) {
 }
 
 // LoopEnding answers the calls of a loop that ends, and then cancels their tasks: a task
-// of a closed loop may never run again, so it could not answer.
+// of a closed loop may never run again, so it could not answer. Those whose function has not
+// begun are told so: their callers may ask another loop.
 func (t *Incoming) LoopEnding(h *host.Loop) {
 	for _, c := range t.where(func(c *inbound) bool { return c.target == h }) {
 		defer c.cancel("the loop is being closed") // after the answer: a cancelled task answers ErrCancelled
+		if c.state.CompareAndSwap(waiting, never) {
+			c.refuse(fault.Codef(wire.Leaving, "the loop was closed before it began the call"))
+			continue
+		}
 		c.refuse(fault.Codef(wire.Closed, "%w: the loop was closed while the function ran", fault.ErrClosed))
 	}
 }

@@ -64,11 +64,12 @@ type result[Out any] struct {
 
 // local is a call to a loop of this process.
 type local[Out any] struct {
-	loop *loopnode.Loop
-	task *loopnode.Task[Out] // loop goroutine of loop only
-	left atomic.Bool         // the caller does not wait any more
-	node string              // of the loop; "" where its address names none
-	name string
+	loop  *loopnode.Loop
+	task  *loopnode.Task[Out] // loop goroutine of loop only
+	left  atomic.Bool         // the caller does not wait any more
+	begun atomic.Bool         // the function has
+	node  string              // of the loop; "" where its address names none
+	name  string
 }
 
 // Callee is what runs and where.
@@ -108,7 +109,7 @@ func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Ou
 		defer alarm.Stop()
 	}
 	if err := to.Loop.Ref().CallSoonThreadsafe(func() { c.begin(callee, fn, w) }); err != nil {
-		return out, fmt.Errorf("%s: %w: %w", fault.Place(to.Name, c.target()), fault.ErrClosed, err)
+		return out, fault.Wrap(c.target(), to.Name, fault.ErrLeaving, err, err.Error())
 	}
 	stop := c.watchClosed(w)
 	defer stop()
@@ -142,7 +143,10 @@ func (c *local[Out]) begin(callee context.Context, fn func(context.Context) (Out
 	if c.left.Load() {
 		return
 	}
-	c.task = loopnode.CreateTask(callee, c.name, fn)
+	c.task = loopnode.CreateTask(callee, c.name, func(ctx context.Context) (Out, error) {
+		c.begun.Store(true)
+		return fn(ctx)
+	})
 	c.task.AddDoneCallback(func(t *loopnode.Future[Out]) {
 		out, err := t.Result()
 		w.Deliver(result[Out]{out: out, err: c.failure(err)})
@@ -161,7 +165,11 @@ func (c *local[Out]) cancel() {
 // limit.
 func (c *local[Out]) watchClosed(w wait.Waiter[result[Out]]) (stop func()) {
 	return c.loop.OnClose(func() {
-		w.Deliver(result[Out]{err: c.remote(fault.ErrClosed, fault.ErrClosed, "the loop was closed while waiting")})
+		kind, text := fault.ErrClosed, "the loop was closed while the function ran"
+		if !c.begun.Load() { // nor does it any more
+			kind, text = fault.ErrLeaving, "the loop was closed before it began the call"
+		}
+		w.Deliver(result[Out]{err: c.remote(kind, kind, text)})
 	})
 }
 

@@ -111,7 +111,7 @@ func (o *Outgoing) span(ctx context.Context, target string, f *wire.Frame) (end 
 }
 
 func (o *Outgoing) request(ctx context.Context, target string, addr actors.Address, f *wire.Frame) (Reply, error) {
-	p := &pending{target: target, function: f.Function, life: addr.Incarnation != 0}
+	p := &pending{kind: f.Kind, target: target, function: f.Function, life: addr.Incarnation != 0}
 	if err := o.prepare(ctx, p, addr, f); err != nil {
 		return Reply{}, err
 	}
@@ -123,7 +123,7 @@ func (o *Outgoing) request(ctx context.Context, target string, addr actors.Addre
 		if err := o.pause(ctx, p, a.err, wait); err != nil {
 			return Reply{}, err
 		}
-		p = &pending{target: p.target, function: p.function, life: p.life, begun: p.begun, deadline: p.deadline}
+		p = &pending{kind: p.kind, target: p.target, function: p.function, life: p.life, begun: p.begun, deadline: p.deadline}
 	}
 }
 

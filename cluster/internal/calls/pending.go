@@ -10,6 +10,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/fault"
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/wait"
+	"github.com/loopmesh/loopmesh/internal/wire"
 )
 
 // The calls of this node that wait for an answer. Five things can end one: its answer,
@@ -28,7 +29,8 @@ type answer struct {
 // out of the table, and only that one, completes it.
 type pending struct {
 	id       uint64
-	token    string // of its reply subject
+	token    string    // of its reply subject
+	kind     wire.Kind // of the request
 	peer     link.Peer
 	target   string
 	function string

@@ -3,6 +3,7 @@ package calls
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -33,6 +34,8 @@ type inbound struct {
 	ctx     Context // what the function's task starts from
 	admin   bool    // of the admin API
 
+	state atomic.Int32 // waiting, or what became of it
+
 	// Owned by the loop goroutine.
 	task      loopaccess.Task
 	out       registry.Outcome // what the function has returned
@@ -41,6 +44,15 @@ type inbound struct {
 	withdrawn bool // cancelled before it began
 	queued    bool // it counts as running in the queue of its loop
 }
+
+// A call waits until the first step of its task: in the queue of its loop, or as a task that
+// has had no turn. When its loop ends, whoever moves it out of waiting decides what its caller
+// hears: that nothing ran, and another loop may be asked, or that the function may have run.
+const (
+	waiting int32 = iota
+	running       // its function has begun
+	never         // it was answered, and does not begin
+)
 
 // Serve starts a call of another node. Receiving goroutine.
 func (t *Incoming) Serve(f *wire.Frame) {
@@ -92,6 +104,9 @@ func (c *inbound) Drop(why error) {
 // then says "expired" and not "cancelled", because that is what the caller has to
 // know.
 func (c *inbound) start() bool {
+	if c.state.Load() == never {
+		return false
+	}
 	if c.withdrawn {
 		c.refuse(fault.Codef(wire.Cancelled, "%w before it began", fault.ErrCancelled))
 		return false
@@ -124,6 +139,9 @@ func (c *inbound) start() bool {
 // Run is the body of the task. Questions and orders of package admin have no span: who
 // looks at a slow program wants to see its calls, not his own looking.
 func (c *inbound) Run(ctx context.Context) (err error) {
+	if !c.state.CompareAndSwap(waiting, running) {
+		return fault.ErrLeaving // nobody hears it: it was answered
+	}
 	if c.table.traces == nil || strings.HasPrefix(c.entry.Name, adminPrefix) {
 		c.out, err = c.entry.Serve(ctx, c.codec, c.payload)
 		return err

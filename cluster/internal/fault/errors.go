@@ -183,8 +183,11 @@ func Kinds() []error {
 
 // codeOf is the wire code of a sentinel; User when it has none.
 func codeOf(kind error) wire.Code {
-	if kind == ErrExpired {
+	switch kind {
+	case ErrExpired:
 		return wire.Expired
+	case ErrLeaving:
+		return wire.Leaving
 	}
 	for code, err := range kinds {
 		if err == kind {

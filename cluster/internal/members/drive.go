@@ -170,7 +170,9 @@ func (m *Members) send(msg membership.Message) {
 		m.link.Broadcast(f)
 	case membership.Goodbye: // one by one: each reads it behind the answers that were sent to it before
 		for _, have := range m.machine.Members() {
-			m.link.Answer(link.Peer{Name: have.Name, Number: have.Incarnation}, f)
+			peer := link.Peer{Name: have.Name, Number: have.Incarnation}
+			f.ID = m.events.Unseen(peer)
+			m.link.Answer(peer, f)
 		}
 	case membership.Refuse:
 		f.ID = msg.Other

@@ -32,6 +32,7 @@ type Events struct {
 	Unknown      func(link.Peer)                                // it was admitted and has not become a member (Admit)
 	NoResponders func(peer link.Peer, question uint64)          // nobody listens as a life that is no member's
 	Mark         func(link.Peer) (question uint64)              // a question to the node follows
+	Unseen       func(link.Peer) (from uint64)                  // from which of its calls on none has begun here, as this node leaves
 	Needed       func(now time.Time) []link.Peer                // nodes that somebody here depends on; may repeat
 	Sweep        func(now time.Time)                            // it is time to end and to repeat what is overdue
 }
