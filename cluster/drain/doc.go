@@ -29,6 +29,15 @@
 //     accepted meanwhile (TestConnectionsAreToldAndListenersClosed).
 //   - A connection whose peer is gone while its protocol does not read holds up nothing
 //     (TestAConnectionThatIsClosingIsNotWaitedFor).
+//   - A call that waits for a loop which is cut off, or is on its way while the node says goodbye,
+//     ends with groups.ErrLeaving, and a call of a group runs on another member
+//     (TestADrainOfAStuckLoop; groups: TestCallsThatDidNotBeginGoToAnotherMember,
+//     TestACallOnItsWayToANodeThatLeaves).
+//   - A loop that is stuck, or a store that is gone, holds up no step beyond its limit
+//     (TestADrainOfAStuckLoop, TestADrainWithoutTheStore).
+//   - The supervisor of placements, names and timers that are due meanwhile go to another node; each
+//     timer runs once (TestADrainOfWhoOwnsEverything).
+//   - There is one drain of a node, however many ask for it (TestManyDrainANodeAtOnce).
 //   - A step that does not end is cut off at its limit, and says what (TestWhatDoesNotEndIsCutOff).
 //   - A rolling restart of three processes under load fails no call of a group and loses no
 //     command (TestARollingRestartUnderLoad).

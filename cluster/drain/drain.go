@@ -95,7 +95,7 @@ func stateOf(parts *inside.Parts) *state {
 // waited for: what is left is cut off, and the node is closed.
 //
 // A second call for a node waits for the first one and has its result; its options do
-// nothing. Errors: cluster.ErrCutOff with what was cut off, and with it ctx's error when
+// nothing, and the end of its ctx ends only its own waiting, with ctx's error. Errors: cluster.ErrCutOff with what was cut off, and with it ctx's error when
 // that ended the waiting; nil: nothing was.
 func Node(ctx context.Context, n *cluster.Node, opts ...Option) error {
 	if ctx == nil || n == nil {
@@ -117,13 +117,28 @@ func Node(ctx context.Context, n *cluster.Node, opts ...Option) error {
 	s.begun = true
 	s.mu.Unlock()
 	if !first {
-		<-s.ended
-		return s.err
+		return s.wait(ctx, n)
 	}
+	defer close(s.ended)
+	defer n.Close() // OnProgress may panic; else it is closed already
 	d := &drain{node: n, parts: parts, state: s, options: o}
 	s.err = d.run(ctx)
-	close(s.ended)
 	return s.err
+}
+
+// wait is a call of Node for a node that drains already.
+func (s *state) wait(ctx context.Context, n *cluster.Node) error {
+	select {
+	case <-s.ended:
+		return s.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-s.ended: // both, and then its result counts
+		return s.err
+	default:
+		return fmt.Errorf("the drain of node %s goes on: %w", n.Name(), context.Cause(ctx))
+	}
 }
 
 // Status is how far the drain of a node is: each step that has begun, in order. nil: no
@@ -161,6 +176,9 @@ type drain struct {
 // names first, so that callers find somebody else before this node refuses them; then no
 // connection is accepted and no call taken; then connections are told.
 func (d *drain) run(ctx context.Context) error {
+	if d.closed() {
+		return nil // there is nothing that could be waited for, nor cut off
+	}
 	placed, work := make(chan struct{}), make(chan struct{})
 	finishing, give := context.WithCancel(context.Background())
 	defer give()
