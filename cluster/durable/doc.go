@@ -28,6 +28,11 @@
 // span when another process takes over is taken from the wall clock. Machines need NTP;
 // a difference of two clocks is in the log of every node.
 //
+// What if it takes longer than its rule's span? Two runs of one recurring call never go on at
+// once: the next one begins when the one before has ended. Times that passed meanwhile are
+// misfires: one run for all of them, or one for each with RunAll
+// (TestARecurringCallDoesNotOverlap).
+//
 // What if it fails? After an error it is tried again one second later, then after twice as long
 // each time, at most a minute. After Attempts it is dead: it stays until FireNow or Cancel, is an
 // event of the node that gave it up (events.DeadTimer), and 'loopmesh check' warns of it (DeadTimers,
@@ -101,6 +106,10 @@
 // against a plain model (packages schedule and lanes).
 //
 // # What is not here
+//
+// An owner holds 512 commands of its queue. Those behind a command that fails wait with it, so a
+// key with that many in front of all others holds them up until its first one has run or is
+// dead: give what may fail for long few attempts (Redeliver), or a queue of its own.
 //
 // An effect of a Sink or a State and the
 // acknowledgement of its command are two steps, of two streams: between them lies a second
