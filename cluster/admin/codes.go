@@ -100,6 +100,8 @@ const (
 	codeDeadLetter       = "LM3170"
 	codeNoGroup          = "LM3171"
 	codeDeadTimer        = "LM3172"
+	codeReloaded         = "LM3180"
+	codeReloadRefused    = "LM3181"
 	codeBenchRuns        = "LM3190"
 	codeBench            = "LM3191"
 	codeTooLate          = "LM3195"

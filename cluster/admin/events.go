@@ -98,12 +98,18 @@ func (r *ring) behind(after uint64, most int) (events []Event, last uint64) {
 	return slices.Clone(out[max(0, len(out)-most):]), r.last
 }
 
-// kindsOfCodes and levels are made from the code: the area is its first digit.
+// kindsOfCodes and levels are made from the code: the area is its first digit, but for some
+// orders whose numbers stand elsewhere.
+var otherKinds = map[string]string{codeReloaded: "order", codeReloadRefused: "order", CodeResumed: "order"}
+
+// kindOf is the kind of events with this code.
+func kindOf(code string) string { return cmp.Or(otherKinds[code], kindsOfCodes[code[2]]) }
+
 var kindsOfCodes = map[byte]string{'2': "loop", '3': "call", '4': "node", '5': "actor", '6': "order", '7': "nats"}
 
 var levels = map[string]string{
 	codeLoopBlocked: "error", codeCallsRefused: "warn", codeCallsLost: "warn", codeRightMissing: "error", codeSuspect: "warn", codeDead: "error",
-	codeFenced: "error", codeLost: "error", codeActorFailed: "warn", codeNATSDisconnected: "error", codeNATSDropped: "error", codeLoopEnded: "warn", codeDeadLetter: "warn", codeDeadTimer: "warn",
+	codeFenced: "error", codeLost: "error", codeActorFailed: "warn", codeNATSDisconnected: "error", codeNATSDropped: "error", codeLoopEnded: "warn", codeDeadLetter: "warn", codeDeadTimer: "warn", codeReloadRefused: "warn",
 }
 
 // levelOf is how bad an event with this code is.
@@ -111,7 +117,7 @@ func levelOf(code string) string { return cmp.Or(levels[code], "info") }
 
 // note keeps an event of this node. Any goroutine; it does not wait.
 func (s *Server) note(e Event) {
-	e.Node, e.Time, e.Kind, e.Level = s.node.Name(), time.Now().UTC(), kindsOfCodes[e.Code[2]], levelOf(e.Code)
+	e.Node, e.Time, e.Kind, e.Level = s.node.Name(), time.Now().UTC(), kindOf(e.Code), levelOf(e.Code)
 	s.events.add(e)
 }
 

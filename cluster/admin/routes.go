@@ -144,6 +144,7 @@ func orderRoutes() []route {
 		{"POST", sessionPath + "/ticket", "make a link that opens the dashboard once, with the right to change things", nil, nil, Ticket{}, (*Server).newTicket},
 		{"POST", "/api/v1/nodes/drain", "let a node leave in good order; answers when that has begun", []param{nodeParam, {"limit", "duration", "how long what runs there may take (default 1m)", false}, {"notice", "duration", "begin after so long, until which it can be taken back (default 0)", false}}, nil, Done{}, (*Server).orderDrain},
 		{"POST", "/api/v1/nodes/resume", "take a drain back that has not begun", []param{nodeParam}, nil, Done{}, (*Server).resume},
+		{"POST", "/api/v1/nodes/reload", "have a node read its configuration again, and apply what can change while it runs", []param{nodeParam}, nil, Reload{}, (*Server).reloadRoute},
 		{"POST", "/api/v1/call", "run a function on a loop and wait for its result", nil, CallRequest{}, CallResult{}, (*Server).call},
 		{"POST", "/api/v1/conns/write", "write the body to a connection", []param{idParam}, []byte(nil), Done{}, (*Server).write},
 		{"POST", "/api/v1/conns/close", "close a connection", []param{idParam, reasonParam, {"abort", "boolean", "at once, without what waits", false}}, nil, Done{}, (*Server).close},

@@ -42,11 +42,12 @@ type Server struct {
 	events  *ring
 	former  former
 	watch   watcher
-	runs    sync.WaitGroup           // commands that are run through this node
-	mine    atomic.Pointer[keptOf]   // nil: Keep was not called
-	bench   atomic.Pointer[benchRun] // the last measurement; nil: none
-	notice  notice                   // of a drain
-	sinks   sinks                    // of the measurements of others
+	runs    sync.WaitGroup                                          // commands that are run through this node
+	mine    atomic.Pointer[keptOf]                                  // nil: Keep was not called
+	reload  atomic.Pointer[func(context.Context) ([]Change, error)] // nil: OnReload was not called
+	bench   atomic.Pointer[benchRun]                                // the last measurement; nil: none
+	notice  notice                                                  // of a drain
+	sinks   sinks                                                   // of the measurements of others
 	// Of browsers.
 	sessions *sessions
 }

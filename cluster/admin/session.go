@@ -114,6 +114,15 @@ func (s *sessions) find(in map[string]time.Time, given string, take bool) bool {
 	return found
 }
 
+// end ends all of them. Who changes the token takes the right away from whoever had it, also
+// from those who have exchanged it meanwhile.
+func (s *sessions) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tickets)
+	clear(s.open)
+}
+
 // A browser keeps a cookie until it is too old, the node until it ends: a node that was
 // started anew knows none of the old ones, and its page is read-only until somebody opens a
 // new link. It says so, and shows everything else.
@@ -203,7 +212,8 @@ func (s *Server) sessionCookie(r *http.Request, secret string, life time.Duratio
 
 // takes compares a token with the listener's, in the same time for every wrong one.
 func (t *tcpListener) takes(given string) bool {
-	return t.token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(t.token)) == 1
+	token := *t.token.Load()
+	return token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
 }
 
 // The order of the checks matters. The name in the Host header comes first: behind a wrong

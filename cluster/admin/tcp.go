@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster/dashboard"
@@ -29,7 +30,8 @@ import (
 type tcpListener struct {
 	http     *http.Server
 	listener net.Listener
-	token    string
+	token    atomic.Pointer[string]
+	local    bool // reached from this machine only
 	done     chan struct{}
 }
 
@@ -55,7 +57,8 @@ func (s *Server) ListenTCP(address, token string) (net.Addr, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("%w: %s is reached from other machines", ErrNeedsToken, address)
 	}
-	t := &tcpListener{listener: l, token: token, done: make(chan struct{})}
+	t := &tcpListener{listener: l, local: local, done: make(chan struct{})}
+	t.token.Store(&token)
 	t.http = &http.Server{
 		Handler: s.guarded(s.handler(), local), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: s.httpLog(),
 	}
@@ -68,6 +71,24 @@ func (s *Server) ListenTCP(address, token string) (net.Addr, error) {
 		}
 	}()
 	return l.Addr(), nil
+}
+
+// SetToken puts another token in the place of the one of ListenTCP: requests with the old one
+// are refused from then on, and every session and link that was made with it has ended. It
+// does nothing where nothing listens on TCP. It does not wait; any goroutine. Error:
+// ErrNeedsToken, and then the old one holds.
+func (s *Server) SetToken(token string) error {
+	t := s.tcp
+	switch {
+	case t == nil:
+		return nil
+	case token != "" && len(token) < minToken, token == "" && !t.local:
+		return CheckTCP(t.listener.Addr().String(), token)
+	}
+	if old := t.token.Swap(&token); *old != token {
+		s.sessions.end()
+	}
+	return nil
 }
 
 // CheckTCP says whether ListenTCP would refuse the two before it listens. It may look a name

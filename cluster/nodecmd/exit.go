@@ -104,7 +104,7 @@ func classify(cmd *cobra.Command, err error) (*admin.Error, int) {
 		return &admin.Error{Kind: admin.Unreachable, Message: err.Error(), Hint: "add --allow-partial to accept an incomplete answer", Code: codePartial}, exitUnreachable
 	case errors.As(err, &no):
 		return &admin.Error{Kind: admin.Failed, Message: err.Error(), Code: admin.CodeUnhealthy}, exitFalse
-	case errors.As(err, &asked) && asked.Code == admin.CodeNoJetStream:
+	case errors.As(err, &asked) && (asked.Code == admin.CodeNoJetStream || asked.Code == admin.CodeConfig):
 		return asked, exitConfig // as at the start of a node, see below
 	case errors.As(err, &asked):
 		if code, known := codeOfKind[asked.Kind]; known {

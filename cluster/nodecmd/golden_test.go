@@ -73,6 +73,14 @@ var (
 			{ID: "mail/2", Queue: "mail", Name: "2", Function: "shop.mail", State: "dead", Sent: noon, Ended: noon, Attempts: 3, Error: "\x1b[2Jrefused"},
 		},
 	}
+	reloaded = admin.Reload{
+		Kind: "Reload", APIVersion: admin.APIVersion, ID: "n1",
+		Changes: []admin.Change{
+			{Key: "log-level", Was: "warn", Value: "debug", Applied: true},
+			{Key: "tls-cert", Was: "/etc/n1.pem", Value: "/etc/n1.pem", Applied: true, Note: "the file has changed; used from the next connection on"},
+			{Key: "voter", Was: "\x1b[2J", Value: "true"},
+		},
+	}
 	rtt         = int64(412)
 	measurement = admin.Bench{
 		Kind: "Bench", APIVersion: admin.APIVersion, ID: "n1>n2/io-0", What: admin.BenchCalls, From: "n1", To: "n2/io-0", AtOnce: 16, Size: 64,
@@ -111,6 +119,7 @@ func TestDocuments(t *testing.T) {
 		"timer_ls":     func(cmd *cobra.Command, o *output) error { return show(cmd, o, &timers, timerColumns()...) },
 		"command_ls":   func(cmd *cobra.Command, o *output) error { return show(cmd, o, &commands, commandColumns()...) },
 		"bench":        func(cmd *cobra.Command, o *output) error { return showBench(cmd, o, &measurement) },
+		"reload":       func(cmd *cobra.Command, o *output) error { return showReload(cmd, o, &reloaded) },
 		"nats_status":  func(cmd *cobra.Command, o *output) error { return show(cmd, o, &natsLinks, natsColumns()...) },
 		"nats_streams": func(cmd *cobra.Command, o *output) error { return show(cmd, o, &storeStreams, streamColumns()...) },
 		"tree":         func(cmd *cobra.Command, o *output) error { return showTree(cmd, o, crowd().tree(depthKinds)) },

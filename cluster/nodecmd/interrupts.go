@@ -3,12 +3,13 @@ package nodecmd
 import (
 	"context"
 	"os"
+	"slices"
 	"sync"
 )
 
 // The signals of the process. Main ends the command with the first one and the process with
 // the second. A command for which they mean something else takes them over for a while:
-// proc run forwards them.
+// proc run forwards them, and for start SIGHUP means that it reads its configuration again.
 
 // Why not signal.Notify a second time? Both would get each signal, and Main would end the
 // process with the second Ctrl-C before the command has sent anything. And why not ctx alone?
@@ -18,6 +19,7 @@ import (
 type interrupts struct {
 	mu    sync.Mutex
 	taken chan os.Signal // nil: Main acts on them
+	only  []os.Signal    // that were taken; none: all
 }
 
 type interruptsKey struct{}
@@ -30,11 +32,11 @@ func interruptsOf(ctx context.Context) *interrupts {
 	return &interrupts{}
 }
 
-// take has the signals that follow sent to the channel, until release.
-func (i *interrupts) take() (signals <-chan os.Signal, release func()) {
+// take has the signals that follow sent to the channel, until release: all, or only these.
+func (i *interrupts) take(only ...os.Signal) (signals <-chan os.Signal, release func()) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.taken = make(chan os.Signal, 8)
+	i.taken, i.only = make(chan os.Signal, 8), only
 	return i.taken, func() {
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -47,7 +49,7 @@ func (i *interrupts) take() (signals <-chan os.Signal, release func()) {
 func (i *interrupts) pass(s os.Signal) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.taken == nil {
+	if i.taken == nil || len(i.only) > 0 && !slices.Contains(i.only, s) {
 		return false
 	}
 	select {

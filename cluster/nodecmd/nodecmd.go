@@ -26,7 +26,7 @@
 //   - what runs where: ls, tree, status, loop ls, ps, conn ls, server ls, proc ls, actor ls,
 //     func ls; inspect shows everything about one of them;
 //   - is it well: check judges the cluster, doctor this machine and its configuration;
-//     wait waits for a state;
+//     wait waits for a state; reload has a node read its configuration again;
 //   - why is it slow: loop ls measures every loop, ps and task show say what tasks wait
 //     for, conn ls which peers do not read;
 //   - stop this: task cancel, conn close, server close, proc signal, actor stop; drain lets a
@@ -83,6 +83,7 @@ type program struct {
 	services      []Service
 	prepare       []func(context.Context, *cluster.Node) error
 	tracing       Tracing
+	reload        []Reloading
 	byVariable    map[string]bool // flags that a variable has set in this run
 }
 
@@ -140,7 +141,8 @@ type Service struct {
 
 // Main is the main function of a program: it runs the command line of the process and
 // ends the process with its exit code; it does not return. Ctrl-C, SIGTERM and SIGHUP
-// end what the command does in order, a second one ends the process at once.
+// end what the command does in order, a second one ends the process at once. To start,
+// SIGHUP says that it is to read its configuration again, while its terminal is there.
 func Main(opts ...Option) {
 	handed := &interrupts{}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), interruptsKey{}, handed))

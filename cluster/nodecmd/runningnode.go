@@ -51,7 +51,8 @@ type nodeSpec struct {
 	token    string // of that API
 	log      *admin.Log
 	settings []admin.Setting
-	handover string // path at which the services' sockets change processes; "": nowhere
+	handover string    // path at which the services' sockets change processes; "": nowhere
+	reload   *reloader // nil: the node has no configuration that could be read again
 }
 
 // startNode starts a node and its services, and waits until they serve. The services
@@ -124,6 +125,10 @@ func (r *runningNode) startServices(ctx context.Context, s nodeSpec) (err error)
 		return err
 	}
 	r.admin.Keep(s.log, s.settings)
+	if s.reload != nil {
+		s.reload.node = r
+		r.admin.OnReload(s.reload.again)
+	}
 	if s.admin != "" {
 		if r.adminAt, err = r.admin.ListenTCP(s.admin, s.token); err != nil {
 			return err

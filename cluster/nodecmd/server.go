@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,6 +115,7 @@ func namedByKeys(folder string) bool {
 type loginOptions struct {
 	credentials, nkey, user, passwordFile string
 	ca, cert, key                         string
+	pair                                  *atomic.Pointer[tls.Certificate] // made by tls; nil: no certificate
 }
 
 func (o *loginOptions) flags(cmd *cobra.Command) {
@@ -147,7 +149,8 @@ func (o *loginOptions) apply(cfg *cluster.Config) error {
 }
 
 // tls makes the configuration for an external NATS; nil means that the URL decides
-// (tls://). Without --tls-ca the authorities of the machine are trusted.
+// (tls://). Without --tls-ca the authorities of the machine are trusted. The certificate is
+// asked for at each handshake, so that a reload can put another one in its place.
 func (o *loginOptions) tls() (*tls.Config, error) {
 	if o.ca == "" && o.cert == "" && o.key == "" {
 		return nil, nil
@@ -171,7 +174,10 @@ func (o *loginOptions) tls() (*tls.Config, error) {
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--tls-cert: %w", err)}
 		}
-		out.Certificates = []tls.Certificate{pair}
+		o.pair = &atomic.Pointer[tls.Certificate]{}
+		o.pair.Store(&pair)
+		current := o.pair
+		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return current.Load(), nil }
 	}
 	return out, nil
 }

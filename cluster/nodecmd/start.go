@@ -34,6 +34,7 @@ type startOptions struct {
 	file                                             string
 	name, cluster, natsURL, listen, socket, logLevel string
 	join                                             []string
+	moduleLevels                                     []string // MODULE=LEVEL
 	services                                         []string // their addresses, as in program
 	profiles                                         []string // files
 	adminListen, adminToken                          string   // the second is the file
@@ -43,7 +44,8 @@ type startOptions struct {
 	server                                           serverOptions
 	login                                            loginOptions
 	program                                          *program
-	log                                              *admin.Log // made by config
+	log                                              *admin.Log             // made by config
+	modules                                          map[string]hclog.Level // of moduleLevels; made by config
 }
 
 func newStartOptions(p *program) *startOptions {
@@ -98,6 +100,44 @@ func (o *startOptions) flags(cmd *cobra.Command, p *program) {
 	f.StringArrayVar(&o.profiles, "profile", nil, "YAML file of commands that other nodes may start here, with the right spawn:NAME; once for each file (default: none)")
 	f.DurationVar(&o.drain, "drain", stopLimit, "at Ctrl-C or SIGTERM let what runs end for so long (a second signal ends the process at once)")
 	f.StringVar(&o.logLevel, "log-level", "warn", "what is logged to stderr: trace, debug, info, warn, error or off")
+	f.StringSliceVar(&o.moduleLevels, "log-module", nil, "a level for one module, as nats=debug; once for each module, or with commas ('loopmesh log levels' lists the modules)")
+}
+
+// levels reads the levels of all modules and of some.
+func (o *startOptions) levels() (hclog.Level, map[string]hclog.Level, error) {
+	of := func(flag, text string) (hclog.Level, error) {
+		level := hclog.LevelFromString(text)
+		if level == hclog.NoLevel {
+			return level, usageError{fmt.Errorf("--%s is %q; there is trace, debug, info, warn, error and off", flag, text)}
+		}
+		return level, nil
+	}
+	level, err := of("log-level", o.logLevel)
+	modules := map[string]hclog.Level{}
+	for _, text := range o.moduleLevels {
+		module, word, ok := strings.Cut(text, "=")
+		if !ok || module == "" {
+			return level, nil, usageError{fmt.Errorf("--log-module is %q; write MODULE=LEVEL, as nats=debug", text)}
+		}
+		own, wrong := of("log-module", word)
+		modules[module], err = own, errors.Join(err, wrong)
+	}
+	return level, modules, err
+}
+
+// makeLog makes the log with its levels.
+func (o *startOptions) makeLog(errs io.Writer) error {
+	level, modules, err := o.levels()
+	if err != nil {
+		return err
+	}
+	o.log, o.modules = newLog(errs, level), modules
+	for module, level := range modules {
+		if err := o.log.Set(module, level); err != nil {
+			return usageError{fmt.Errorf("--log-module: %w", err)}
+		}
+	}
+	return nil
 }
 
 // config makes the node's configuration. The node listens on loopback for others by
@@ -105,10 +145,7 @@ func (o *startOptions) flags(cmd *cobra.Command, p *program) {
 // default is dropped, and a --listen that was given by hand is an error, since the
 // user expects it to take effect.
 func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
-	level := hclog.LevelFromString(o.logLevel)
 	switch {
-	case level == hclog.NoLevel:
-		return cluster.Config{}, usageError{fmt.Errorf("--log-level is %q; there is trace, debug, info, warn, error and off", o.logLevel)}
 	case o.loops < 0 || o.loops > maxLoops:
 		return cluster.Config{}, usageError{fmt.Errorf("--loops is %d; give a number from 0 to %d", o.loops, maxLoops)}
 	case o.drain < 0 || o.drain > maxDrain:
@@ -119,7 +156,9 @@ func (o *startOptions) config(cmd *cobra.Command) (cluster.Config, error) {
 	if err := o.checkHandover(); err != nil {
 		return cluster.Config{}, err
 	}
-	o.log = newLog(cmd.ErrOrStderr(), level)
+	if err := o.makeLog(cmd.ErrOrStderr()); err != nil {
+		return cluster.Config{}, err
+	}
 	cfg := cluster.Config{Name: o.name, Cluster: o.cluster, Join: o.join, URL: o.natsURL, Logger: o.log.Logger()}
 	o.server.apply(&cfg)
 	if err := o.login.apply(&cfg); err != nil {
@@ -170,6 +209,7 @@ func hostName() string {
 // because a newer node has taken its name. Only in the second case does Reason give
 // an error, and the exit code is that error's.
 func start(cmd *cobra.Command, p *program, o *startOptions, set []admin.Setting) error {
+	reload := newReloader(cmd, p, o, set) // before the files are read
 	cfg, err := o.config(cmd)
 	if err != nil {
 		return err
@@ -183,26 +223,25 @@ func start(cmd *cobra.Command, p *program, o *startOptions, set []admin.Setting)
 	if err != nil {
 		return err
 	}
-	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, profiles, o.socket, o.adminListen, token, o.log, set, o.handover})
+	r, err := startNode(ctx, nodeSpec{cfg, p, o.loops, o.services, profiles, o.socket, o.adminListen, token, o.log, set, o.handover, reload})
 	if err != nil {
 		return o.explainName(err)
 	}
 	printStarted(out, p, r, o.server.folder != "")
 	manager := tellManager(r.node, o.log.Logger().Named("manager"))
 	defer manager.end()
-	select {
-	case <-ctx.Done():
-		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
-		manager.stopping(o.drain)
-		return errors.Join(r.drain(o.drain, out), r.node.Reason())
-	case <-r.handover.replaced():
-		fmt.Fprintln(out, "a newer process serves now; this one drains")
-		manager.stopping(o.drain)
-		return errors.Join(r.drain(o.drain, out), r.node.Reason())
-	case <-r.node.Done(): // by itself, or drained
+	switch reload.until(ctx, out, cmd.ErrOrStderr()) {
+	case byItself: // or drained
 		manager.stopping(stopLimit)
+		return errors.Join(r.node.Reason(), stopAll([]*runningNode{r}))
+	case bySuccessor:
+		fmt.Fprintln(out, "a newer process serves now; this one drains")
+	default:
+		fmt.Fprintln(out, "shutting down; press Ctrl-C again to exit immediately")
 	}
-	return errors.Join(r.node.Reason(), stopAll([]*runningNode{r}))
+	limit := time.Duration(reload.drain.Load())
+	manager.stopping(limit)
+	return errors.Join(r.drain(limit, out), r.node.Reason())
 }
 
 // printStarted prints where the node can be reached and the command that joins it, in

@@ -266,7 +266,7 @@ func (c *child) release() {
 		return
 	}
 	c.counted = false
-	c.profile.running--
+	*c.profile.running--
 	c.host.running.Add(-1)
 }
 

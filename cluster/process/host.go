@@ -30,7 +30,8 @@ type host struct {
 
 	mu       sync.Mutex
 	profiles map[string]*profile
-	loop     *loopnode.Loop // nil until Offer
+	counts   map[string]*int // profile.running by name, of those that were taken back, too
+	loop     *loopnode.Loop  // nil until Offer
 
 	children map[uint64]*child // those that have ended and are kept, too. Owned by the loop
 	next     uint64            // owned by the loop
@@ -45,7 +46,7 @@ type host struct {
 }
 
 func newHost(n *cluster.Node, parts *inside.Parts) *host {
-	h := &host{node: n, parts: parts, log: parts.Log.Named("process"), profiles: map[string]*profile{}, children: map[uint64]*child{}}
+	h := &host{node: n, parts: parts, log: parts.Log.Named("process"), profiles: map[string]*profile{}, counts: map[string]*int{}, children: map[uint64]*child{}}
 	h.lease.Store(int64(leaseTime))
 	return h
 }
@@ -61,32 +62,81 @@ func Offer(n *cluster.Node, profiles ...Profile) error {
 	if n == nil {
 		return fault.Config("Offer needs a node, not nil")
 	}
-	var checked []*profile
-	for _, p := range profiles {
-		c, err := p.check()
-		if err != nil {
-			return err
-		}
-		checked = append(checked, c)
+	checked, err := checkAll(profiles)
+	if err != nil {
+		return err
 	}
 	h := hostOf(n)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	fresh := map[string]bool{}
 	for _, p := range checked {
-		if h.profiles[p.Name] != nil || fresh[p.Name] {
-			return fault.Config("profile %q is offered twice: choose another name", p.Name)
+		if h.profiles[p.Name] != nil {
+			return offeredTwice(p.Name)
 		}
-		fresh[p.Name] = true
 	}
 	if err := h.openLocked(); err != nil {
 		return err
 	}
+	h.putLocked(checked)
+	return nil
+}
+
+// Replace offers exactly these profiles, in the place of all that n offers. What runs goes on
+// by the profile that it was started by, in the hands of its owner, and counts for the one of
+// the same name. It does not wait. Any goroutine. Errors: as of Offer, and then nothing has
+// changed.
+func Replace(n *cluster.Node, profiles ...Profile) error {
+	if n == nil {
+		return fault.Config("Replace needs a node, not nil")
+	}
+	checked, err := checkAll(profiles)
+	if err != nil {
+		return err
+	}
+	h := hostOf(n)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(checked) > 0 { // a node that starts nothing needs no loop for it
+		if err := h.openLocked(); err != nil {
+			return err
+		}
+	}
+	clear(h.profiles)
+	h.putLocked(checked)
+	return nil
+}
+
+// checkAll checks profiles whose names have to differ.
+func checkAll(profiles []Profile) (checked []*profile, err error) {
+	fresh := map[string]bool{}
+	for _, p := range profiles {
+		c, err := p.check()
+		if err != nil {
+			return nil, err
+		}
+		if fresh[p.Name] {
+			return nil, offeredTwice(p.Name)
+		}
+		fresh[p.Name] = true
+		checked = append(checked, c)
+	}
+	return checked, nil
+}
+
+func offeredTwice(name string) error {
+	return fault.Config("profile %q is offered twice: choose another name", name)
+}
+
+// putLocked offers what was checked.
+func (h *host) putLocked(checked []*profile) {
 	for _, p := range checked {
 		register(p.Name)
+		if h.counts[p.Name] == nil {
+			h.counts[p.Name] = new(int)
+		}
+		p.running = h.counts[p.Name]
 		h.profiles[p.Name] = p
 	}
-	return nil
 }
 
 // Check says whether Offer would take a profile, without a node.
@@ -180,15 +230,15 @@ func (h *host) admit(p *profile, owner link.Peer) (*child, error) {
 	switch {
 	case h.leaving.Load():
 		return nil, fault.Codef(wire.Leaving, "node %s is leaving; nothing was started", h.node.Name())
-	case p.running >= p.Children:
-		return nil, fmt.Errorf("%w: %d children of profile %s run already, the most is %d", ErrTooMany, p.running, p.Name, p.Children)
+	case *p.running >= p.Children:
+		return nil, fmt.Errorf("%w: %d children of profile %s run already, the most is %d", ErrTooMany, *p.running, p.Name, p.Children)
 	case h.running.Load() >= maxChildren:
 		return nil, fmt.Errorf("%w: %d children run on node %s already, the most is %d", ErrTooMany, h.running.Load(), h.node.Name(), maxChildren)
 	}
 	h.next++
 	c := &child{host: h, id: h.next, profile: p, owner: owner, began: time.Now(), counted: true}
 	h.children[c.id] = c
-	p.running++
+	*p.running++
 	h.running.Add(1)
 	return c, nil
 }

@@ -108,7 +108,8 @@ func serve(ctx context.Context, name string, q request) (answer, error) {
 		return answer{}, cluster.ErrNoNode
 	}
 	h, p := hostOf(node).find(name)
-	if p == nil {
+	c := h.children[q.ID]
+	if p == nil && (q.Op == opStart || c == nil) { // one that runs has its owner, whatever is offered now
 		return answer{}, notOffered(node.Name(), name)
 	}
 	owner, waits := calls.Caller(ctx)
@@ -118,8 +119,7 @@ func serve(ctx context.Context, name string, q request) (answer, error) {
 	if q.Op == opStart {
 		return h.start(ctx, p, owner, q)
 	}
-	c := h.children[q.ID]
-	if c == nil || c.profile != p {
+	if c == nil || c.profile.Name != name {
 		return answer{}, fmt.Errorf("%w: %s/%d on node %s; it may have ended long ago", ErrUnknownProcess, name, q.ID, node.Name())
 	}
 	switch q.Op {
@@ -136,7 +136,7 @@ func serve(ctx context.Context, name string, q request) (answer, error) {
 		if c.has(owner, q.Key) { // asked once more, it may be somebody else's by now
 			c.orphan("its owner let it go")
 		}
-		return answer{ID: c.id, Kept: p.Orphan == Keep}, nil
+		return answer{ID: c.id, Kept: c.profile.Orphan == Keep}, nil
 	}
 	return answer{}, badArguments("there is no operation %q", q.Op)
 }

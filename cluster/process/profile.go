@@ -121,12 +121,16 @@ const safeWord = `[^-\x00-\x1f\x7f][^\x00-\x1f\x7f]*`
 
 // profile is a Profile that was checked, and what runs of it. The second group of fields is
 // owned by the loop of the host.
+//
+// Why a pointer to running? A child belongs to the profile it was started by, also when
+// Replace has put another one in its place. Both count the same children, or those of the
+// old one could run beside as many of the new one.
 type profile struct {
 	Profile
 	patterns map[string]*regexp.Regexp // of Args; rest for {...}
 	user     *account                  // nil: this process's
 
-	running  int      // children that start or run
+	running  *int     // children that start or run, of all profiles that had this name
 	finished []uint64 // children that have ended and are kept, the oldest first
 }
 

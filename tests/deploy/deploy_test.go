@@ -145,6 +145,9 @@ func TestTheUnit(t *testing.T) {
 		t.Fatalf("ExecStartPre: %d %s%s", code, out, errs)
 	}
 	n := begin(t, append(command(t, u["ExecStart"][0], config), "--name", "n1")...)
+	if code, out, errs := loopmesh(command(t, u["ExecReload"][0], config)...); code != 0 || out != "n1 has read its configuration: nothing is new\n" {
+		t.Errorf("ExecReload: %d %s%s", code, out, errs)
+	}
 	if code, out, errs := loopmesh(command(t, u["ExecStop"][0], config)...); code != 0 || out != "n1 has left\n" {
 		n.stop()
 		t.Fatalf("ExecStop: %d %s%s", code, out, errs)
