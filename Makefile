@@ -3,9 +3,9 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci supply test race vet staticcheck cross conformance foreign foreign-programs pyodide differential golden program packages bench bench-programs bench-quick bench-peers bench-compare bench-durable stress-proc prove prove-short prove-work prove-casts prove-streams prove-stop prove-partition soak mutants mutants-quick
+.PHONY: ci supply test race vet staticcheck cross conformance foreign foreign-programs manifest pyodide differential golden program packages bench bench-programs bench-quick bench-peers bench-compare bench-durable stress-proc prove prove-short prove-work prove-casts prove-streams prove-stop prove-partition soak mutants mutants-quick
 
-ci: test vet staticcheck supply cross race foreign conformance
+ci: test vet staticcheck supply cross race manifest foreign conformance
 
 # The README's test command.
 test:
@@ -85,6 +85,10 @@ mutants:
 
 mutants-quick:
 	go run ./tests/mutants -quick
+
+# deploy/kubernetes against the types of Kubernetes, in a module of its own.
+manifest:
+	cd tests/deploy/kubernetes && go vet ./... && go test -count=1 ./...
 
 # The newest CPython, for the random programs.
 pyodide: foreign-programs
