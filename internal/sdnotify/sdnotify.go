@@ -9,6 +9,7 @@ package sdnotify
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ type Notifier struct {
 	watchdog time.Duration
 }
 
+// mostUsec is the longest time of a watchdog: a longer one, which means "never", is no Duration.
+const mostUsec = math.MaxInt64 / int64(time.Microsecond)
+
 // From reads the variables that the manager has set: NOTIFY_SOCKET, and WATCHDOG_USEC with
 // WATCHDOG_PID, which says whom the manager watches. env is os.Getenv, pid this process.
 func From(env func(string) string, pid int) Notifier {
@@ -32,7 +36,7 @@ func From(env func(string) string, pid int) Notifier {
 	usec, err := strconv.ParseInt(env("WATCHDOG_USEC"), 10, 64)
 	whom := env("WATCHDOG_PID")
 	if err == nil && usec > 0 && n.socket != "" && (whom == "" || whom == strconv.Itoa(pid)) {
-		n.watchdog = time.Duration(usec) * time.Microsecond
+		n.watchdog = time.Duration(min(usec, mostUsec)) * time.Microsecond
 	}
 	return n
 }
