@@ -50,7 +50,11 @@ func ParseGrants(rights []string) (Grants, error) {
 	}
 	list := slices.Clone(rights)
 	slices.Sort(list)
-	return Grants{slices.Compact(list)}, nil
+	g := Grants{slices.Compact(list)}
+	if n := len(g.Token()); n > maxToken { // nobody would read it: a node without any right
+		return Grants{}, fmt.Errorf("%w: the rights take %d bytes together, the most is %d: use shorter globs, or fewer", ErrInvalid, n, maxToken)
+	}
+	return g, nil
 }
 
 func checkRight(r string) error {
