@@ -191,7 +191,7 @@ func (r *request) check(now time.Time) error {
 		return fault.Config("Zone and OnMisfire are for recurring calls: use Repeat")
 	case r.Rule == "" && r.Due.IsZero():
 		return fault.Config("CallAt needs a time, not the zero Time")
-	case r.Rule == "" && (r.Due.UTC().Year() < 1 || r.Due.UTC().Year() > 9999):
+	case r.Rule == "" && (r.Due.UTC().Year() < 1 || r.Due.UTC().Year() > lastYear):
 		return fault.Config("CallAt(%v): use a time of the years 1 to 9999", r.Due)
 	}
 	if r.Rule != "" {

@@ -64,9 +64,12 @@ func timerSubject(group, id string) string {
 	return timerPrefix + records.Token(group) + "." + records.Token(id)
 }
 
-// readTimer reads a record. What it does not understand is an error and never runs.
+// readTimer reads a record. What it does not understand is an error and never runs. Nor does
+// what no version writes: its owner computes with these numbers, and a record at which every
+// owner ends would end all nodes that serve the group, one after another.
 func readTimer(r records.Record) (t record, err error) {
-	if json.Unmarshal(r.Body, &t) != nil || t.Version != version || t.ID == "" || timerSubject(t.Group, t.ID) != r.Subject {
+	if json.Unmarshal(r.Body, &t) != nil || t.Version != version || t.ID == "" || timerSubject(t.Group, t.ID) != r.Subject ||
+		t.Attempts < 0 || t.Most < 0 || t.Delay < 0 {
 		return record{}, fmt.Errorf("%w: %s", errGarbage, r.Subject)
 	}
 	return t, nil

@@ -462,7 +462,10 @@ func (r record) after(err error, now time.Time) (next record, ttl time.Duration)
 	return next, keepEnded
 }
 
-// advance sets a recurring record to its next time. Why min: after a step of the wall
+// lastYear is the last one that a record can be written with.
+const lastYear = 9999
+
+// advance sets a recurring record to its next time, or leaves it as it is. Why min: after a step of the wall
 // clock back, the next time of @every would lie that much further ahead.
 func (r *record) advance(now time.Time) error {
 	rule, err := schedule.ParseRule(r.Rule, r.Zone)
@@ -472,7 +475,10 @@ func (r *record) advance(now time.Time) error {
 	if rule.Every > 0 {
 		slot := r.Slot.Add(rule.Every)
 		if behind := now.Sub(slot); behind >= 0 && r.Misfire != RunAll {
-			slot = slot.Add(behind.Truncate(rule.Every) + rule.Every)
+			slot = now.Add(rule.Every - behind%rule.Every) // not slot.Add: no Duration is as long as centuries
+		}
+		if slot.UTC().Year() > lastYear {
+			return fmt.Errorf("%w: %q has no next time after %v", ErrBadRule, r.Rule, r.Slot)
 		}
 		r.Delay = min(max(slot.Sub(now), 1), rule.Every)
 		r.Slot, r.Due = slot.UTC(), now.Add(r.Delay).UTC()
@@ -483,8 +489,14 @@ func (r *record) advance(now time.Time) error {
 		from = now
 	}
 	next, err := rule.Next(from)
+	if err == nil && next.UTC().Year() > lastYear {
+		err = fmt.Errorf("%w: %q has no next time after %v", ErrBadRule, r.Rule, from)
+	}
+	if err != nil {
+		return err
+	}
 	r.Slot, r.Due, r.Delay = next.UTC(), next.UTC(), 0
-	return err
+	return nil
 }
 
 // follower hands what it hears to the goroutine of run.
