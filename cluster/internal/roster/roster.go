@@ -178,12 +178,12 @@ func (c *Copy) Take(m Message, stamp func() uint64) (ask, changed bool) {
 			return true, false
 		}
 		c.add(c.Entries, m.Add, stamp)
-		for _, e := range m.Remove {
-			delete(c.Entries, e)
-			c.index(e, false)
-		}
 		for _, e := range m.Add {
 			c.index(e, true)
+		}
+		for _, e := range m.Remove { // behind what was added: an entry in both is gone from both
+			delete(c.Entries, e)
+			c.index(e, false)
 		}
 		c.version = m.Version
 		return false, true
