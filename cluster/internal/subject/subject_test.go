@@ -114,3 +114,26 @@ func FuzzSender(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTopic: whatever a topic is called, its subject is this node's alone: of five tokens,
+// without a wildcard, and another topic has another one.
+func FuzzTopic(f *testing.F) {
+	s := New("c", "n1", 7, "d")
+	f.Add("room.7", "room.8")
+	f.Add("*", ">")
+	f.Add("", "=")
+	f.Add("a.n2.d", "a=2En2=2Ed")
+	f.Add("\x00\r\n", "é")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		one, other := s.Topic(a), s.Topic(b)
+		if strings.Count(one, ".") != 4 || strings.ContainsAny(one, "*> \t\r\n\x00") {
+			t.Errorf("%q is published at %q", a, one)
+		}
+		if (one == other) != (a == b) {
+			t.Errorf("%q and %q have the subjects %q and %q", a, b, one, other)
+		}
+		if name, rights, ok := s.Sender(one); a != "" && (!ok || name != "n1" || rights != "d") {
+			t.Errorf("%q is of %q, %q", one, name, rights)
+		}
+	})
+}
