@@ -12,6 +12,7 @@ import (
 
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/events"
+	"github.com/loopmesh/loopmesh/cluster/internal/engine"
 )
 
 // T is the part of *testing.T that a Cluster uses.
@@ -41,7 +42,7 @@ type Cluster struct {
 type place struct {
 	cfg   cluster.Config
 	node  *cluster.Node // nil: it was crashed
-	proxy *proxy        // nil in virtual time
+	proxy *proxy
 }
 
 // New starts count nodes n1, n2, … and waits until they know each other. configure,
@@ -52,7 +53,7 @@ func New(t T, count int, configure func(name string, cfg *cluster.Config)) *Clus
 	c := &Cluster{t: t, nodes: map[string]*place{}}
 	var err error
 	quiet := hclog.NewNullLogger()
-	if c.broker, err = c.start(cluster.Config{Cluster: "clustertest-broker", Name: "broker", Listen: "127.0.0.1:0", Logger: quiet}); err != nil {
+	if c.broker, err = c.start(cluster.Config{Cluster: "clustertest-broker", Name: "broker", Listen: "127.0.0.1:0", Logger: quiet}, nil); err != nil {
 		t.Fatalf("clustertest: the NATS server: %v", err)
 	}
 	t.Cleanup(c.broker.Close)
@@ -88,9 +89,12 @@ func (c *Cluster) add(name string, p *place, configure func(name string, cfg *cl
 	})
 }
 
-func (c *Cluster) start(cfg cluster.Config) (*cluster.Node, error) {
+func (c *Cluster) start(cfg cluster.Config, through *proxy) (*cluster.Node, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
+	if through != nil {
+		ctx = engine.Through(ctx, through.pass)
+	}
 	return cluster.Start(ctx, cfg)
 }
 
@@ -119,15 +123,7 @@ func (c *Cluster) place(name string) *place {
 // Cut stops all bytes between a node and the server. No connection ends.
 func (c *Cluster) Cut(name string) { c.t.Helper(); c.proxyOf(name).cut(true) }
 
-// proxyOf is the proxy of a node. It fails the test in virtual time.
-func (c *Cluster) proxyOf(name string) *proxy {
-	c.t.Helper()
-	p := c.place(name).proxy
-	if p == nil {
-		c.t.Fatalf("clustertest: in virtual time %s has no proxy whose bytes could be stopped: use New", name)
-	}
-	return p
-}
+func (c *Cluster) proxyOf(name string) *proxy { c.t.Helper(); return c.place(name).proxy }
 
 // Unplug ends a node's connections and refuses new ones.
 func (c *Cluster) Unplug(name string) { c.t.Helper(); c.proxyOf(name).unplug(true) }
@@ -163,11 +159,9 @@ func (c *Cluster) Restart(name string) {
 	if p.node != nil {
 		p.node.Close()
 	}
-	if p.proxy != nil {
-		c.Heal(name)
-	}
+	c.Heal(name)
 	var err error
-	if p.node, err = c.start(p.cfg); err != nil {
+	if p.node, err = c.start(p.cfg, p.proxy); err != nil {
 		p.node = nil
 		c.t.Fatalf("clustertest: %v", err)
 	}
@@ -225,9 +219,7 @@ func (c *Cluster) report() string {
 	for _, name := range c.names {
 		p := c.nodes[name]
 		b.WriteString(name)
-		if p.proxy != nil {
-			fmt.Fprintf(&b, ", proxy %s", p.proxy)
-		}
+		fmt.Fprintf(&b, ", proxy %s", p.proxy)
 		if p.node == nil {
 			b.WriteString(": crashed\n")
 			continue

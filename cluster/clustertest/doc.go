@@ -22,7 +22,7 @@
 //     incarnation, with the configuration it had.
 //
 // Virtual is the same in the virtual time of testing/synctest, for what takes long: leases,
-// calls for later, time-outs. It has no links that could be cut.
+// calls for later, time-outs.
 //
 // The clock of New is the real one. So the nodes have short times (Heartbeat 50 ms, DeadAfter
 // 500 ms, unless the test sets others), and a test waits for conditions (Eventually,

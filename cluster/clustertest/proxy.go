@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -18,7 +19,7 @@ import (
 // order. Pieces that wait are dropped when either end of their connection is closed, by
 // its owner, by unplug or by close. Any goroutine.
 type proxy struct {
-	listener net.Listener
+	listener net.Listener // nil: of connections in memory, see pass
 	to       string
 	work     sync.WaitGroup
 
@@ -31,13 +32,20 @@ type proxy struct {
 	closing chan struct{} // closed by close
 }
 
+// newPipes makes a proxy of connections in memory.
+func newPipes() *proxy {
+	c := &proxy{ends: map[net.Conn]struct{}{}, whole: make(chan struct{}), closing: make(chan struct{})}
+	close(c.whole)
+	return c
+}
+
 func newProxy(to string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	c := &proxy{listener: l, to: to, ends: map[net.Conn]struct{}{}, whole: make(chan struct{}), closing: make(chan struct{})}
-	close(c.whole)
+	c := newPipes()
+	c.listener, c.to = l, to
 	// goroutine: owner: proxy; ends when close closes the listener
 	c.work.Go(c.accept)
 	return c, nil
@@ -60,11 +68,30 @@ func (c *proxy) accept() {
 			c.drop(near)
 			continue
 		}
-		// goroutine: owner: proxy; ends when one of the two ends is closed
-		c.work.Go(func() { c.carry(near, far) })
-		// goroutine: owner: proxy; ends when one of the two ends is closed
-		c.work.Go(func() { c.carry(far, near) })
+		c.between(near, far)
 	}
+}
+
+// between passes bytes in both directions until one of the two ends is closed.
+func (c *proxy) between(near, far net.Conn) {
+	// goroutine: owner: proxy; ends when one of the two ends is closed
+	c.work.Go(func() { c.carry(near, far) })
+	// goroutine: owner: proxy; ends when one of the two ends is closed
+	c.work.Go(func() { c.carry(far, near) })
+}
+
+// errUnplugged is why a connection in memory cannot be made.
+var errUnplugged = errors.New("clustertest: the node is unplugged")
+
+// pass is the node's end of a connection whose server's end is far.
+func (c *proxy) pass(far net.Conn) (net.Conn, error) {
+	end, near := net.Pipe()
+	if !c.keep(far) || !c.keep(near) {
+		c.drop(near, far)
+		return nil, errUnplugged
+	}
+	c.between(near, far)
+	return end, nil
 }
 
 // keep notes an end so that unplug closes it; false: it is closed already.
@@ -194,7 +221,9 @@ func (c *proxy) delay(d time.Duration) {
 
 func (c *proxy) close() {
 	close(c.closing)
-	_ = c.listener.Close()
+	if c.listener != nil {
+		_ = c.listener.Close()
+	}
 	c.unplug(true)
 	c.work.Wait()
 }

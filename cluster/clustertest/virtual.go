@@ -42,8 +42,9 @@ const actorsRest = 2 * time.Second
 // No other test of the process may use nodes or NATS meanwhile (no t.Parallel): nats.go
 // shares timers between connections, and those of a bubble are of use in it only.
 //
-// There are no proxies, so Cut, Unplug, Heal, Delay and Crash fail the test; there are no
-// sockets and no child processes, and no JetStream. Restart ends a node in order.
+// Between a node and the server are pipes in memory, with which a test does the same as over
+// TCP: Cut, Unplug, Heal, Delay, Crash and Restart. There are no sockets and no child
+// processes, and no JetStream.
 func Virtual(t T, count int, configure func(name string, cfg *cluster.Config)) *Cluster {
 	t.Helper()
 	emptyPools()
@@ -54,12 +55,14 @@ func Virtual(t T, count int, configure func(name string, cfg *cluster.Config)) *
 	c := &Cluster{t: t, nodes: map[string]*place{}}
 	var err error
 	quiet := hclog.NewNullLogger()
-	if c.broker, err = c.start(cluster.Config{Cluster: "clustertest-broker", Name: "broker", Logger: quiet}); err != nil {
+	if c.broker, err = c.start(cluster.Config{Cluster: "clustertest-broker", Name: "broker", Logger: quiet}, nil); err != nil {
 		t.Fatalf("clustertest: the NATS server: %v", err)
 	}
 	t.Cleanup(c.broker.Close)
 	for i := range count {
-		c.add(fmt.Sprintf("n%d", i+1), &place{cfg: cluster.Config{Beside: c.broker, Logger: quiet}}, configure)
+		p := &place{cfg: cluster.Config{Beside: c.broker, Logger: quiet}, proxy: newPipes()}
+		t.Cleanup(p.proxy.close)
+		c.add(fmt.Sprintf("n%d", i+1), p, configure)
 	}
 	c.Together()
 	return c

@@ -2,7 +2,6 @@ package clustertest_test
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -62,31 +61,47 @@ func TestHoursOfTwoNodes(t *testing.T) {
 	}
 }
 
-// fatal notes what a Cluster says of a test that it ends.
-type fatal struct {
-	*testing.T
-	said string
-}
-
-func (f *fatal) Fatalf(format string, args ...any) {
-	f.said = fmt.Sprintf(format, args...)
-	panic(f)
-}
-
-func TestVirtualTimeHasNoProxies(t *testing.T) {
+// TestFaultsInVirtualTime: what a test can do to a node over TCP, it can do in virtual time.
+func TestFaultsInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fatal{T: t}
-		c := clustertest.Virtual(f, 1, nil)
-		for name, do := range map[string]func(string){"Cut": c.Cut, "Unplug": c.Unplug, "Heal": c.Heal, "Crash": c.Crash} {
-			func() {
-				defer func() { _ = recover() }()
-				do("n1")
-				t.Errorf("%s does not end the test", name)
-			}()
-			if !strings.Contains(f.said, "virtual time") {
-				t.Errorf("%s says %q", name, f.said)
-			}
+		c := clustertest.Virtual(t, 3, nil)
+		c.Cut("n2")
+		c.Eventually("n1 has given n2 up", func() bool { return !c.Knows("n1", "n2") })
+		c.Heal("n2")
+		c.Together()
+		c.Unplug("n3")
+		c.Eventually("n1 has given n3 up", func() bool { return !c.Knows("n1", "n3") })
+		c.Heal("n3")
+		c.Together()
+		c.Delay("n1", 300*time.Millisecond)
+		if _, err := c.Node("n2").NewLoop("io-0", clustertest.VirtualLoop); err != nil {
+			t.Fatal(err)
 		}
+		ref, err := c.Node("n1").Ref("n2/io-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := time.Now()
+		if got, err := nap.Via(c.Node("n1")).Call(t.Context(), ref, 0); got != "n2" || err != nil {
+			t.Error(got, err)
+		}
+		if took := time.Since(from); took < 600*time.Millisecond || took > time.Second {
+			t.Errorf("there and back took %v", took)
+		}
+		before := c.Node("n1").Incarnation()
+		c.Crash("n1")
+		c.Restart("n1")
+		c.Together()
+		if c.Node("n1").Incarnation() == before {
+			t.Error("it is the same life")
+		}
+	})
+}
+
+// TestVirtualLoopsHaveNoDescriptors: a test that watches one is told what to use.
+func TestVirtualLoopsHaveNoDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clustertest.Virtual(t, 1, nil)
 		loop, err := c.Node("n1").NewLoop("io-0", clustertest.VirtualLoop)
 		if err != nil {
 			t.Fatal(err)

@@ -78,6 +78,9 @@ func (e *Engine) inProcess(kind Kind) nats.InProcessConnProvider {
 	if s == nil || kind == Bulk && s.url() != "" && e.cfg.Keys == "" {
 		return nil
 	}
+	if by, ok := e.live.Value(throughKey{}).(func(net.Conn) (net.Conn, error)); ok {
+		return through{s.nats, by}
+	}
 	return s.nats
 }
 
