@@ -17,15 +17,16 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/link"
 	"github.com/loopmesh/loopmesh/cluster/internal/subject"
 	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/internal/testport"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-// natsServer runs a NATS server of its own, on a port to find it again.
+// natsServer runs a NATS server of its own, on a port where it can be ended and started again.
 func natsServer(t testing.TB, port int) (*server.Server, int) {
 	t.Helper()
 	if port == 0 {
-		port = server.RANDOM_PORT
+		port = testport.Port(t)
 	}
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true})
 	if err != nil {
@@ -462,17 +463,20 @@ func TestStopLetsCallsEnd(t *testing.T) {
 	nodes := group(t, 2)
 	newLoop(t, nodes[1], "io-0")
 	far := refTo(t, nodes[0], "n2/io-0")
-	call := make(chan string, 1)
+	open := &atomic.Bool{}
+	gate.Store(open)
+	call := make(chan error, 1)
 	go func() {
-		s, err := naps.Via(nodes[0]).Call(testCtx(t), far, 100*time.Millisecond)
-		call <- fmt.Sprint(s, err)
+		_, err := gated.Via(nodes[0]).Call(testCtx(t), far, 1)
+		call <- err
 	}()
 	until(t, "the call is there", func() bool { return nodes[1].Stats().Inbound == 1 })
+	time.AfterFunc(100*time.Millisecond, func() { open.Store(true) }) // when Stop waits
 	if err := nodes[1].Stop(testCtx(t)); err != nil {
 		t.Error(err)
 	}
-	if got := receive(t, "the call", call); got != "slept<nil>" {
-		t.Errorf("got %s", got)
+	if err := receive(t, "the call", call); err != nil {
+		t.Error(err)
 	}
 	// NATS may still deliver to the connection that has just been closed.
 	_, err := add.Via(nodes[0]).Call(testCtx(t), far, sum{})

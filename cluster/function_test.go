@@ -90,7 +90,7 @@ func TestARefIsOfItsNode(t *testing.T) {
 }
 
 func TestCallTimeoutHoldsForTheOwnLoops(t *testing.T) {
-	n := group(t, 1, func(c *Config) { c.CallTimeout = 50 * time.Millisecond })[0]
+	n := group(t, 1, func(c *Config) { c.CallTimeout = time.Second })[0] // the function has to begin before
 	ref := newLoop(t, n, "io")
 	_, err := holdFunc.Call(context.Background(), refTo(t, n, "n1/io"), struct{}{})
 	wantIs(t, err, ErrExpired, context.DeadlineExceeded)

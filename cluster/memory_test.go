@@ -68,7 +68,7 @@ func TestAFullStreamCostsLittle(t *testing.T) {
 		h, _ := serveOne(t, nodes[1], loop)
 		far, piece := open(t, nodes[0], h.address), make([]byte, 64<<10)
 		for {
-			short, cancel := context.WithTimeout(testCtx(t), 300*time.Millisecond)
+			short, cancel := context.WithTimeout(testCtx(t), time.Second)
 			err := far.WriteWait(short, piece) // the kernel takes some megabytes
 			cancel()
 			if err != nil {

@@ -113,7 +113,7 @@ func TestWhatNonmembersMakeANodeKeepIsBounded(t *testing.T) {
 // a loop that is stuck, each in a flow of its own, from several lives of its name, and ends
 // the flows. What waits is bounded for all of them together, and the rest is refused.
 func TestWhatOneNodeMakesAnotherHoldIsBounded(t *testing.T) {
-	n1 := group(t, 1)[0]
+	n1 := group(t, 1, patient)[0] // x is no member, which is found out when it is silent
 	ref := newLoop(t, n1, "io-0")
 	stuck, goOn := make(chan struct{}), make(chan struct{})
 	if err := ref.CallSoonThreadsafe(func() { close(stuck); <-goOn }); err != nil {

@@ -12,10 +12,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 var twice = cluster.Func("clustertest.twice", func(_ context.Context, n int) (int, error) { return 2 * n, nil })
 
@@ -28,7 +29,7 @@ func withLoop(_ string, cfg *cluster.Config) {
 }
 
 func call(c *Cluster, from, to string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	ref, err := c.Node(from).Ref(to + "/io-0")
 	if err != nil {
