@@ -18,6 +18,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/lease"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 		live(role)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Late{M: m})
 }
 
 func testCtx(t testing.TB) context.Context {

@@ -122,19 +122,17 @@ func (s *Sink) applyIn(ctx context.Context, run Run, fn func(tx *Tx) error) erro
 	for {
 		err := s.try(limited, run, fn)
 		others := errors.Is(err, records.ErrConflict) || errors.Is(err, records.ErrBehind)
-		if errors.Is(err, errAgain) {
-			sure = others
-		}
 		switch {
 		case err == nil:
 			return nil
 		case (met || others) && limited.Err() != nil && ctx.Err() == nil && (errors.Is(err, errAgain) || errors.Is(err, engine.ErrNoQuorum)):
-			return s.late(sure)
+			return s.late(sure || others)
 		case !errors.Is(err, errAgain):
 			return err
 		case limited.Err() != nil:
 			return context.Cause(limited)
 		}
+		sure = others
 		if !met && others {
 			met = true
 			select {

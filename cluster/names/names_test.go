@@ -17,6 +17,8 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/lease"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
+	"github.com/loopmesh/loopmesh/internal/testport"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 		live(role)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Late{M: m})
 }
 
 // promptly is how long something may take, on a machine that is busy, that neither waits for a
@@ -266,9 +268,8 @@ func TestAClosedNodeSaysSo(t *testing.T) {
 // TestTheServerIsRestarted: an owner whose server is away for longer than others would
 // wait for the owner keeps its name when the server is back, and does not act meanwhile.
 func TestTheServerIsRestarted(t *testing.T) {
-	cfg := cluster.Config{Name: "a", StoreDir: t.TempDir(), Listen: "127.0.0.1:0"}
+	cfg := cluster.Config{Name: "a", StoreDir: t.TempDir(), Listen: testport.Address(t)}
 	a := start(t, cfg)
-	cfg.Listen = strings.TrimPrefix(a.URL(), "nats://")
 	b := start(t, cluster.Config{Name: "b", Join: []string{cfg.Listen}})
 	usual(b)
 	o := mustClaim(t, b, "orders")

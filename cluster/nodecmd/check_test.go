@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/loopmesh/loopmesh/cluster/admin"
+	"github.com/loopmesh/loopmesh/internal/testport"
 )
 
 // usual are the limits of check.
@@ -262,15 +262,7 @@ func TestCheckOfACluster(t *testing.T) {
 // streams lack its copy.
 func TestCheckOfVoters(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	var routes []string
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes = append(routes, l.Addr().String())
-		_ = l.Close()
-	}
+	routes := testport.Addresses(t, 3)
 	var stop []func()
 	for i, route := range routes {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -3,7 +3,6 @@ package nodecmd
 import (
 	"context"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +18,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/clustertest"
 	"github.com/loopmesh/loopmesh/cluster/events"
 	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/internal/testport"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -245,12 +245,7 @@ func (m met) closed(t *testing.T) {
 // alone is one voter of three.
 func (m met) alone(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := l.Addr().String()
-	_ = l.Close()
+	own := testport.Address(t)
 	served(t, cluster.Config{Name: "n1", Voter: true, Routes: []string{own, "127.0.0.2:1", "127.0.0.3:1"}, RouteListen: own, Listen: "127.0.0.1:0", StoreDir: t.TempDir()})
 	m.say("timer", "ls", "--timeout", "30s")
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/lease"
 	"github.com/loopmesh/loopmesh/cluster/names"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
+	"github.com/loopmesh/loopmesh/internal/testport"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 	if at := os.Getenv(victimVariable); at != "" {
 		beVictim(at)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Late{M: m})
 }
 
 // victimVariable makes the test binary a node that serves a kind which ends its process;
@@ -311,12 +313,11 @@ func TestTheNodeOfAnInstanceCloses(t *testing.T) {
 // TestTheNodesOfInstancesAreCutOff: their server is gone for a while, nobody hears of anybody.
 // When it is back, everything runs, and nothing has run twice at a time.
 func TestTheNodesOfInstancesAreCutOff(t *testing.T) {
-	dir := t.TempDir()
-	first, err := cluster.Start(testCtx(t), cluster.Config{Name: "store", StoreDir: dir, Listen: "127.0.0.1:0", Logger: hclog.NewNullLogger(), Heartbeat: 50 * time.Millisecond, DeadAfter: 500 * time.Millisecond})
+	dir, at := t.TempDir(), testport.Address(t)
+	first, err := cluster.Start(testCtx(t), cluster.Config{Name: "store", StoreDir: dir, Listen: at, Logger: hclog.NewNullLogger(), Heartbeat: 50 * time.Millisecond, DeadAfter: 500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := strings.TrimPrefix(first.URL(), "nats://")
 	b := newBoard(t)
 	for _, name := range []string{"a", "b"} {
 		serving(t, start(t, cluster.Config{Name: name, Join: []string{at}}), b.kind(name))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"testing"
+
+	"github.com/loopmesh/loopmesh/internal/testport"
 )
 
 // lifeOf is what others are told of an engine.
@@ -24,7 +26,7 @@ func toldOf(ended chan voterLife) Events {
 // voters. told has what each of them is told, in that order.
 func votersAnd(t *testing.T, joins ...[]int) (all []*Engine, told []chan voterLife) {
 	t.Helper()
-	routes := freePorts(t, 3)
+	routes := testport.Addresses(t, 3)
 	open := func(cfg Config) {
 		ended := make(chan voterLife, 8)
 		cfg.Events = toldOf(ended)
@@ -100,7 +102,7 @@ func TestOneVoterAloneIsNotBelieved(t *testing.T) {
 // TestOnlyAMachineThatRefusesSaysThatAVoterHasEnded: one that accepts has a process
 // there.
 func TestOnlyAMachineThatRefusesSaysThatAVoterHasEnded(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", testport.Address(t)) // that nobody is given when it is closed
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
+	"github.com/loopmesh/loopmesh/internal/testport"
 )
 
 // logged keeps what is logged. All methods are safe from any goroutine.
@@ -38,10 +39,10 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // patience bounds every wait of these tests; none of them is expected to use it.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func testCtx(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -127,26 +128,6 @@ func at(e *Engine) string {
 	return "127.0.0.1:" + port
 }
 
-// freePorts are loopback addresses nobody listens on now. Why not port 0: between the
-// look and the server's listen the system may give such a port to a connection of
-// another test; these are below the range that it gives.
-func freePorts(t testing.TB, count int) []string {
-	t.Helper()
-	var out []string
-	for range 1000 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000)))
-		if err != nil {
-			continue // somebody's
-		}
-		defer func() { _ = l.Close() }()
-		if out = append(out, l.Addr().String()); len(out) == count {
-			return out
-		}
-	}
-	t.Fatal("no free port")
-	return nil
-}
-
 // inbox collects what arrives for a node.
 func inbox(t testing.TB, e *Engine) chan *nats.Msg {
 	t.Helper()
@@ -228,8 +209,8 @@ func TestTheServersNoticesNameNodes(t *testing.T) {
 
 func TestANodeIsToldWhenItIsCutOff(t *testing.T) {
 	lost, back := make(chan Kind, 30), make(chan Kind, 30)
-	a := opened(t, Config{Node: "a", Listen: "127.0.0.1:0"})
-	address := at(a)
+	address := testport.Address(t)
+	a := opened(t, Config{Node: "a", Listen: address})
 	b := opened(t, Config{Node: "b", Join: []string{address}, Events: Events{
 		Lost: func(k Kind, _ error) { lost <- k }, Back: func(k Kind) { back <- k },
 	}})
@@ -406,7 +387,7 @@ func TestJetStreamRunsWhereThereIsAStore(t *testing.T) {
 
 func TestSeveralAddressesOfSeparateServersAreRefused(t *testing.T) {
 	a, b := opened(t, Config{Node: "a", Listen: "127.0.0.1:0"}), opened(t, Config{Node: "b", Listen: "127.0.0.1:0"})
-	nobody := freePorts(t, 1)[0]
+	nobody := testport.Address(t)
 	_, err := attempt(t, Config{Node: "c", Join: []string{at(a), at(b)}})
 	wantIs(t, err, ErrSeparate, at(a), at(b), "--voter")
 	_, err = attempt(t, Config{Node: "c", URL: at(a) + "," + at(b)})

@@ -14,12 +14,13 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/internal/testport"
 )
 
 // voters opens v1, v2 and v3, with the keys in dir unless it is "".
 func voters(t testing.TB, dir string) ([]*Engine, []Config) {
 	t.Helper()
-	routes := freePorts(t, 3)
+	routes := testport.Addresses(t, 3)
 	var all []*Engine
 	var cfgs []Config
 	for i := range routes {
@@ -67,7 +68,7 @@ func TestThreeVotersAreOneCluster(t *testing.T) {
 	t.Run("without the others it knows that it is alone", func(t *testing.T) {
 		all[1].Close()
 		all[2].Close()
-		lonely := opened(t, Config{Node: "v3", Voter: true, Routes: freePorts(t, 3), RouteListen: "", Listen: "127.0.0.1:0", StoreDir: t.TempDir()}.withOwn(2))
+		lonely := opened(t, Config{Node: "v3", Voter: true, Routes: testport.Addresses(t, 3), RouteListen: "", Listen: "127.0.0.1:0", StoreDir: t.TempDir()}.withOwn(2))
 		if lonely.Votes().Majority() || lonely.Votes().Voters != 3 {
 			t.Error(lonely.Votes())
 		}
@@ -99,7 +100,7 @@ func TestAVoterNamesAllAddresses(t *testing.T) {
 			t.Errorf("%s begins with %s", v.cfg.Node, first)
 		}
 	}
-	routes := []string{"127.0.0.1:" + port(freePorts(t, 1)[0]), "127.0.0.2:1", "127.0.0.3:1"}
+	routes := []string{"127.0.0.1:" + port(testport.Address(t)), "127.0.0.2:1", "127.0.0.3:1"}
 	alone := opened(t, Config{Node: "x", Voter: true, Routes: routes, RouteListen: routes[0], Listen: "127.0.0.1:0"})
 	_, own, _ := hostPort(at(alone))
 	if have, want := strings.Join(alone.JoinAddresses(), " "), fmt.Sprintf("127.0.0.1:%d 127.0.0.2:%d 127.0.0.3:%d", own, own, own); have != want {
@@ -137,7 +138,7 @@ func TestTheVoterIsFoundAmongTheRoutes(t *testing.T) {
 
 func TestAVoterWithAnotherListIsRefused(t *testing.T) {
 	all, _ := voters(t, "")
-	routes := append(slices.Clone(all[0].cfg.Routes[:2]), freePorts(t, 1)[0])
+	routes := append(slices.Clone(all[0].cfg.Routes[:2]), testport.Address(t))
 	_, err := attempt(t, Config{Node: "v4", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0"})
 	wantIs(t, err, ErrConfig, "other Routes", routes[2])
 }
@@ -148,7 +149,7 @@ func TestARoutePortThatIsTakenIsSaidSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	routes := append(freePorts(t, 2), l.Addr().String())
+	routes := append(testport.Addresses(t, 2), l.Addr().String())
 	_, err = attempt(t, Config{Node: "v3", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0"})
 	if err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("got %v", err)
@@ -219,7 +220,7 @@ func TestClosedVoters(t *testing.T) {
 		hears(t, client, "v1", inbox(t, all[0]))
 	})
 	t.Run("a node that is no voter cannot connect as one", func(t *testing.T) {
-		routes := append(slices.Clone(all[0].cfg.Routes[:2]), freePorts(t, 1)[0])
+		routes := append(slices.Clone(all[0].cfg.Routes[:2]), testport.Address(t))
 		_, err := attempt(t, Config{Node: "c", Voter: true, Routes: routes, RouteListen: routes[2], Listen: "127.0.0.1:0", Keys: dir})
 		wantIs(t, err, ErrConfig, "not those of a voter")
 		// One that does not check itself.
