@@ -114,8 +114,8 @@ func TestAskingACluster(t *testing.T) {
 			{[]string{"demo.add", "[1]", "--on", "n2/io-9"}, exitNotFound, "", []string{"loops of n2: admin, chat, io-0"}},
 			{[]string{"demo.add", "[1]", "--on", "n1/io-9"}, exitNotFound, "", []string{"loops of n1: admin, chat, io-0"}},
 			{[]string{"demo.sleep", `"soon"`, "--on", "n2/io-0"}, exitFailed, "", []string{"takes a duration"}},
-			{[]string{"demo.sleep", `"1h"`, "--timeout", "200ms", "--on", "n2/io-0"}, exitTimedOut, "", []string{"deadline passed"}},
-			{[]string{"demo.sleep", `"1h"`, "--timeout", "200ms", "--on", "n1/io-0"}, exitTimedOut, "", []string{"demo.sleep"}},
+			{[]string{"demo.sleep", `"1h"`, "--timeout", "1s", "--on", "n2/io-0"}, exitTimedOut, "", []string{"deadline passed"}},
+			{[]string{"demo.sleep", `"1h"`, "--timeout", "1s", "--on", "n1/io-0"}, exitTimedOut, "", []string{"demo.sleep"}},
 			{[]string{"demo.add", "[1]", "--on", "n2/io-0", "--timeout", "0s"}, exitUsage, "", []string{"--timeout"}},
 			{[]string{"demo.add"}, exitUsage, "", []string{"NAME and JSON"}},
 		} {
@@ -232,7 +232,7 @@ func TestNodesThatDoNotKnowEachOther(t *testing.T) {
 	if s.code != exitUsage || !strings.Contains(s.errs, "m1 | n1, n2, n3 (LM1003)") || !strings.Contains(s.errs, "--node") {
 		t.Errorf("%+v", s)
 	}
-	if s := loopmesh("wait", "--timeout", "300ms"); s.code != exitTimedOut || !strings.Contains(s.errs, "do not all know each other") {
+	if s := loopmesh("wait", "--timeout", "2s"); s.code != exitTimedOut || !strings.Contains(s.errs, "do not all know each other") {
 		t.Errorf("nodes that may meet yet are not waited for: %+v", s)
 	}
 	if s := loopmesh("ls", "-o", "name", "--node", "m1"); s.code != exitOK || s.out != "m1\n" {

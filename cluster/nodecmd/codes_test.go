@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 // Functions of a program that misbehaves.
 var (
 	release = make(chan struct{})
-	_       = cluster.Func("test.block", func(context.Context, struct{}) (int, error) { <-release; return 0, nil })
+	blocks  atomic.Int64 // loops that have come to stand still
+	_       = cluster.Func("test.block", func(context.Context, struct{}) (int, error) { blocks.Add(1); <-release; return 0, nil })
 	_       = cluster.Func("test.panic", func(context.Context, struct{}) (int, error) { panic("on purpose") })
 	_       = cluster.Func("test.loop", func(ctx context.Context, _ struct{}) (int, error) {
 		node, _ := cluster.NodeOf(ctx)
@@ -29,7 +31,7 @@ var (
 			return 0, err
 		}
 		loopnode.Go(ctx, "end it", func(ctx context.Context) error {
-			if err := loopnode.Sleep(ctx, 2500*time.Millisecond); err != nil { // behind two looks of its node
+			if err := loopnode.Sleep(ctx, 5*time.Second); err != nil { // behind two looks of its node
 				return err
 			}
 			return ref.Stop()
@@ -95,7 +97,7 @@ func TestEachCodeIsProvoked(t *testing.T) {
 	say("status", "n9")
 	say("name", "ls")
 	for _, args := range [][]string{
-		{"demo.sleep", `"1h"`, "--on", "n2/io-0", "--timeout", "100ms"}, {"demo.add", "[1]", "--on", "n9/io-0"}, {"demo.ad", "[1]", "--on", "n2/io-0"},
+		{"demo.sleep", `"1h"`, "--on", "n2/io-0", "--timeout", "1s"}, {"demo.add", "[1]", "--on", "n9/io-0"}, {"demo.ad", "[1]", "--on", "n2/io-0"},
 		{"demo.add", "[1]", "--on", "n2/io-9"}, {"demo.add", "[1]", "--on", "io-0"}, {"demo.add", `"x"`, "--on", "n2/io-0"}, {"demo.sleep", `"soon"`, "--on", "n2/io-0"},
 		{"demo.sleep", `"` + strings.Repeat("x", 2<<20) + `"`, "--on", "n2/io-0"}, {"test.panic", "null", "--on", "n2/io-0"},
 		{"test.loop", "null", "--on", "n2/io-0"}, {"test.actor", "null", "--on", "n2/io-0"},
@@ -123,8 +125,8 @@ func TestEachCodeIsProvoked(t *testing.T) {
 		}
 	}
 	wait("LM2101")
-	say("loop", "ls", "--timeout", "600ms")
-	say("status", "--timeout", "600ms")
+	say("loop", "ls", "--timeout", "3s")
+	say("status", "--timeout", "3s")
 	release <- struct{}{}
 	if s := <-done; s.code != exitOK {
 		t.Errorf("%+v", s)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cmd/node/demo"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
 // run is the program that this module builds.
@@ -32,10 +33,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv("LOOPMESHTEST_AS_PROGRAM") != "" {
 		Main(demoOptions...)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Late{M: m})
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func TestDev(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())

@@ -115,19 +115,18 @@ func TestTree(t *testing.T) {
 		}
 	})
 	t.Run("a loop that does not answer has its line, and the exit code says so", func(t *testing.T) {
-		done := make(chan said, 1)
-		go func() { done <- loopmesh("func", "call", "test.block", "null", "--on", "n3/io-0", "--timeout", "1m") }()
+		done, before := make(chan said, 1), blocks.Load()
+		go func() { done <- loopmesh("func", "call", "test.block", "null", "--on", "n3/io-0", "--timeout", "2m") }()
 		defer func() { release <- struct{}{}; <-done }()
-		for !strings.Contains(loopmesh("loop", "ls", "--measure", "0", "--timeout", "300ms", "-o", "json").out, `"partial"`) {
-		}
-		s := loopmesh("tree", "--timeout", "2s")
+		soon(t, "the loop stands still", func() bool { return blocks.Load() > before })
+		s := loopmesh("tree", "--timeout", "6s")
 		if s.code != exitUnreachable || !strings.Contains(s.out, "io-0  ") || !strings.Contains(s.errs, "n3/io-0") {
 			t.Errorf("%+v", s)
 		}
-		if s := loopmesh("tree", "--timeout", "2s", "--allow-partial"); s.code != exitOK {
+		if s := loopmesh("tree", "--timeout", "6s", "--allow-partial"); s.code != exitOK {
 			t.Errorf("%+v", s)
 		}
-		if s := loopmesh("tree", "n1", "--timeout", "2s"); s.code != exitOK {
+		if s := loopmesh("tree", "n1", "--timeout", "6s"); s.code != exitOK {
 			t.Errorf("the silence of another node decides: %+v", s)
 		}
 	})

@@ -54,7 +54,7 @@ func ran(t *testing.T, stdin string, args ...string) said {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	alarm := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	alarm := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer alarm.Stop()
 	_ = cmd.Wait() // its code says it
 	return said{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
@@ -109,8 +109,10 @@ func fleet(t *testing.T, allow ...string) {
 		_, out := runs(t, append([]string{"start", "--name", name, "--join", at, "--loops", "1", "--profile", file, "--log-level", "off", "--drain", "0s"}, allow...)...)
 		heard(t, out, "Ctrl-C")
 	}
-	if s := ran(t, "", "wait", "--node", "n1", "--for", "members=3", "--timeout", "30s"); s.code != exitOK {
-		t.Fatalf("%+v", s)
+	for _, name := range []string{"n1", "n2", "n3"} { // each learns of the others by itself
+		if s := ran(t, "", "wait", "--node", name, "--for", "members=3", "--timeout", "1m"); s.code != exitOK {
+			t.Fatalf("%+v", s)
+		}
 	}
 }
 

@@ -122,7 +122,7 @@ func TestReport(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	t.Run("it has every part", func(t *testing.T) {
-		s := loopmesh("report", "--file", "r.tar.gz", "--timeout", "20s")
+		s := loopmesh("report", "--file", "r.tar.gz", "--timeout", "1m")
 		if s.code != exitOK || !strings.HasPrefix(s.out, "wrote r.tar.gz (") {
 			t.Fatalf("%+v", s)
 		}
@@ -156,12 +156,11 @@ func TestReport(t *testing.T) {
 		}
 	})
 	t.Run("what cannot be had is named, in it and by the exit code", func(t *testing.T) {
-		done := make(chan said, 1)
-		go func() { done <- loopmesh("func", "call", "test.block", "null", "--on", "n3/admin", "--timeout", "1m") }()
+		done, before := make(chan said, 1), blocks.Load()
+		go func() { done <- loopmesh("func", "call", "test.block", "null", "--on", "n3/admin", "--timeout", "2m") }()
 		defer func() { release <- struct{}{}; <-done }()
-		for !strings.Contains(loopmesh("ls", "--timeout", "300ms", "-o", "json").out, `"partial"`) {
-		}
-		s := loopmesh("report", "--file", "partial.tar.gz", "--timeout", "1500ms", "-o", "json")
+		soon(t, "the loop stands still", func() bool { return blocks.Load() > before })
+		s := loopmesh("report", "--file", "partial.tar.gz", "--timeout", "6s", "-o", "json")
 		if s.code != exitUnreachable || !strings.Contains(s.errs, "nodes/n3/log.txt") {
 			t.Fatalf("%+v", s)
 		}
@@ -169,7 +168,7 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(files["errors.txt"], "nodes/n3/log.txt: ") || !strings.Contains(files["about.txt"], "could not be had") || files["nodes/n1/log-levels.json"] == "" {
 			t.Errorf("%v", files["errors.txt"])
 		}
-		if s := loopmesh("report", "--file", "allowed.tar.gz", "--timeout", "600ms", "--allow-partial"); s.code != exitOK {
+		if s := loopmesh("report", "--file", "allowed.tar.gz", "--timeout", "3s", "--allow-partial"); s.code != exitOK {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -38,7 +38,7 @@ func TestWait(t *testing.T) {
 	} {
 		args := strings.Fields(c.args)
 		if args[len(args)-1] == "n9" {
-			args = append(args, "--timeout", "300ms")
+			args = append(args, "--timeout", "1s")
 		}
 		if s := loopmesh(args...); s.code != c.code || !strings.Contains(s.out+s.errs, c.want) {
 			t.Errorf("%s: %+v", c.args, s)

@@ -12,9 +12,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cluster/admin"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // village answers from what the test wrote down, and notes orders.
 type village struct {
