@@ -200,7 +200,7 @@ func TestHandshakes(t *testing.T) {
 
 // TestARequestThatNeverEnds is answered when its time is over.
 func TestARequestThatNeverEnds(t *testing.T) {
-	w := openTown(t, 1, func(l *limits) { l.handshake = 50 * time.Millisecond })
+	w := openTown(t, 1, func(l *limits) { l.handshake = time.Second }) // the test has written its part by then
 	for _, begun := range []string{"", "GET /ws HTTP/1.1\r\nHost: x\r\n"} {
 		if got := answerTo(t, w.at("n1"), begun); !strings.HasPrefix(got, "HTTP/1.1 408 ") {
 			t.Errorf("%q is answered %q", begun, got)
@@ -223,7 +223,7 @@ func TestMessagesBehindTheHandshake(t *testing.T) {
 
 // TestASilentClientIsCutOff: one that answers no ping; one that answers stays.
 func TestASilentClientIsCutOff(t *testing.T) {
-	w := openTown(t, 1, func(l *limits) { l.ping = 100 * time.Millisecond })
+	w := openTown(t, 1, func(l *limits) { l.ping = time.Second })
 	silent, alive := connect(t, w.at("n1"), "silent"), connect(t, w.at("n1"), "alive")
 	silent.ping = nil
 	alive.say(t, request{Do: "watch", Users: []string{"silent"}})
@@ -341,7 +341,7 @@ func TestABurstIsSlowedDown(t *testing.T) {
 // TestMessagesUnderWayAreBounded: a client with as many as it may is not read until one of
 // them is confirmed.
 func TestMessagesUnderWayAreBounded(t *testing.T) {
-	w := openTown(t, 1, func(l *limits) { l.posts = 3 })
+	w := openTown(t, 1, func(l *limits) { l.posts, l.accept, l.receipt = 3, patience, patience })
 	alice, bob := connect(t, w.at("n1"), "alice"), connect(t, w.at("n1"), "bob")
 	for i := range 4 {
 		alice.say(t, request{Do: "send", ID: fmt.Sprint(i), To: "bob", Text: "x"})
@@ -366,7 +366,7 @@ func TestMessagesUnderWayAreBounded(t *testing.T) {
 // TestWhoGoesAwayUnreadIsMissed: a client that is not read, since it has as much under way as
 // it may, closes its connection; a ping finds out.
 func TestWhoGoesAwayUnreadIsMissed(t *testing.T) {
-	w := openTown(t, 1, func(l *limits) { l.posts, l.ping, l.accept, l.receipt = 1, 100*time.Millisecond, patience, patience })
+	w := openTown(t, 1, func(l *limits) { l.posts, l.ping, l.accept, l.receipt = 1, time.Second, patience, patience })
 	alice, bob := connect(t, w.at("n1"), "alice"), connect(t, w.at("n1"), "bob")
 	bob.say(t, request{Do: "watch", Users: []string{"alice"}})
 	bob.until(t, "presence")

@@ -45,10 +45,10 @@ func (v *visitor) ConnectionLost(error) {
 	v.g.conns--
 }
 
-// GoingAway gives a request that is on its way a second.
+// GoingAway gives a request that is on its way a while (limits.late).
 func (v *visitor) GoingAway(time.Time) {
 	v.decided()
-	v.late = v.t.Loop().CallLater(time.Second, func() { v.refuse(http.StatusServiceUnavailable, "this node is going away; connect again") })
+	v.late = v.t.Loop().CallLater(v.g.limits.late, func() { v.refuse(http.StatusServiceUnavailable, "this node is going away; connect again") })
 }
 
 // decided ends the wait for the request.

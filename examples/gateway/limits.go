@@ -16,6 +16,7 @@ type limits struct {
 	allRooms  int           // rooms with somebody of this node in them
 	watched   int           // users that somebody of this node watches
 	handshake time.Duration // for the whole request; then it is answered 408
+	late      time.Duration // for a request that has begun when the node goes away; then it is answered 503
 	ping      time.Duration // between two pings; who is silent from one to the next but one is cut off
 	slow      time.Duration // a client that does not read for so long is cut off
 	receipt   time.Duration // for a client to confirm a message, before it is sent once more
@@ -30,7 +31,7 @@ func defaults() limits {
 	return limits{
 		clients: 20_000, head: 8 << 10, message: 64 << 10, output: 256 << 10, rate: 200, posts: 32,
 		rooms: 32, watches: 200, allRooms: 10_000, watched: 20_000,
-		handshake: 5 * time.Second, ping: 20 * time.Second, slow: 10 * time.Second, receipt: 3 * time.Second, accept: 15 * time.Second,
+		handshake: 5 * time.Second, late: time.Second, ping: 20 * time.Second, slow: 10 * time.Second, receipt: 3 * time.Second, accept: 15 * time.Second,
 		offline: 4 * time.Second, farewell: 2 * time.Second, spread: 3 * time.Second,
 	}
 }

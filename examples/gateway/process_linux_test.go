@@ -109,7 +109,7 @@ func TestAnUpgradeInPlaceDropsNobody(t *testing.T) {
 	wait := newWait(t)
 	const each = 500
 	wait.until("attempts", func() bool { return attempts.Load() >= each })
-	for range 3 {
+	for i := range 3 {
 		next := spawn(t, append(args, at)...)
 		if next.at != at {
 			t.Fatalf("the next one serves %s, the one before %s", next.at, at)
@@ -118,6 +118,7 @@ func TestAnUpgradeInPlaceDropsNobody(t *testing.T) {
 		running = next
 		before := attempts.Load()
 		wait.until("attempts", func() bool { return attempts.Load() >= before+each })
+		wait.until("those who stay have been sent away", func() bool { return moved.Load() >= int64(6*(i+1)) })
 	}
 	stop()
 	load.Wait()
@@ -161,7 +162,7 @@ type waiter struct {
 }
 
 func newWait(t *testing.T) *waiter {
-	w := &waiter{t, time.Now().Add(2 * time.Minute), time.NewTicker(2 * time.Millisecond)}
+	w := &waiter{t, time.Now().Add(5 * time.Minute), time.NewTicker(2 * time.Millisecond)}
 	t.Cleanup(w.look.Stop)
 	return w
 }
@@ -276,7 +277,7 @@ func judge(t *testing.T, talkers []*talker) {
 	if moves < 6 {
 		t.Error("too few clients had to move for this test to say something")
 	}
-	if longest > 10*time.Second {
+	if longest > 30*time.Second { // of less than one, on a machine that has nothing else to do
 		t.Errorf("a client was away for %v", longest)
 	}
 }
