@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/loopmesh/loopmesh/actors"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -19,7 +18,7 @@ func TestLateVerdict(t *testing.T) {
 		}
 		return actors.Undecided
 	})
-	policy.Config.Stuck = 10 * time.Millisecond
+	policy.Config.Stuck = stuckAfter
 	gate, deciding, moved := make(chan struct{}), make(chan loopnode.Failure, 100), make(chan struct{})
 	s, lives := supervised(t, Config{Policy: policy, OnDecided: func(f loopnode.Failure) {
 		select {
