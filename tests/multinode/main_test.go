@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(leaktest.Late{M: m}, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(workshop)
 		os.Exit(code)
 	}))
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 var workshop string
 
 // patience bounds every wait of these tests; none of them is expected to use it.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func testCtx(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -100,7 +100,10 @@ func TestThreeProcesses(t *testing.T) {
 		waitMembers(t, hub, 4)
 		b := enter(t, again)
 		until(t, "n1 knows it", func() bool { return slices.Contains(nodesOf(t, "--node", "n1"), "n2") })
-		until(t, "it knows n3", func() bool { return slices.Contains(nodesOf(t, "--node", "n2"), "n3") })
+		until(t, "it knows n1 and n3", func() bool {
+			known := nodesOf(t, "--node", "n2")
+			return slices.Contains(known, "n1") && slices.Contains(known, "n3")
+		})
 		talk(t, "back again", b, a, b, c)
 		if _, errs, code := ask(t, "start", "--name", "n2", "--join", strings.TrimPrefix(hub.URL(), "nats://")); code != 6 || !strings.Contains(errs, "choose another") {
 			t.Error(code, errs)
@@ -183,7 +186,7 @@ func TestAProcessIsStoppedAndGoesOn(t *testing.T) {
 	if out, errs, code := ask(t, "func", "call", "demo.add", "[1,2]", "--on", "n3/io-0", "--node", "n1"); out != "3\n" || code != 0 {
 		t.Error(out, errs, code)
 	}
-	if out, errs, code := ask(t, "ls", "--node", "n2", "--timeout", "300ms"); code != 5 || out != "" || !strings.Contains(errs, "in time") {
+	if out, errs, code := ask(t, "ls", "--node", "n2", "--timeout", "1s"); code != 5 || out != "" || !strings.Contains(errs, "in time") {
 		t.Error(out, errs, code)
 	}
 	if out, errs, code := ask(t, "ls", "-o", "name"); code != 0 { // it asks those that answer

@@ -146,7 +146,7 @@ func TestACallEndsThoughItsServerTakesNothing(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 100 { // 50 MiB
 		calls.Go(func() {
-			if took, err := ask(); err == nil || took > most+4*time.Second {
+			if took, err := ask(); err == nil || took > most+20*time.Second {
 				t.Errorf("a call with a deadline of %v ended after %v: %v", most, took, err)
 			}
 		})

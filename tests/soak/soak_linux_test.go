@@ -19,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
@@ -32,11 +33,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, live(text))
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Late{M: m})
 }
 
 // limit bounds what has to be done at once.
-const limit = 30 * time.Second
+const limit = time.Minute
 
 // ground is the processes of a run.
 type ground struct {
@@ -150,8 +151,24 @@ func (l *load) looks(ctx context.Context, r *run, every time.Duration) {
 	}
 }
 
-// soak works for so long, and tells what was done and seen.
-func soak(t *testing.T, d time.Duration) run {
+// lasts waits until the run has lasted for so long and enough was done, which may take limit
+// more on a machine that is busy.
+func (l *load) lasts(d time.Duration, enough func(done map[string]uint64) bool) {
+	<-time.After(d)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
+		l.mu.Lock()
+		ok := enough(l.done)
+		l.mu.Unlock()
+		if ok {
+			return
+		}
+	}
+}
+
+// soak works for so long, and until enough was done, and tells what was done and seen.
+func soak(t *testing.T, d time.Duration, enough func(done map[string]uint64) bool) run {
 	t.Helper()
 	g, l := start(t)
 	server, client := certificate(t)
@@ -162,8 +179,9 @@ func soak(t *testing.T, d time.Duration) run {
 		return struct{}{}, l.onLoop(ctx, server, client)
 	})
 	ctx, cancel := context.WithCancel(t.Context()) // a deadline would be one of the calls, too
-	defer time.AfterFunc(d, cancel).Stop()
+	defer cancel()
 	var all sync.WaitGroup
+	all.Go(func() { l.lasts(d, enough); cancel() })
 	all.Go(func() { l.inCluster(ctx) })
 	all.Go(func() { g.kills(ctx, l, max(2*time.Second, min(d/10, 20*time.Second))) })
 	all.Go(func() { l.looks(ctx, &r, max(100*time.Millisecond, min(d/100, 5*time.Second))) })
@@ -181,10 +199,19 @@ func soak(t *testing.T, d time.Duration) run {
 }
 
 // TestSoak is the run that make soak makes. make test has some seconds of it, in which
-// everything has to be done and nothing may fail, and no line is asked.
+// nothing may fail, and no line is asked; everything has to be done as often as in that time,
+// however long it takes.
 func TestSoak(t *testing.T) {
 	if *lasting == 0 {
-		r := soak(t, 3*time.Second)
+		const least = 3 * time.Second
+		r := soak(t, least, func(done map[string]uint64) bool {
+			for kind, n := range perSecond {
+				if kind != "kills" && float64(done[kind]) < n*least.Seconds() {
+					return false
+				}
+			}
+			return true
+		})
 		r.Done["kills"]++ // the first one takes most of it
 		_, breaches := judge(r, "hub")
 		for _, b := range breaches {
@@ -197,7 +224,7 @@ func TestSoak(t *testing.T) {
 		}
 		return
 	}
-	r := soak(t, *lasting)
+	r := soak(t, *lasting, func(map[string]uint64) bool { return true })
 	table, breaches := judge(r, "hub")
 	fmt.Printf("\n%s\n", head)
 	for _, row := range table {
