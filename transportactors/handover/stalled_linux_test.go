@@ -64,7 +64,7 @@ func TestANewProcessThatStandsStillChangesNothing(t *testing.T) {
 		must(t, err)
 		var reports []string
 		loop.SetExceptionHandler(func(_ *loopnode.Loop, e loopnode.ExceptionContext) { reports = append(reports, e.Exception.Error()) })
-		old, offer := offered(ctx, t, path, 20*time.Millisecond)
+		old, offer := offered(ctx, t, path, 500*time.Millisecond) // the test itself has the sockets for less, on a busy machine, too
 		child := testkit.Command(t, "stands-still", path)
 		out, err := child.StdoutPipe()
 		must(t, err)
