@@ -12,9 +12,11 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 func get(t *testing.T, url string) *httptest.ResponseRecorder {
 	t.Helper()

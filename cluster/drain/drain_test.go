@@ -21,6 +21,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/durable"
 	"github.com/loopmesh/loopmesh/cluster/groups"
 	"github.com/loopmesh/loopmesh/cluster/names"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 )
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 		live(role)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaktest.Late{M: m})
 }
 
 func testCtx(t testing.TB) context.Context {

@@ -17,10 +17,11 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/clustertest"
 	"github.com/loopmesh/loopmesh/cluster/internal/pubsub"
 	"github.com/loopmesh/loopmesh/cluster/internal/roster"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 func testCtx(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

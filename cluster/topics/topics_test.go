@@ -20,11 +20,12 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/internal/codec"
 	"github.com/loopmesh/loopmesh/cluster/internal/subject"
 	"github.com/loopmesh/loopmesh/cluster/keys"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/internal/wire"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 func testCtx(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -10,9 +10,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 func TestACounterIsUsedFromAnotherNode(t *testing.T) {
 	next := exampletest.Start(t, serve)

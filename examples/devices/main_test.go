@@ -18,10 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 func small() config {
 	return config{plain: "127.0.0.1:0", secure: "127.0.0.1:0", most: 3, line: 64, idle: time.Hour, stats: time.Hour, grace: 10 * time.Second}

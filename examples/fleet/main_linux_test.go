@@ -13,9 +13,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/examples/internal/exampletest"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // fleet is a desk and two agents, and the address of the desk.
 func fleet(t *testing.T) (desk string) {

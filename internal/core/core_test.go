@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
 var update = flag.Bool("update", false, "write what the scripts print into testdata")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // TestScripts runs testdata/*.txt. A script is blocks of commands, each followed
 // by a line of four dashes and what the block prints. Time is virtual.

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 func TestOrder(t *testing.T) {
 	b := New[int](func() { t.Error("woken while awake") })

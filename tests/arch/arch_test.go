@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
 var update = flag.Bool("update", false, "write testdata/goroutines.txt from the tree")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // rules is everything this package checks.
 var rules = []struct {

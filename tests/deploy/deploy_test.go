@@ -19,9 +19,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/loopmesh/loopmesh/cluster/nodecmd"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 const patience = 30 * time.Second
 

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 	"github.com/loopmesh/loopmesh/transportactors"
 )
@@ -26,7 +27,7 @@ var (
 	first = flag.Uint64("seed", 1, "the seed of the first one")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // TestScripts runs a few scripts at a time on one loop.
 func TestScripts(t *testing.T) {

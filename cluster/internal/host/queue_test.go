@@ -10,10 +10,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loopmesh/loopmesh/cluster/internal/credit"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/loopnode"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // entry is an item that writes down what becomes of it.
 type entry struct {

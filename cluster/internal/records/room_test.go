@@ -16,9 +16,10 @@ import (
 	"github.com/loopmesh/loopmesh/cluster/durable"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 const patience = 60 * time.Second
 

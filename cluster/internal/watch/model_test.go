@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 var (
 	errStopped  = errors.New("stopped")

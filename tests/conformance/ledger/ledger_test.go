@@ -7,9 +7,11 @@ import (
 	"testing/fstest"
 
 	"go.uber.org/goleak"
+
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // books is a small catalogue: two areas, one behaviour that does not apply.
 func books(extra map[string]string) fstest.MapFS {

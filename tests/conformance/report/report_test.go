@@ -10,10 +10,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/loopmesh/loopmesh/internal/leaktest"
 	"github.com/loopmesh/loopmesh/tests/conformance/ledger"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaktest.Late{M: m}) }
 
 // tree makes a module with books and one test that claims SCH-01.
 func tree(t *testing.T, required string) string {
