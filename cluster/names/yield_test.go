@@ -12,6 +12,7 @@ import (
 // more, although the owner is slow to hear of the record.
 func TestAClaimerWaitsForAnOwnerThatIsBack(t *testing.T) {
 	a, b := pair(t)
+	usual(a, b)
 	mine := mustClaim(t, a, "orders")
 	mustClaim(t, b, "other")
 	theirs, owner := roomOf(b), roomOf(a)
@@ -25,11 +26,15 @@ func TestAClaimerWaitsForAnOwnerThatIsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if now.Held() && mine.Held() {
-		t.Fatalf("two act as the owner after %v", time.Since(begin))
-	}
-	if !now.Held() || now.Token() <= mine.Token() {
-		t.Errorf("the claimer does not hold the name: %v", now)
+	until(t, "the claimer holds the name", func() bool { // on a busy machine its lease may be late
+		held := now.Held()
+		if held && mine.Held() {
+			t.Fatalf("two act as the owner after %v", time.Since(begin))
+		}
+		return held
+	})
+	if now.Token() <= mine.Token() {
+		t.Errorf("token %d after %d", now.Token(), mine.Token())
 	}
 }
 
