@@ -62,6 +62,9 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 	return c, nil
 }
 
+// Path is the path of its socket, or its address.
+func (c *Client) Path() string { return c.path }
+
 // Close ends the connections that wait for a next request.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

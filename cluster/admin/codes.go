@@ -102,6 +102,8 @@ const (
 	codeDeadTimer        = "LM3172"
 	codeReloaded         = "LM3180"
 	codeReloadRefused    = "LM3181"
+	codeNoTraces         = "LM3182"
+	codeTraced           = "LM3183"
 	codeBenchRuns        = "LM3190"
 	codeBench            = "LM3191"
 	codeTooLate          = "LM3195"

@@ -11,6 +11,7 @@
 //	GET  /api/v1/names  placements  timers  commands  commands/dead    what the cluster's store holds
 //	GET  /api/v1/settings        what the nodes were started with
 //	POST /api/v1/log/tail  log/levels  log/level  profile  nodes/reload    of one node
+//	POST /api/v1/trace           one call, or the calls of a function for a while, over all nodes
 //	GET  /api/v1/self            the node that answers, and the members it knows
 //	GET  /api/v1/events/stream   text/event-stream
 //	GET  /api/v1/openapi.json    every request and document, with their types

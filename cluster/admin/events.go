@@ -100,7 +100,7 @@ func (r *ring) behind(after uint64, most int) (events []Event, last uint64) {
 
 // kindsOfCodes and levels are made from the code: the area is its first digit, but for some
 // orders whose numbers stand elsewhere.
-var otherKinds = map[string]string{codeReloaded: "order", codeReloadRefused: "order", CodeResumed: "order"}
+var otherKinds = map[string]string{codeReloaded: "order", codeReloadRefused: "order", codeTraced: "order", CodeResumed: "order"}
 
 // kindOf is the kind of events with this code.
 func kindOf(code string) string { return cmp.Or(otherKinds[code], kindsOfCodes[code[2]]) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/drain"
 	"github.com/loopmesh/loopmesh/cluster/internal/registry"
 	"github.com/loopmesh/loopmesh/internal/loopaccess"
 	"github.com/loopmesh/loopmesh/loopnode"
@@ -81,7 +82,7 @@ var askNode = cluster.Func(internalPrefix+"node", func(ctx context.Context, _ st
 	if s, ok := servers.Load(node); ok {
 		r.Started = s.(*Server).started
 		r.Blocked = s.(*Server).watch.blockedLoops()
-		r.Draining = s.(*Server).notice.leaving()
+		r.Draining = s.(*Server).notice.leaving() || len(drain.Status(node)) > 0 // ordered, or by its process
 	}
 	return r, nil
 })

@@ -157,6 +157,7 @@ func orderRoutes() []route {
 		{"POST", "/api/v1/log/level", "make a module of a node log from a level on", []param{nodeParam, {"module", "string", "the module; absent: all that have no level of their own", false}, {"level", "string", "trace, debug, info, warn, error, off, or default", true}}, nil, Done{}, (*Server).setRoute},
 		{"POST", "/api/v1/profile", "make a profile of the process of a node", []param{nodeParam, {"of", "string", "cpu, heap, allocs, goroutine, mutex, block or stacks", true}, {"for", "duration", "how long those that are measured take (default 10s, 1m at most)", false}}, nil, Profile{}, (*Server).profileRoute},
 		{"POST", "/api/v1/bench", "have a node send calls, casts or a stream to a loop for a while, and count what was done", nil, BenchRequest{}, Bench{}, (*Server).benchRoute},
+		{"POST", "/api/v1/trace", "trace a call that is made for it, or the calls of a function for a while, over all nodes", nil, TraceRequest{}, Trace{}, (*Server).traceRoute},
 		{"POST", "/api/v1/timers/cancel", "take a durable call for later back", []param{idParam, reasonParam}, nil, Done{}, cancelTimer.handler},
 		{"POST", "/api/v1/timers/fire", "make a durable call for later due now", []param{idParam, reasonParam}, nil, Done{}, fireTimer.handler},
 		{"POST", "/api/v1/commands/requeue", "let a dead letter wait in its queue again", []param{idParam, reasonParam}, nil, Done{}, requeueCommand.handler},

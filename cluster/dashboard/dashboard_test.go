@@ -61,6 +61,7 @@ func TestVendoredFilesAreThoseOfTheirPackages(t *testing.T) {
 var (
 	reference = regexp.MustCompile(`(?:src|href)="([^"#][^"]*)"`)
 	imported  = regexp.MustCompile(`(?m)^(?:import|export)[^;]*? from "(\./[^"]+)"`)
+	worker    = regexp.MustCompile(`new SharedWorker\("([^"]+)"`)
 	inline    = regexp.MustCompile(`(?i)<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+=|javascript:`)
 	remote    = regexp.MustCompile(`(?i)["'(](?:https?:)?//[a-z]`)
 )
@@ -90,6 +91,9 @@ func TestNothingIsMissingAndNothingComesFromElsewhere(t *testing.T) {
 		}
 		for _, m := range imported.FindAllStringSubmatch(w.Body.String(), -1) {
 			queue = append(queue, path.Join(path.Dir(at), m[1]))
+		}
+		for _, m := range worker.FindAllStringSubmatch(w.Body.String(), -1) {
+			queue = append(queue, m[1])
 		}
 	}
 	err := fs.WalkDir(files, "files", func(name string, d fs.DirEntry, err error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -62,7 +63,7 @@ func (h *host) begin(name string, codec wire.Codec, arg []byte, info Run, ended 
 	}
 	ctx := withRun(h.loop.Context(h.node.Context(context.Background())), info)
 	task := loopnode.CreateTask(ctx, name, func(ctx context.Context) (_ struct{}, err error) {
-		ctx, end := partsOf(h.node).Traces.Run(ctx, info.trace, name, h.loop.Name(), trace.SpanKindConsumer)
+		ctx, end := partsOf(h.node).Traces.Run(ctx, info.trace, name, h.loop.Name(), trace.SpanKindConsumer, time.Time{})
 		defer func() { end(err) }()
 		err = traces.ErrUnfinished
 		_, err = e.Serve(ctx, codec, arg)

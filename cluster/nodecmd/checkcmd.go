@@ -25,6 +25,11 @@ Exit code 0 when there is no error, 7 when there is one; with --strict a warning
 With --nagios it prints one line with performance data and ends with 0, 1 (warning), 2 (critical) or 3 (could not ask), as
 Nagios and what descends from it want it.`
 
+// usualLimits are the defaults, which a report uses, too.
+func usualLimits() limits {
+	return limits{lag: 100 * time.Millisecond, skew: time.Second, expires: 30 * 24 * time.Hour, free: 1024 << 20, used: 80}
+}
+
 // Each limit is a flag with a default that suits a cluster on one site: a loop that is late
 // by a tenth of a second is felt by people; a clock that is off by a second moves timers; a
 // month is enough to make new keys; a gigabyte is half an hour of a busy store.
@@ -57,15 +62,15 @@ func newCheck() *cobra.Command {
 		},
 	}
 	o.flags(cmd)
-	f := cmd.Flags()
+	f, usual := cmd.Flags(), usualLimits()
 	f.BoolVar(&strict, "strict", false, "a warning makes the exit code 7, too")
 	f.BoolVar(&nagios, "nagios", false, "print one line for Nagios and use its exit codes")
 	f.IntVar(&at.members, "members", 0, "an error when fewer nodes than this are ready (0: any number will do)")
-	f.DurationVar(&at.lag, "lag", 100*time.Millisecond, "a warning when a loop runs later than this")
-	f.DurationVar(&at.skew, "skew", time.Second, "a warning when a clock differs by more than this")
-	f.DurationVar(&at.expires, "expires", 30*24*time.Hour, "a warning when keys or a certificate end within this time")
-	f.IntVar(&free, "free", 1024, "a warning when the disk of a store has fewer MiB than this")
-	f.IntVar(&at.used, "descriptors", 80, "a warning when so many percent of a node's descriptors are open")
+	f.DurationVar(&at.lag, "lag", usual.lag, "a warning when a loop runs later than this")
+	f.DurationVar(&at.skew, "skew", usual.skew, "a warning when a clock differs by more than this")
+	f.DurationVar(&at.expires, "expires", usual.expires, "a warning when keys or a certificate end within this time")
+	f.IntVar(&free, "free", int(usual.free>>20), "a warning when the disk of a store has fewer MiB than this")
+	f.IntVar(&at.used, "descriptors", usual.used, "a warning when so many percent of a node's descriptors are open")
 	return cmd
 }
 

@@ -101,21 +101,24 @@ func newFuncCall() *cobra.Command {
 	}
 	o.flags(cmd)
 	cmd.Flags().StringVar(&on, "on", "", "loop that runs the function, as NODE/LOOP")
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return suggest(cmd, func(ctx context.Context, c *admin.Client) (names []string) {
-			if list, err := c.Funcs(ctx); err == nil {
-				for _, f := range list.Items {
-					names = append(names, f.ID)
-				}
-			}
-			return names
-		})
-	}
+	cmd.ValidArgsFunction = suggestFunctions
 	_ = cmd.RegisterFlagCompletionFunc("on", suggestLoops)
 	return cmd
+}
+
+// suggestFunctions completes the name of a function, the first argument.
+func suggestFunctions(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return suggest(cmd, func(ctx context.Context, c *admin.Client) (names []string) {
+		if list, err := c.Funcs(ctx); err == nil {
+			for _, f := range list.Items {
+				names = append(names, f.ID)
+			}
+		}
+		return names
+	})
 }
 
 // suggestLoops completes the address of a loop of any node.

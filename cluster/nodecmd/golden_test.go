@@ -81,6 +81,16 @@ var (
 			{Key: "voter", Was: "\x1b[2J", Value: "true"},
 		},
 	}
+	steps = admin.Trace{
+		Kind: "Trace", APIVersion: admin.APIVersion, Function: "shop.order", Result: []byte(`{"id":7}`),
+		Spans: []admin.Span{
+			{ID: "a1", Function: "shop.order", From: "n1", To: "n2/io-0", Begun: noon, TookUS: 12400, NetworkUS: us(800), QueueUS: us(100), RunUS: us(11500), AfterUS: 500},
+			{ID: "b1", Parent: "a1", Function: "shop.price", From: "n2", To: "n3/io-1", Begun: noon, TookUS: 3100, NetworkUS: us(600), QueueUS: us(2000), RunUS: us(500), AfterUS: 3300},
+			{ID: "c1", Parent: "b1", Function: "shop.rate", From: "n3", To: "n3/io-0", Begun: noon, TookUS: 90, NetworkUS: us(10), QueueUS: us(30), RunUS: us(50), AfterUS: 40},
+			{ID: "b2", Parent: "a1", Function: "shop.\x1b[2Jpay", From: "n2", To: "n4/io-0", Begun: noon, TookUS: 2000000, AfterUS: 7000, Open: true},
+			{ID: "d1", Parent: "nobody", Function: "shop.mail", To: "n3/io-1", Begun: noon, TookUS: 40, RunUS: us(40), Error: "no paper"},
+		},
+	}
 	rtt         = int64(412)
 	measurement = admin.Bench{
 		Kind: "Bench", APIVersion: admin.APIVersion, ID: "n1>n2/io-0", What: admin.BenchCalls, From: "n1", To: "n2/io-0", AtOnce: 16, Size: 64,
@@ -106,6 +116,8 @@ var (
 	}
 )
 
+func us(n int64) *int64 { return &n }
+
 // TestDocuments: what commands print is an interface. A golden file that changes
 // is a change its users see.
 func TestDocuments(t *testing.T) {
@@ -119,6 +131,7 @@ func TestDocuments(t *testing.T) {
 		"timer_ls":     func(cmd *cobra.Command, o *output) error { return show(cmd, o, &timers, timerColumns()...) },
 		"command_ls":   func(cmd *cobra.Command, o *output) error { return show(cmd, o, &commands, commandColumns()...) },
 		"bench":        func(cmd *cobra.Command, o *output) error { return showBench(cmd, o, &measurement) },
+		"trace_call":   func(cmd *cobra.Command, o *output) error { return showTrace(cmd, o, &steps) },
 		"reload":       func(cmd *cobra.Command, o *output) error { return showReload(cmd, o, &reloaded) },
 		"nats_status":  func(cmd *cobra.Command, o *output) error { return show(cmd, o, &natsLinks, natsColumns()...) },
 		"nats_streams": func(cmd *cobra.Command, o *output) error { return show(cmd, o, &storeStreams, streamColumns()...) },

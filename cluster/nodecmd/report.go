@@ -53,7 +53,7 @@ func newReport() *cobra.Command {
 				return err
 			}
 			defer client.Close()
-			r := &report{client: client, limit: o.timeout, now: now}
+			r := &report{client: client, limit: o.timeout, now: now, asked: client.Path()}
 			data, err := r.archive(cmd.Context())
 			if err != nil {
 				return err
@@ -93,6 +93,12 @@ type report struct {
 	now     time.Time
 	files   []reportFile
 	missing []admin.Missing
+
+	// For its first page.
+	asked    string               // where the node is that was asked
+	nodes    []admin.Node         // as that one sees them
+	silent   []admin.Missing      // of these: who did not tell
+	findings *admin.List[finding] // of check; nil: it could not be made
 }
 
 // reportFile is a file of the archive.
@@ -107,6 +113,7 @@ func (r *report) archive(ctx context.Context) ([]byte, error) {
 	r.part(ctx, "nodes.json", func(ctx context.Context) (any, error) {
 		list, err := r.client.AllNodes(ctx)
 		if err == nil {
+			r.nodes, r.silent = list.Items, list.Partial
 			for _, n := range list.Items {
 				if n.State != admin.Dead && n.State != admin.Left {
 					nodes = append(nodes, n.ID)
@@ -118,6 +125,7 @@ func (r *report) archive(ctx context.Context) ([]byte, error) {
 	for _, p := range r.lists() {
 		r.part(ctx, p.name, p.ask)
 	}
+	r.judge(ctx)
 	for _, n := range nodes {
 		r.ofNode(ctx, n)
 	}
@@ -256,19 +264,6 @@ func (r *report) part(ctx context.Context, name string, question func(ctx contex
 	r.files = append(r.files, reportFile{name, []byte(redact(string(text)))})
 }
 
-// Who opens the archive may know nothing of the cluster, so it says what made it and when; all
-// times in it are those of the nodes.
-// about is the first file that somebody opens.
-func (r *report) about() []byte {
-	version, goVersion := admin.Version()
-	var b strings.Builder
-	fmt.Fprintf(&b, "A report of a loopmesh cluster, made at %s with version %s, %s.\nDocuments are those of the admin API: 'loopmesh schema KIND' describes them.\n", r.now.Format(time.RFC3339), version, goVersion)
-	if len(r.missing) > 0 {
-		fmt.Fprintf(&b, "%s could not be had: see errors.txt.\n", plural(len(r.missing), "part"))
-	}
-	return []byte(b.String())
-}
-
 // errorsText names what could not be had.
 func (r *report) errorsText() []byte {
 	var b strings.Builder
@@ -282,7 +277,7 @@ func (r *report) errorsText() []byte {
 // a stranger should not read on a shared machine.
 // pack makes the archive. Everything in it has the time of the report.
 func (r *report) pack() ([]byte, error) {
-	files := append([]reportFile{{"about.txt", r.about()}}, r.files...)
+	files := append([]reportFile{{"README.txt", r.readme()}}, r.files...)
 	if len(r.missing) > 0 {
 		files = append(files, reportFile{"errors.txt", r.errorsText()})
 	}

@@ -128,20 +128,28 @@ func TestReport(t *testing.T) {
 		}
 		files := unpacked(t, "r.tar.gz")
 		for _, want := range []string{
-			"about.txt", "nodes.json", "loops.json", "tasks.json", "conns.json", "servers.json", "procs.json", "actors.json", "funcs.json", "traffic.json", "calls.json", "events.json",
+			"README.txt", "findings.json", "nodes.json", "loops.json", "tasks.json", "conns.json", "servers.json", "procs.json", "actors.json", "funcs.json", "traffic.json", "calls.json", "events.json",
 			"health.json", "settings.json", "metrics.txt", "nodes/n1/log.txt", "nodes/n2/log-levels.json", "nodes/n3/stacks.txt",
 		} {
 			if _, ok := files[want]; !ok {
 				t.Errorf("%s is not in it", want)
 			}
 		}
-		if _, ok := files["errors.txt"]; ok || len(files) != 12+3+3*3 {
+		if _, ok := files["errors.txt"]; ok || len(files) != 13+3+3*3 {
 			t.Errorf("%d files, errors: %s", len(files), files["errors.txt"])
 		}
 		if !strings.Contains(files["nodes/n2/log.txt"], "panic with") || !strings.Contains(files["tasks.json"], "task ") || !strings.Contains(files["nodes/n3/stacks.txt"], "goroutine profile") || !strings.Contains(files["metrics.txt"], "loopmesh_info") {
 			t.Error("what was logged, named and run is not in it")
 		}
+		for _, want := range []string{"  n2  ready  version ", "Everybody answered.", "What check finds\n\n  ", "admin API", "was asked, and every member"} {
+			if !strings.Contains(files["README.txt"], want) {
+				t.Errorf("%q is not in %s", want, files["README.txt"])
+			}
+		}
 		for name, text := range files {
+			if about := whatFilesAre[fileOf(name)]; name != "README.txt" && (about == "" || !strings.Contains(files["README.txt"], about)) {
+				t.Errorf("%s is not explained", name)
+			}
 			if strings.Contains(text, "SECRET") || strings.Contains(text, texts[0]) {
 				t.Errorf("%s has a secret", name)
 			}
@@ -165,7 +173,7 @@ func TestReport(t *testing.T) {
 			t.Fatalf("%+v", s)
 		}
 		files := unpacked(t, "partial.tar.gz")
-		if !strings.Contains(files["errors.txt"], "nodes/n3/log.txt: ") || !strings.Contains(files["about.txt"], "could not be had") || files["nodes/n1/log-levels.json"] == "" {
+		if !strings.Contains(files["errors.txt"], "nodes/n3/log.txt: ") || !strings.Contains(files["README.txt"], "nodes/n3/log.txt  ") || !strings.Contains(files["README.txt"], "errors.txt ") || files["nodes/n1/log-levels.json"] == "" {
 			t.Errorf("%v", files["errors.txt"])
 		}
 		if s := loopmesh("report", "--file", "allowed.tar.gz", "--timeout", "3s", "--allow-partial"); s.code != exitOK {

@@ -49,7 +49,7 @@ shows the whole cluster. Data goes to stdout, everything else to stderr.`
 func newRoot(p *program, out, errs io.Writer) *cobra.Command {
 	root := group(defaultName, "run nodes whose event loops schedule on each other, and see what they do",
 		newStart(p), newDev(p), newDashboard(), newTop(), newWait(), newCheck(), newDoctor(p), newLs(), newStatus(), newTree(), newPs(), newInspect(), newLoop(), newTask(), newConn(), newListener(), newProc(), newActor(), newFunc(),
-		newName(), newPlacement(), newTimer(), newCommand(), newDrain(), newResume(), newReload(), newBench(), newNATS(), newEvents(), newLogs(), newPprof(), newReport(),
+		newName(), newPlacement(), newTimer(), newCommand(), newDrain(), newResume(), newReload(), newBench(), newTrace(), newNATS(), newEvents(), newLogs(), newPprof(), newReport(),
 		newExplain(), newSchema(), newContext(), newConfig(p), newKeys(), newVersion(), newCompletion(), newMan(p),
 		newTopics(p), topic("exit-codes", "explain the exit codes", exitCodes), topic("environment", "list the environment variables that set flags", p.environment()),
 	)

@@ -88,21 +88,69 @@ export function poll(path, every, tell) {
   };
 }
 
-// follow gives the events that there are and those that follow to tell, until the
-// returned function is called. The stream ends while the page is hidden.
-export function follow(query, tell) {
+// shared has the events of the stream that all pages of this browser share told, while look is
+// said (stream.js); null where the browser has no SharedWorker.
+function shared(tell) {
+  if (typeof SharedWorker === "undefined") return null;
+  const worker = new SharedWorker("/ui/stream.js", "loopmesh events");
+  worker.port.onmessage = (m) => tell(JSON.parse(m.data));
+  const say = (text) => worker.port.postMessage(text);
+  const leave = () => say("leave"); // also of a page that is kept for the way back
+  addEventListener("pagehide", leave);
+  return {
+    look: () => say("look"),
+    leave,
+    close: () => {
+      removeEventListener("pagehide", leave);
+      leave();
+      worker.port.close();
+    },
+  };
+}
+
+// own is the same with a stream of this page alone.
+function own(tell) {
   let source = null;
-  const open = () => {
+  const leave = () => {
     source?.close();
     source = null;
-    if (document.hidden) return;
-    source = new EventSource(base + "events/stream?" + query);
+  };
+  const look = () => {
+    if (source) return;
+    source = new EventSource(base + "events/stream?since=5m");
     source.addEventListener("event", (m) => tell(JSON.parse(m.data)));
   };
-  document.addEventListener("visibilitychange", open);
-  open();
+  return { look, leave, close: leave };
+}
+
+// follow gives the events since a time and those that follow to tell, until the returned
+// function is called; some of them twice. A page that nobody sees follows nothing, and asks
+// for what it has missed when it is seen again.
+export function follow(since, tell) {
+  const stream = shared(tell) || own(tell);
+  let again = 0, ended = false;
+  const before = async () => {
+    clearTimeout(again);
+    try {
+      const list = await get("events?since=" + since);
+      if (!ended) list.items.forEach(tell);
+    } catch {
+      if (!ended && !document.hidden) again = setTimeout(before, 3000);
+    }
+  };
+  const change = () => {
+    if (document.hidden) return stream.leave();
+    stream.look();
+    before();
+  };
+  document.addEventListener("visibilitychange", change);
+  addEventListener("pageshow", change);
+  change();
   return () => {
-    source?.close();
-    document.removeEventListener("visibilitychange", open);
+    ended = true;
+    clearTimeout(again);
+    stream.close();
+    document.removeEventListener("visibilitychange", change);
+    removeEventListener("pageshow", change);
   };
 }

@@ -59,3 +59,6 @@ export function placeOf(call) {
   const at = call?.lastIndexOf("(") ?? -1;
   return at < 0 ? call || "" : call.slice(at + 1, -1).split("/").pop();
 }
+
+// stateOfNode: a node that was told to leave still is a member, and ready for what it has.
+export const stateOfNode = (n) => (n.draining && n.state === "ready" ? "draining" : n.state);

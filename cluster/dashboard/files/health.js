@@ -27,6 +27,7 @@ export function problems({ nodes, loops, tasks, calls, partial }) {
   const add = (level, text, view) => out.push({ level, text: plain(text), view });
   for (const n of nodes) {
     if (n.state === "dead") add("bad", `${n.id} is dead, last seen ${since(n.last_seen)} ago`, { page: "events", filter: n.id });
+    if (n.draining && n.state === "ready") add("warn", `${n.id} is being drained`, { page: "events", filter: n.id });
     if (n.state === "suspect" || n.state === "silent") add("warn", `${n.id} is ${n.state}, last heard of ${since(n.last_seen)} ago`, { page: "nodes" });
   }
   for (const l of loops) if (l.state === "blocked") add("bad", `${l.id} is blocked for ${span(l.blocked_ms / 1000)} in ${l.frame || "a callback"}`, { page: "loops", id: l.id });

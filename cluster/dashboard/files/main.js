@@ -40,9 +40,9 @@ export function useEvents(since) {
       if (!waiting.length) return;
       const news = waiting.reverse();
       waiting = [];
-      set((was) => [...news, ...was].slice(0, maxEvents));
+      set((was) => [...news, ...was].sort((a, b) => Date.parse(b.time) - Date.parse(a.time)).slice(0, maxEvents));
     }, 250);
-    const end = follow("since=" + since, (e) => {
+    const end = follow(since, (e) => {
       if (known.has(e.id)) return;
       if (known.size > 4 * maxEvents) known = new Set();
       known.add(e.id);

@@ -2,7 +2,7 @@
 // lag and its tasks, and between them what is called and connected.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/htm-preact.js";
 import { history, note } from "./charts.js";
-import { bytes, clock, count, micros, plain, since, span } from "./format.js";
+import { bytes, clock, count, micros, plain, since, span, stateOfNode } from "./format.js";
 import { problems } from "./health.js";
 import { colour, Heat } from "./heat.js";
 import { curve, laneY, place } from "./layout.js";
@@ -115,9 +115,9 @@ function Lane({ loop, lags, tasks }) {
 
 function Card({ node, card, lanes, tasksOf }) {
   const gone = node.state === "dead" || node.state === "left";
-  const past = history();
-  return html`<section class=${"card " + node.state} aria-label=${plain(`node ${node.id}, ${node.state}`)} style=${{ left: card.x + "px", top: card.y + "px", width: card.w + "px", height: card.h + "px" }}>
-    <header><span class="dot"></span><b>${plain(node.id)}</b><span class="state">${node.state}</span>
+  const past = history(), state = stateOfNode(node);
+  return html`<section class=${"card " + state} aria-label=${plain(`node ${node.id}, ${state}`)} style=${{ left: card.x + "px", top: card.y + "px", width: card.w + "px", height: card.h + "px" }}>
+    <header><span class="dot"></span><b>${plain(node.id)}</b><span class="state">${state}</span>
       <span class="about">${gone || node.state === "suspect" || node.state === "silent" ? "last seen " + since(node.last_seen) + " ago" : [node.host, node.pid && "pid " + node.pid, node.started && "up " + since(node.started)].filter(Boolean).map(plain).join(" · ")}</span></header>
     ${gone ? html`<p class="why">${plain(node.why || "")}</p>` : !lanes.length ? html`<p class="why">no loop has answered</p>` : lanes.map((l) => html`<${Lane} key=${l.id} loop=${l} lags=${past.map((s) => s.lags[l.id])} tasks=${tasksOf(l.id)} />`)}
   </section>`;
@@ -207,7 +207,7 @@ export function LiveMap({ useAnswers, useEvents, Banner }) {
   const labels = spread(links.map((l) => ({ e: l.e, x: l.line.x, y: l.line.y })));
   const wrong = problems({ nodes: allNodes, loops: allLoops, tasks: allTasks, calls: calls.data?.items || [], partial: loops.data?.partial || [] });
 
-  const ready = allNodes.filter((n) => n.state === "ready").length, users = allLoops.filter((l) => l.name !== adminLoop);
+  const ready = allNodes.filter((n) => stateOfNode(n) === "ready").length, users = allLoops.filter((l) => l.name !== adminLoop);
   const worst = Math.max(0, ...users.map((l) => (l.state === "blocked" ? l.blocked_ms * 1000 : l.measured?.lag_p99_us || 0)));
   const perSecond = (i) => [...rates.rates.values()].reduce((n, r) => n + r[i], 0);
   const sum = (key) => users.reduce((n, l) => n + l[key], 0);

@@ -1,5 +1,5 @@
 // The lists: for each kind of thing its question, its columns, and what can be done to one.
-import { bytes, clock, count, micros, percent, placeOf, since, span } from "./format.js";
+import { bytes, clock, count, micros, percent, placeOf, since, span, stateOfNode } from "./format.js";
 
 const nodeOf = { key: "node", title: "node" };
 const loopOf = { key: "loop", title: "loop" };
@@ -9,7 +9,7 @@ const stateOfConn = (c) => (c.closing ? "closing" : c.paused ? "peer slow" : !c.
 const stateOfTask = (t) => (t.circle ? "circle" : t.state);
 const stateOfChild = (p) => (p.ended ? "ended" : p.closing ? "closing" : "running");
 
-const bad = { dead: "bad", blocked: "bad", circle: "bad", error: "bad", suspect: "warn", silent: "warn", warn: "warn", "peer slow": "warn", "not reading": "warn", cancelling: "warn", restarting: "warn", closing: "warn", paused: "warn", info: "calm", left: "calm", ended: "calm", waiting: "calm" };
+const bad = { dead: "bad", blocked: "bad", circle: "bad", error: "bad", suspect: "warn", silent: "warn", warn: "warn", "peer slow": "warn", "not reading": "warn", cancelling: "warn", draining: "warn", restarting: "warn", closing: "warn", paused: "warn", info: "calm", left: "calm", ended: "calm", waiting: "calm" };
 const badge = (of) => (i) => bad[of(i)] || "good";
 const state = (of) => ({ key: "state", title: "state", show: of, value: of, badge: badge(of) });
 
@@ -32,7 +32,7 @@ export const pages = {
     title: "Nodes", ask: "nodes?all=true", every: 1000,
     columns: [
       { key: "id", title: "node", class: "id" },
-      state((n) => n.state),
+      state(stateOfNode),
       at("last_seen", "last seen"), num("loops", "loops"), num("tasks", "tasks"), num("conns", "conns"), num("served", "served"), num("calls", "calls"), num("calls_failed", "failed"),
       { key: "started", title: "age", show: (n) => (n.started ? since(n.started) : ""), value: (n) => n.started || "" },
       { key: "host", title: "host" }, num("pid", "pid", (v) => v || ""), { key: "version", title: "version" }, { key: "why", title: "why" },

@@ -88,7 +88,7 @@ type Callee struct {
 // promises of a call to another node: it ends by ctx's deadline or after Limit, and
 // what does not wait any more cancels the task.
 func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Out, error)) (out Out, err error) {
-	if to.Traces != nil && !strings.HasPrefix(to.Name, adminPrefix) {
+	if to.Traces.On() && !strings.HasPrefix(to.Name, adminPrefix) {
 		text, end := to.Traces.Call(ctx, to.Name, to.Loop.Name())
 		defer func() { end(err) }()
 		fn = traced(to, text, fn)
@@ -129,8 +129,9 @@ func Local[Out any](ctx context.Context, to Callee, fn func(context.Context) (Ou
 
 // traced is fn with a span of its own, below the caller's.
 func traced[Out any](to Callee, text string, fn func(context.Context) (Out, error)) func(context.Context) (Out, error) {
+	came := time.Now()
 	return func(ctx context.Context) (out Out, err error) {
-		ctx, end := to.Traces.Run(ctx, text, to.Name, to.Loop.Name(), trace.SpanKindServer)
+		ctx, end := to.Traces.Run(ctx, text, to.Name, to.Loop.Name(), trace.SpanKindServer, came)
 		defer func() { end(err) }()
 		err = traces.ErrUnfinished
 		out, err = fn(ctx)

@@ -103,7 +103,7 @@ func (o *Outgoing) Request(ctx context.Context, addr actors.Address, f *wire.Fra
 // span begins the span of a call and puts its context into the frame. Other requests, and
 // the questions of package admin, have none.
 func (o *Outgoing) span(ctx context.Context, target string, f *wire.Frame) (end func(error)) {
-	if o.traces == nil || f.Kind != wire.Call || strings.HasPrefix(f.Function, adminPrefix) {
+	if !o.traces.On() || f.Kind != wire.Call || strings.HasPrefix(f.Function, adminPrefix) {
 		return func(error) {}
 	}
 	f.Trace, end = o.traces.Call(ctx, f.Function, target)

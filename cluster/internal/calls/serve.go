@@ -30,9 +30,10 @@ type inbound struct {
 	entry   *registry.Entry
 	codec   wire.Codec
 	payload []byte
-	trace   string  // context of the caller's span
-	ctx     Context // what the function's task starts from
-	admin   bool    // of the admin API
+	trace   string    // context of the caller's span
+	came    time.Time // where somebody wants to know; else zero
+	ctx     Context   // what the function's task starts from
+	admin   bool      // of the admin API
 
 	state atomic.Int32 // waiting, or what became of it
 
@@ -57,6 +58,9 @@ const (
 // Serve starts a call of another node. Receiving goroutine.
 func (t *Incoming) Serve(f *wire.Frame) {
 	c := &inbound{table: t, key: callKey{f.From, f.FromNumber, f.ID}, codec: f.Codec, payload: f.Payload, trace: f.Trace, admin: strings.HasPrefix(f.Function, adminPrefix)}
+	if f.Trace != "" || t.traces.On() {
+		c.came = time.Now()
+	}
 	if f.Remaining > 0 {
 		c.ctx.At = time.Now().Add(f.Remaining)
 	}
@@ -142,11 +146,11 @@ func (c *inbound) Run(ctx context.Context) (err error) {
 	if !c.state.CompareAndSwap(waiting, running) {
 		return fault.ErrLeaving // nobody hears it: it was answered
 	}
-	if c.table.traces == nil || strings.HasPrefix(c.entry.Name, adminPrefix) {
+	if !c.table.traces.On() || strings.HasPrefix(c.entry.Name, adminPrefix) {
 		c.out, err = c.entry.Serve(ctx, c.codec, c.payload)
 		return err
 	}
-	ctx, end := c.table.traces.Run(ctx, c.trace, c.entry.Name, c.target.Loop.Name(), trace.SpanKindServer)
+	ctx, end := c.table.traces.Run(ctx, c.trace, c.entry.Name, c.target.Loop.Name(), trace.SpanKindServer, c.came)
 	defer func() { end(err) }()
 	err = traces.ErrUnfinished
 	c.out, err = c.entry.Serve(ctx, c.codec, c.payload)

@@ -1,13 +1,17 @@
 // Package traces makes spans of OpenTelemetry for what crosses loops and nodes, and
-// carries their context from the caller to the function. Without a provider a *Tracer is
-// nil: then nothing is made and nothing travels.
+// carries their context from the caller to the function. Without a provider, and while nobody
+// records, nothing is made and nothing travels.
 package traces
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -28,21 +32,29 @@ import (
 // system writes and reads, a newer version of it passes through us as it is, and a call
 // that is traced is rare beside those that are not: sampling sees to that.
 
-// Tracer makes the spans of one node. Any goroutine; a nil one makes none.
+// Tracer makes the spans of one node, for its provider and for recordings (record.go). Any
+// goroutine; a nil one makes none.
 type Tracer struct {
 	node   string
-	tracer trace.Tracer
+	tracer trace.Tracer // nil: no provider
+
+	mu       sync.Mutex // of changes of recorded
+	recorded atomic.Pointer[recordings]
 }
 
 const instrumentation = "github.com/loopmesh/loopmesh/cluster"
 
-// New is the tracer of a node; nil without a provider.
+// New is the tracer of a node; without a provider it makes spans only while somebody records.
 func New(p trace.TracerProvider, node string) *Tracer {
-	if p == nil {
-		return nil
+	t := &Tracer{node: node}
+	if p != nil {
+		t.tracer = p.Tracer(instrumentation)
 	}
-	return &Tracer{node, p.Tracer(instrumentation)}
+	return t
 }
+
+// On reports whether there is anybody to make spans for.
+func (t *Tracer) On() bool { return t != nil && (t.tracer != nil || t.recorded.Load() != nil) }
 
 // Two ends of one call use Call and Run. Neither of them trusts the other: a text that
 // cannot be read begins a new trace, and nothing else changes.
@@ -50,22 +62,67 @@ func New(p trace.TracerProvider, node string) *Tracer {
 // Call begins the span of who calls a function. text is the context of the span as it
 // travels; end is called once, with what the call ended in.
 func (t *Tracer) Call(ctx context.Context, function, target string) (text string, end func(error)) {
-	if t == nil {
+	if !t.On() {
 		return "", func(error) {}
 	}
-	ctx, span := t.tracer.Start(ctx, "call "+function, trace.WithSpanKind(trace.SpanKindClient), t.about(function, target))
-	return Text(ctx), ender(span)
+	up, end := trace.SpanContextFromContext(ctx), func(error) {}
+	r := t.find(ctx, function)
+	switch {
+	case t.tracer != nil:
+		var span trace.Span
+		ctx, span = t.tracer.Start(ctx, "call "+function, trace.WithSpanKind(trace.SpanKindClient), t.about(function, target))
+		end = ender(span)
+	case r != nil:
+		ctx = trace.ContextWithSpanContext(ctx, below(ctx))
+	}
+	if r == nil {
+		return Text(ctx), end
+	}
+	sc := marked(trace.SpanContextFromContext(ctx), r.name)
+	in, _ := ctx.Value(recordedKey{}).(within)
+	ended := r.add(Span{ID: sc.SpanID().String(), Parent: cmp.Or(in.span, idOf(up)), Called: true, Name: function, Node: t.node, Target: target, Begun: time.Now()})
+	return Text(trace.ContextWithSpanContext(ctx, sc)), both(ended, end)
 }
 
-// Run begins the span of a function that runs, below the span that text tells. The
-// function gets the ctx that it returns; one that does not return ends the span with
-// ErrUnfinished.
-func (t *Tracer) Run(ctx context.Context, text, function, loop string, kind trace.SpanKind) (context.Context, func(error)) {
-	if t == nil {
+// Run begins the span of a function that runs, below the span that text tells; came is when
+// its call arrived on the node, zero where that is not known. The function gets the ctx that
+// it returns; one that does not return ends the span with ErrUnfinished.
+func (t *Tracer) Run(ctx context.Context, text, function, loop string, kind trace.SpanKind, came time.Time) (context.Context, func(error)) {
+	if !t.On() {
 		return ctx, func(error) {}
 	}
-	ctx, span := t.tracer.Start(with(ctx, text), "run "+function, trace.WithSpanKind(kind), t.about(function, t.node+"/"+loop))
-	return ctx, ender(span)
+	ctx = with(ctx, text)
+	up, end := trace.SpanContextFromContext(ctx), func(error) {}
+	r := t.find(ctx, function)
+	switch {
+	case t.tracer != nil:
+		var span trace.Span
+		ctx, span = t.tracer.Start(ctx, "run "+function, trace.WithSpanKind(kind), t.about(function, t.node+"/"+loop))
+		end = ender(span)
+	case r != nil:
+		ctx = trace.ContextWithSpanContext(ctx, below(ctx))
+	}
+	if r == nil {
+		return ctx, end
+	}
+	s := Span{ID: idOf(trace.SpanContextFromContext(ctx)), Parent: idOf(up), Name: function, Node: t.node, Target: t.node + "/" + loop, Begun: time.Now()}
+	if !came.IsZero() {
+		s.QueueNS = int64(s.Begun.Sub(came))
+	}
+	return context.WithValue(ctx, recordedKey{}, within{r.name, s.ID}), both(r.add(s), end)
+}
+
+// both calls one function behind the other.
+func both(first, second func(error)) func(error) {
+	return func(err error) { first(err); second(err) }
+}
+
+// idOf is the id of a span as text, "" for none.
+func idOf(sc trace.SpanContext) string {
+	if !sc.HasSpanID() {
+		return ""
+	}
+	return sc.SpanID().String()
 }
 
 // about are the attributes of a call, by OpenTelemetry's names for remote calls.
@@ -104,6 +161,9 @@ const (
 func Text(ctx context.Context) string {
 	if !trace.SpanContextFromContext(ctx).IsValid() {
 		return ""
+	}
+	if in, ok := ctx.Value(recordedKey{}).(within); ok { // what is sent for later is recorded, too
+		ctx = trace.ContextWithSpanContext(ctx, marked(trace.SpanContextFromContext(ctx), in.name))
 	}
 	c := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, c)

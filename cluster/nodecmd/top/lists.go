@@ -101,19 +101,27 @@ func rowsOf[T any](list *admin.List[T], err error) func(func(T) row) ([]row, []a
 	}
 }
 
+// draining is the state of a node that was told to leave. To the cluster it is ready: it
+// answers, and has what it has not given away yet.
+const draining = "draining"
+
 // nodeRow: a node that died stays in the list for a day, and says when it was last seen and
 // by what evidence it was given up. The node that is asked is marked, since all that is
 // shown is how it sees the cluster.
 func nodeRow(n admin.Node) row {
-	note := ""
+	note, state, leaves := "", n.State, n.Draining && n.State == admin.Ready
 	switch {
+	case leaves && n.Self:
+		note, state = "asked; is being drained", draining
+	case leaves:
+		note, state = "is being drained", draining
 	case n.Self:
 		note = "asked"
 	case n.State != admin.Ready:
 		note = "last seen " + span(time.Since(n.LastSeen), true) + " ago " + n.Why
 	}
-	return row{id: n.ID, name: n.ID, warn: n.State != admin.Ready, cells: []cell{
-		word(n.ID), word(n.State), number(n.Loops), number(n.Tasks), number(n.Conns), number(n.Served), number(n.Calls), number(n.CallsFailed), word(n.Host), word(note),
+	return row{id: n.ID, name: n.ID, warn: n.State != admin.Ready || leaves, cells: []cell{
+		word(n.ID), word(state), number(n.Loops), number(n.Tasks), number(n.Conns), number(n.Served), number(n.Calls), number(n.CallsFailed), word(n.Host), word(note),
 	}, more: []string{
 		"incarnation  " + n.Incarnation, "pid          " + fmt.Sprint(n.PID), "version      " + n.Version + " " + n.Go, "joins at     " + n.URL, "why          " + n.Why,
 	}}

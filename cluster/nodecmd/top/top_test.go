@@ -182,6 +182,17 @@ func TestTheLists(t *testing.T) {
 	s.sees("keys", "enter look into", "q quit")
 }
 
+// A node that was told to leave is not shown as one that stays.
+func TestADrainIsSeen(t *testing.T) {
+	v := newVillage()
+	v.nodes = []admin.Node{{ID: "n1", State: admin.Ready, Self: true, Draining: true}, {ID: "n2", State: admin.Ready, Draining: true}, {ID: "n3", State: admin.Ready}}
+	s := newScreen(t, v)
+	s.sees("nodes", "draining", "asked; is being drained", "3 of 3")
+	if shown := s.m.shown(); !shown[0].warn || !shown[1].warn || shown[2].warn || shown[1].cells[1].text != "draining" || shown[2].cells[1].text != admin.Ready {
+		t.Errorf("%+v", shown)
+	}
+}
+
 func TestSortFilterPauseAndLookInto(t *testing.T) {
 	v := newVillage()
 	s := newScreen(t, v)
