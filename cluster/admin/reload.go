@@ -113,6 +113,9 @@ var orderReload = cluster.Func(registry.OrderPrefix+"reload", func(ctx context.C
 	return a, err
 })
 
+// An answer of nothing comes from a node of another program that has a function of this name; it
+// must not look like a reload that found nothing new.
+//
 // reloadRoute is the route of one node.
 func (s *Server) reloadRoute(ctx context.Context, r *http.Request) (any, error) {
 	id, a, err := onNode(ctx, s, r, orderReload, struct{}{})

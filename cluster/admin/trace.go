@@ -79,6 +79,10 @@ type Span struct {
 	Error string `json:"error,omitempty"`
 }
 
+// Why a bound of a minute: whoever records holds memory on every node, and a person who waits
+// longer has gone for coffee. Why a linger: the fetch comes behind the end of the recording,
+// and its question may have to wait for a busy node.
+//
 // Times of a trace.
 const (
 	maxTraced   = time.Minute
@@ -124,6 +128,9 @@ var (
 	})
 )
 
+// What is refused here is refused before any node is told to record: an unknown address, the
+// functions of this API itself (looking would look at itself), a time that nobody waits for.
+//
 // traceRoute is the route: begin on all nodes, make the call or wait, take from all nodes.
 func (s *Server) traceRoute(ctx context.Context, r *http.Request) (any, error) {
 	var q TraceRequest
@@ -177,6 +184,10 @@ func untilEnd(ctx context.Context) time.Duration {
 	return defaultTimeout
 }
 
+// The argument and the result pass through this node as in any call by name; neither is kept in
+// a span, because a recording is fetched by whoever may look and arguments hold what programs
+// keep secret.
+//
 // traceCall makes the call, with its outcome as a part of the answer: how it failed is what a
 // person wants to see in the tree. A part of the time is left for fetching it.
 func (s *Server) traceCall(ctx context.Context, q TraceRequest, out *Trace) {
@@ -226,6 +237,10 @@ func traceRefused(node string, full bool, err error) error {
 	return nil
 }
 
+// A node that has begun and does not answer now has its part of the tree still; it goes with its
+// time, and what is shown says that it is missing. The ctx has no end of its own, because the
+// one of the request may be over by now: each question has the limit of all questions.
+//
 // takeTraces fetches what the nodes have.
 func (s *Server) takeTraces(ctx context.Context, nodes []string, o traceOrder, out *Trace) (all []traces.Span) {
 	answers, errs := make([]traces.Recorded, len(nodes)), make([]error, len(nodes))
@@ -268,6 +283,10 @@ func joined(all []traces.Span) []Span {
 	return out
 }
 
+// What is unknown stays absent, never zero: a call whose function did not answer has no run, and
+// a command that was due has no caller. The error is the caller's where there is one, since it
+// says what the program saw (too late, no answer), and the function's otherwise.
+//
 // step joins the two ends of one call, as far as they are there.
 func step(call, run traces.Span, ran bool, byID map[string]traces.Span) Span {
 	first := call

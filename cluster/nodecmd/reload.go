@@ -230,6 +230,9 @@ func (r *reloader) again(ctx context.Context) ([]admin.Change, error) {
 	return append(changes, more...), nil
 }
 
+// One kind and one code for all mistakes, whatever their own are at a start: the command line of
+// whoever reloads is right, and what is wrong stands in the files.
+//
 // notTaken is the error of a reload: nothing has changed.
 func notTaken(err error) error {
 	return &admin.Error{
@@ -262,6 +265,10 @@ func (r *reloader) compareLocked(now *reread) (changes []admin.Change) {
 	return changes
 }
 
+// Why so few keys? Each of them is read when it is used, or has one place where it can be
+// exchanged whole. A key that is spread over what was made at the start (limits of loops, the
+// addresses of servers) would be half old and half new, which nobody could reason about.
+//
 // changeable tells whether a key can change while the node runs. A certificate can when there
 // was one at the start, and is one; the file of credentials is read at each connection, but
 // another file is not.
@@ -316,6 +323,9 @@ func (r *reloader) applyLocked(now *reread, changes []admin.Change) error {
 	return nil
 }
 
+// A level that 'log set' has given to a module which the configuration never named stays: it is
+// somebody's look at something that goes on, and ends with the node.
+//
 // applyLevels sets the levels that the configuration names, and takes those away that it
 // named before.
 func (r *reloader) applyLevels(now *reread, ofAll bool) error {

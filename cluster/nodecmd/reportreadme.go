@@ -39,6 +39,8 @@ var whatFilesAre = map[string]string{
 	"errors.txt": "parts that could not be had, and why",
 }
 
+// A node's files have the same names for each node; one line explains all of them.
+//
 // fileOf is the name in whatFilesAre of a file.
 func fileOf(name string) string {
 	if rest, ok := strings.CutPrefix(name, "nodes/"); ok {
@@ -90,6 +92,9 @@ func (r *report) readme() []byte {
 	return []byte(redact(b.String()))
 }
 
+// Two lists meet here: parts that could not be had at all, and nodes that the list of nodes
+// itself says nothing about, because they are silent or have died.
+//
 // whoDidNot names the parts that could not be had, and the nodes that are missing in lists.
 func (r *report) whoDidNot() string {
 	var b strings.Builder
@@ -111,6 +116,8 @@ func firstLineOf(text string) string {
 	return first
 }
 
+// The same text as on the page of check: who reads the report looks the codes up there.
+//
 // found is the page of check.
 func (r *report) found() string {
 	switch {

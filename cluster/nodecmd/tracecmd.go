@@ -53,6 +53,8 @@ func newTraceCall() *cobra.Command {
 	return cmd
 }
 
+// The time to wait comes on top of --timeout, which bounds the questions before and behind it.
+//
 // newTraceWatch looks at what others call.
 func newTraceWatch() *cobra.Command {
 	var o target
@@ -97,6 +99,9 @@ func askTrace(cmd *cobra.Command, o *target, limit time.Duration, q admin.TraceR
 	return nil
 }
 
+// The result comes behind the tree and not in front of it, so that a person sees it last, and a
+// program that reads the result alone takes 'func call'.
+//
 // showTrace prints the steps as a tree, and below it the result of a call.
 func showTrace(cmd *cobra.Command, o *output, t *admin.Trace) error {
 	if o.forPrograms() {
@@ -170,6 +175,10 @@ func stepRows(spans []admin.Span) (rows []stepRow) {
 	return rows
 }
 
+// Durations are printed as Go does: they span nanoseconds to minutes, and a column of one unit
+// would be all zeros or all digits. What one of the two ends did not tell is "-".
+//
+// stepColumns are the columns of a trace; the first one is the name with its branch.
 func stepColumns() []column[stepRow] {
 	micros := func(us *int64) string {
 		if us == nil {

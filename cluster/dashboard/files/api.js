@@ -95,10 +95,18 @@ function shared(tell) {
   const worker = new SharedWorker("/ui/stream.js", "loopmesh events");
   worker.port.onmessage = (m) => tell(JSON.parse(m.data));
   const say = (text) => worker.port.postMessage(text);
-  const leave = () => say("leave"); // also of a page that is kept for the way back
+  let again = 0;
+  const leave = () => {
+    clearInterval(again);
+    say("leave"); // also of a page that is kept for the way back
+  };
   addEventListener("pagehide", leave);
   return {
-    look: () => say("look"),
+    look: () => {
+      clearInterval(again);
+      again = setInterval(() => say("look"), 5000);
+      say("look");
+    },
     leave,
     close: () => {
       removeEventListener("pagehide", leave);

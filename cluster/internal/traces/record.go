@@ -82,6 +82,9 @@ type recordedKey struct{}
 
 type within struct{ name, span string }
 
+// A name is random, so that nobody who may not ask can guess one that is under way and push
+// spans of his own into it.
+//
 // NewRecording is a name that no other recording has.
 func NewRecording() string { return rand.Text() }
 
@@ -109,6 +112,9 @@ func (t *Tracer) Begin(name, function string, d time.Duration) error {
 	return nil
 }
 
+// The durations of what is open are those of this moment. Nothing is kept behind: ends that
+// come later write into spans that nobody has any more.
+//
 // Take ends a recording and gives what it has. One that is over has nothing. Any goroutine.
 func (t *Tracer) Take(name string) (out Recorded) {
 	t.mu.Lock()
@@ -163,6 +169,9 @@ func (t *Tracer) find(ctx context.Context, function string) *recording {
 	return nil
 }
 
+// Why a span is kept at its beginning and not at its end? What hangs is what somebody looks for,
+// and it would not be seen: it has no end. One that is fetched in between is marked open.
+//
 // add keeps a span, and returns what ends it. Any goroutine.
 func (r *recording) add(s Span) (end func(error)) {
 	r.mu.Lock()
