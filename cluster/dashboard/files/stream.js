@@ -5,9 +5,9 @@
 //
 // A page says every few seconds that it looks, and once that it does not any more (it is
 // hidden, or goes). What it says last may get lost with it, so one that has been silent for a
-// while counts as gone, too. While anybody looks there is one stream; it begins some minutes back, so that a connection that
-// was lost for a moment leaves no gap. Pages know events by their ids, and ask for what was
-// before by themselves.
+// while counts as gone, too. While anybody looks there is one stream; it begins some minutes
+// back, so that a connection that was lost for a moment leaves no gap. Pages know events by
+// their ids, and ask for what was before by themselves.
 const silent = 15000; // milliseconds; pages speak every five seconds
 const looking = new Map(); // port → when it spoke last
 let source = null;
