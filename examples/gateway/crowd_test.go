@@ -38,7 +38,9 @@ func TestTwoThousandComeAndGo(t *testing.T) {
 	endings := []func(*net.TCPConn, string){
 		func(*net.TCPConn, string) {},
 		func(c *net.TCPConn, _ string) { _, _ = io.WriteString(c, "GET /ws HTTP/1.1\r\nHost: x\r\n") },
-		func(c *net.TCPConn, user string) { _, _ = io.WriteString(c, "GET /ws?user="+user+ask[len("GET /ws?user=bob"):]+"\r\n") },
+		func(c *net.TCPConn, user string) {
+			_, _ = io.WriteString(c, "GET /ws?user="+user+ask[len("GET /ws?user=bob"):]+"\r\n")
+		},
 		func(c *net.TCPConn, user string) {
 			_, _ = c.Write(join([]byte("GET /ws?user="+user+ask[len("GET /ws?user=bob"):]+"\r\n"), text(`{"do":"join","room":"x"}`), []byte{0x81}))
 			_, _ = c.Read(make([]byte, 10)) // it is a client by now
