@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -145,11 +146,11 @@ func (c *proxy) carry(from, to net.Conn) {
 		}
 	})
 	defer close(pieces)
+	buf := make([]byte, 32<<10)
 	for {
-		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
 		if n > 0 {
-			pieces <- piece{buf[:n], time.Now()}
+			pieces <- piece{bytes.Clone(buf[:n]), time.Now()}
 		}
 		if err != nil {
 			return
