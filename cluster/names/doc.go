@@ -23,7 +23,9 @@
 //     side of a partition, and the next owner waits until it must have heard of it.
 //     Membership makes a node that it may have given up stop by itself first, see
 //     Claim.Held;
-//   - else when the lease has ended.
+//   - else when the lease has ended. Servers go by their wall clocks: when that of the one
+//     that leads is set forward by more than a lease lasts, all leases end at once. Then, too,
+//     the next owner waits for three seconds while the former one is heard of.
 //
 // Two may believe that they own a name. A process that is stopped between a look at Held
 // and its next step takes that step when it goes on, although somebody else owns the

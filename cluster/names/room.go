@@ -151,7 +151,7 @@ func (r *room) write(ctx context.Context, own ownership, expect uint64) (seq uin
 // meanwhile is the release of the former owner.
 
 // vacant says which sequence a claim of the name has to expect, and whose record that is
-// when only membership says that its owner is dead. ErrTaken when the name is not free.
+// when its owner may not know that it is over. ErrTaken when the name is not free.
 func (r *room) vacant(ctx context.Context, name string) (expect uint64, before ownership, err error) {
 	rec, err := r.store.Get(ctx, ownSubject(name))
 	if errors.Is(err, records.ErrAbsent) {
@@ -164,15 +164,14 @@ func (r *room) vacant(ctx context.Context, name string) (expect uint64, before o
 	if err != nil {
 		r.parts.Log.Warn("the record of a name cannot be read; the name counts as free", "name", name, "sequence", rec.Seq)
 	}
-	dead := !o.Free && r.isDead(o.Node, o.Life)
-	alive, err := r.alive(ctx, o)
+	alive, known, err := r.alive(ctx, o)
 	if err != nil {
 		return 0, ownership{}, err
 	}
 	if alive {
 		return 0, ownership{}, fmt.Errorf("%w: %s is owned by node %s since %s", ErrTaken, name, o.Node, o.At.Local().Format(time.DateTime))
 	}
-	if !dead { // its owner has ended it, or knows by its own clock that its lease has
+	if known {
 		o = ownership{Free: true}
 	}
 	return rec.Seq, o, nil
@@ -183,25 +182,29 @@ func (r *room) vacant(ctx context.Context, name string) (expect uint64, before o
 // life of this very node; membership knows that the owner's life is over; the lease of
 // its node is gone, or of another life or term. The last one is asked of the store, not
 // of the table, which may be behind.
-func (r *room) alive(ctx context.Context, o ownership) (bool, error) {
+//
+// known: the owner has ended it by itself. Not so when others judge: membership may take one
+// for dead that lives, and the servers remove a lease by their wall clock, so that one which
+// is set forward removes all leases at once, before their owners' clocks end them.
+func (r *room) alive(ctx context.Context, o ownership) (alive, known bool, err error) {
 	if o.Free {
-		return false, nil
+		return false, true, nil
 	}
 	if o.Node == r.node.Name() {
-		return r.isOurs(o), nil
+		return r.isOurs(o), true, nil
 	}
 	if r.isDead(o.Node, o.Life) {
-		return false, nil
+		return false, false, nil
 	}
 	rec, err := r.store.Get(ctx, leaseSubject(o.Node))
 	if errors.Is(err, records.ErrAbsent) {
-		return false, nil
+		return false, false, nil
 	}
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	l := readLease(rec)
-	return l.Life == o.Life && l.Term == o.Term, nil
+	return l.Life == o.Life && l.Term == o.Term, l != livelihood{}, nil
 }
 
 // isOurs reports whether this node, or a later life of it, owns by that record.
@@ -315,7 +318,7 @@ func (r *room) resolve(ctx context.Context, name string) (Owner, error) {
 	if err == nil {
 		o, _ = readOwnership(rec) // garbage is nobody's
 	}
-	alive, err := r.alive(ctx, o)
+	alive, _, err := r.alive(ctx, o)
 	if err != nil {
 		return Owner{}, err
 	}

@@ -32,6 +32,9 @@ import (
 // whenever it knows nothing but silence. It acts at once when the owner's process is known to
 // have ended (inside.Parts.Gone), and nothing was heard of it since.
 
+// The same holds for an owner whose lease the servers have removed: by their wall clock, which
+// may be set, while the owner goes by its monotonic one. Its node is heard of all the time.
+
 // hearing is how long an owner may take to hear of a record: one that has heard nothing for
 // two heartbeats of its consumer reads everything anew (records.Follow).
 const hearing = 3 * time.Second
@@ -44,8 +47,8 @@ func (r *room) yielded(ctx context.Context, before ownership) error {
 	}
 	switch {
 	case r.heard(before.Node, before.Life):
-		r.parts.Log.Warn("the owner of a name was taken for dead and is back; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
-	case r.gone(before.Node, before.Life):
+		r.parts.Log.Warn("the owner of a name was taken for dead, or its lease is gone, and it is heard of; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
+	case r.gone(before.Node, before.Life), !r.isDead(before.Node, before.Life): // not dead: its lease has ended, and nothing is heard of it
 		return nil
 	default:
 		r.parts.Log.Debug("the owner of a name was silent, and may live; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
