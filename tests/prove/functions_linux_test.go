@@ -27,6 +27,10 @@ func monotonic() int64 {
 	return now.Nano()
 }
 
+// stepWall sets the wall clock of this process; nil where the program is built without the
+// overlay (tests/prove/wallclock).
+var stepWall = stepper()
+
 // sinkName is the sink that all effects go to. Each of its keys is a list: what had its
 // effect, in order.
 const sinkName = "prove"
@@ -58,12 +62,21 @@ var (
 		return struct{}{}, effect(ctx, history.Command, in)
 	})
 	timer = cluster.Func("prove.timer", func(ctx context.Context, in listed) (struct{}, error) {
-		written.Add(history.Event{Op: history.Timer, Step: history.Ran, ID: in.ID, Wall: time.Now().UnixNano()})
+		run, _ := durable.RunOf(ctx)
+		written.Add(history.Event{Op: history.Timer, Step: history.Ran, ID: in.ID, Wall: time.Now().UnixNano(), N: run.Token})
 		return struct{}{}, effect(ctx, history.Timer, in)
 	})
 	// stall holds its loop up, as a callback does that computes or blocks.
 	stall = cluster.Func("prove.stall", func(_ context.Context, d time.Duration) (struct{}, error) {
 		<-time.After(d)
+		return struct{}{}, nil
+	})
+	// wallclock sets the wall clock of its process so far ahead of the machine's.
+	wallclock = cluster.Func("prove.wallclock", func(_ context.Context, ahead time.Duration) (struct{}, error) {
+		if stepWall == nil {
+			return struct{}{}, errors.New("this program is built without the overlay")
+		}
+		stepWall(ahead)
 		return struct{}{}, nil
 	})
 	members = cluster.Func("prove.members", func(ctx context.Context, _ struct{}) ([]string, error) {

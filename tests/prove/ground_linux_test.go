@@ -169,14 +169,17 @@ func (g *ground) listen(join []string) {
 }
 
 // leader is the voter that leads the stream of commands.
-func (g *ground) leader() (string, error) {
+func (g *ground) leader() (string, error) { return g.leaderOf("WORK") }
+
+// leaderOf is the voter that leads a stream.
+func (g *ground) leaderOf(stream string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	js, err := jetstream.New(g.spy)
 	if err != nil {
 		return "", err
 	}
-	s, err := js.Stream(ctx, shop+"-WORK")
+	s, err := js.Stream(ctx, shop+"-"+stream)
 	if err != nil {
 		return "", err
 	}

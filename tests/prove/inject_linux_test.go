@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/loopmesh/loopmesh/cluster"
+	"github.com/loopmesh/loopmesh/cluster/names"
 	"github.com/loopmesh/loopmesh/tests/prove/history"
 )
 
@@ -26,11 +28,16 @@ func (g *ground) possible() (map[history.Kind]bool, string) {
 	for _, d := range deck {
 		can[d.kind] = true
 	}
+	var without []string
 	if g.net == nil {
 		can[history.Cut] = false
-		return can, fmt.Sprintf("no partition: %v", g.without)
+		without = append(without, fmt.Sprintf("no partition: %v", g.without))
 	}
-	return can, ""
+	if stepWall == nil {
+		can[history.Clock] = false
+		without = append(without, "no wall clock: this program is built without the overlay of tests/prove/wallclock")
+	}
+	return can, strings.Join(without, "; ")
 }
 
 func began(kind history.Kind, nodes ...string) {
@@ -52,6 +59,8 @@ func (in injector) inject(f fault) error {
 		return in.everyNode(f)
 	case history.Leader:
 		return in.leader(f)
+	case history.Clock:
+		return in.clock(f)
 	}
 	i, p := in.g.process(f.victim)
 	var guests []string
@@ -132,6 +141,56 @@ func (in injector) leader(f fault) error {
 	}
 	ended(f.kind, who)
 	return nil
+}
+
+// clock sets the wall clock of a node, and sets it right again: of the one that runs the calls
+// for later, because a step while no timer runs on a node would show nothing, or of the one
+// whose server leads, because that removes records whose time is over.
+func (in injector) clock(f fault) error {
+	c := in.g.clients[0]
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	find := func() (string, error) {
+		if f.leads {
+			return in.g.leaderOf("LOOPS")
+		}
+		owner, err := names.Resolve(ctx, c, "timers/"+group)
+		return owner.Node, err
+	}
+	node, err := find()
+	for ; err != nil && ctx.Err() == nil; node, err = find() {
+		<-time.After(100 * time.Millisecond) // there is none yet
+	}
+	if err != nil {
+		return err
+	}
+	written.Add(history.Event{Op: history.Fault, Step: history.Began, Err: string(f.kind), To: node, Wall: int64(f.by)})
+	if err := setClock(ctx, c, node, f.by); err != nil {
+		return err
+	}
+	<-time.After(f.lasts)
+	if err := setClock(ctx, c, node, 0); err != nil {
+		return err
+	}
+	ended(f.kind, node)
+	return nil
+}
+
+// setClock sets the wall clock of a node so far ahead. It is told again until the node says
+// that it has: a request may get lost.
+func setClock(ctx context.Context, c *cluster.Node, node string, ahead time.Duration) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, 2*time.Second)
+		ref, err := c.Ref(node + "/" + address)
+		if err == nil {
+			_, err = wallclock.Via(c).Call(limited, ref, ahead)
+		}
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		<-time.After(50 * time.Millisecond)
+	}
 }
 
 // everyNode kills all processes, as a machine room without power does, and starts them

@@ -280,33 +280,42 @@ func (l *load) command(c *cluster.Node, lane int) {
 	key := fmt.Sprintf("%s-lane-%d", c.Name(), lane)
 	for i := 0; l.pause(l.size.commands); i++ {
 		in := listed{ID: fmt.Sprintf("%s-%d", key, i), List: fmt.Sprintf("%s/%d", key, i/perList)}
-		l.ask(history.Command, in, key, 0, i%2 == 0, func(ctx context.Context) error {
+		l.ask(history.Event{Op: history.Command, ID: in.ID, To: key}, in, i%2 == 0, func(ctx context.Context) error {
 			return durable.Send(ctx, c, queue, in.ID, command, in, durable.Key(key), durable.Redeliver(1000))
 		})
 	}
 }
 
-// timers arms calls for later.
+// timers arms calls for later: spans, and each third one for a time of day.
 func (l *load) timers(c *cluster.Node) {
 	for i := 0; l.pause(l.size.timers); i++ {
 		id := fmt.Sprintf("%s-timer-%d", c.Name(), i)
 		in := listed{ID: id, List: id} // one list for several would make those that are due at one time wait for each other
 		d := rand.N(l.size.furthest)
-		l.ask(history.Timer, in, group, time.Now().Add(d).UnixNano(), i%2 == 0, func(ctx context.Context) error {
+		now := time.Now()
+		asked := history.Event{Op: history.Timer, ID: id, To: group, Wall: now.UnixNano(), Due: now.Add(d).UnixNano(), Span: int64(d)}
+		if i%3 == 0 {
+			asked.Span = 0
+		}
+		l.ask(asked, in, i%2 == 0, func(ctx context.Context) error {
+			if asked.Span == 0 {
+				return durable.CallAt(ctx, c, in.ID, timer, in, time.Unix(0, asked.Due), durable.Group(group), durable.Attempts(1000))
+			}
 			return durable.CallLater(ctx, c, in.ID, timer, in, d, durable.Group(group), durable.Attempts(1000))
 		})
 	}
 }
 
 // ask makes a durable request, again until it has an answer or only once.
-func (l *load) ask(op history.Op, in listed, to string, due int64, again bool, request func(context.Context) error) {
+func (l *load) ask(asked history.Event, in listed, again bool, request func(context.Context) error) {
+	asked.Step = history.Invoke
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		written.Add(history.Event{Op: op, Step: history.Invoke, ID: in.ID, To: to, Due: due})
+		written.Add(asked)
 		err := request(ctx)
 		cancel()
 		step, text := judge(err)
-		written.Add(history.Event{Op: op, Step: step, ID: in.ID, To: to, Err: text})
+		written.Add(history.Event{Op: asked.Op, Step: step, ID: in.ID, To: asked.To, Err: text})
 		l.want(in.ID, in.List, step == history.OK)
 		if step != history.Unknown || !again || !l.pause(50*time.Millisecond) {
 			return

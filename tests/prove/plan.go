@@ -14,9 +14,14 @@ type fault struct {
 	victim string        // "": whoever leads, or everybody
 	lasts  time.Duration // until it is taken back
 	then   time.Duration // rest until the next one, behind the recovery
+	by     time.Duration // so far a wall clock is set ahead
+	leads  bool          // that of the server that leads, not of who owns the calls for later
 }
 
 func (f fault) String() string {
+	if f.kind == history.Clock {
+		return fmt.Sprintf("%s %v ahead for %v (of the server that leads: %v)", f.kind, f.by, f.lasts, f.leads)
+	}
 	return fmt.Sprintf("%s of %s for %v", f.kind, f.victim, f.lasts)
 }
 
@@ -26,7 +31,7 @@ var deck = []struct {
 	times int
 }{
 	{history.Kill, 4}, {history.Leader, 1}, {history.Pause, 2}, {history.Stop, 2}, {history.Cut, 2},
-	{history.Twin, 1}, {history.Slow, 1}, {history.Restart, 1}, {history.All, 1}, {history.Files, 1},
+	{history.Twin, 1}, {history.Slow, 1}, {history.Restart, 1}, {history.All, 1}, {history.Files, 1}, {history.Clock, 3},
 }
 
 // round is how many faults a round of the deck has.
@@ -52,7 +57,7 @@ func makePlan(seed uint64, count int, longest time.Duration, voters, workers []s
 	for len(plan) < count {
 		var round []fault
 		for _, d := range deck {
-			for range d.times {
+			for i := range d.times {
 				f := fault{kind: d.kind, victim: nodes[rnd.IntN(len(nodes))], lasts: between(200*time.Millisecond, 2*time.Second), then: between(500*time.Millisecond, 2*time.Second)}
 				switch d.kind {
 				case history.Stop, history.Cut:
@@ -63,6 +68,11 @@ func makePlan(seed uint64, count int, longest time.Duration, voters, workers []s
 					f.lasts = between(3*time.Second, 8*time.Second)
 				case history.Twin: // the store of a voter is of one process at a time
 					f.victim = workers[rnd.IntN(len(workers))]
+				case history.Clock: // forward and back
+					f.victim, f.lasts, f.by, f.leads = "", between(3*time.Second, 8*time.Second), time.Hour, i == 2
+					if i == 1 {
+						f.by = -time.Hour
+					}
 				case history.Leader, history.All:
 					f.victim = ""
 				}

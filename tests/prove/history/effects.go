@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // NameList begins the lists whose entries are the tokens of a name's owners.
@@ -102,28 +101,4 @@ func behind(ops map[string]*operation, where map[string]place, id, first string)
 		return b.n > a.n
 	}
 	return len(ops[first].ran) > 0 && len(ops[id].ran) > 0 && ops[id].ran[0].At > ops[first].ran[0].At
-}
-
-// Timers checks that every accepted call for later has had its effect once, and that none
-// ran before its time.
-func Timers(all []Event) Result {
-	var r Result
-	ops, order := operations(all, Timer)
-	count, _ := found(all)
-	accepted, runs := once(&r, ops, order, count)
-	var most time.Duration
-	for _, id := range order {
-		o := ops[id]
-		for i, e := range o.ran {
-			late := time.Duration(e.Wall - o.invoke.Due)
-			if late < 0 && o.invoked {
-				r.breach("%s ran %v before its time", id, -late)
-			}
-			if i == 0 {
-				most = max(most, late)
-			}
-		}
-	}
-	r.Figures = fmt.Sprintf("%d accepted, %d runs, at most %v late", accepted, runs, most.Round(time.Millisecond))
-	return r
 }

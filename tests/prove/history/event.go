@@ -59,9 +59,10 @@ type Event struct {
 	Step Step   `json:"t"`
 	ID   string `json:"id,omitempty"`   // of the operation; of casts: of their sender
 	To   string `json:"to,omitempty"`   // node, lane, group, name or list
-	N    uint64 `json:"n,omitempty"`    // number of a cast, token, position, bytes, count
+	N    uint64 `json:"n,omitempty"`    // number of a cast, token (also of the owner that ran a timer), position, bytes, count
 	Due  int64  `json:"due,omitempty"`  // of a call: its deadline; of a timer: its time by the wall clock
-	Wall int64  `json:"wall,omitempty"` // the wall clock, of the run of a timer
+	Span int64  `json:"span,omitempty"` // of a timer: how long it waits; 0: until its time of day
+	Wall int64  `json:"wall,omitempty"` // the wall clock, of a request for a timer and of its run; of a fault: how far it is set ahead
 	From int64  `json:"from,omitempty"` // of an act: the time before it; At is the one after it
 	Err  string `json:"err,omitempty"`  // of a fault: its kind
 }

@@ -2,8 +2,10 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +140,48 @@ func TestTimers(t *testing.T) {
 		{"two effects", []Event{ask, end(OK), ran(101 * sec), effect, effect}, "effect 2 times"},
 		{"too early", []Event{ask, end(OK), ran(99 * sec), effect}, "1s before its time"},
 		{"the second run too early", []Event{ask, end(OK), ran(101 * sec), ran(99 * sec), effect}, "before its time"},
+	})
+}
+
+// TestTimersUnderWallClocks: spans of ten seconds, and times of day, on w1, whose wall clock is
+// set an hour ahead or behind from second 20 to 30.
+func TestTimersUnderWallClocks(t *testing.T) {
+	const hour = int64(time.Hour)
+	clock := func(s Step, at, ahead int64) Event {
+		return Event{Op: Fault, Step: s, Err: string(Clock), To: "w1", At: at * sec, Wall: ahead}
+	}
+	span := func(id string, at int64) Event {
+		return Event{Op: Timer, Step: Invoke, ID: id, To: "shop", At: at * sec, Due: (1000 + at + 10) * sec, Span: 10 * sec}
+	}
+	day := func(id string, at int64) Event {
+		e := span(id, at)
+		e.Span = 0
+		return e
+	}
+	// The wall clock of the machine reads 1000 s at second 0.
+	ran := func(id string, at, ahead int64, token uint64) Event {
+		return Event{Op: Timer, Step: Ran, ID: id, By: "w1.3", At: at * sec, Wall: (1000+at)*sec + ahead, N: token}
+	}
+	// history is one in which x runs first under token 7, then b, about which it is.
+	history := func(ahead int64, b ...Event) []Event {
+		all := []Event{span("x", 1), ran("x", 12, 0, 7), clock(Began, 20, ahead)}
+		end := int64(30)
+		all = append(all, b...)
+		all = append(all, clock(Ended, end, ahead), Event{Op: Effect, ID: "x", To: "list", At: 90 * sec}, Event{Op: Effect, ID: "b", To: "list", At: 91 * sec})
+		slices.SortStableFunc(all, func(a, b Event) int { return cmp.Compare(a.At, b.At) })
+		return all
+	}
+	check(t, Timers, []planted{
+		{"a span as long as it was asked for, ahead", history(hour, span("b", 15), ran("b", 25, hour, 7)), ""},
+		{"a span as long as it was asked for, behind", history(-hour, span("b", 15), ran("b", 25, -hour, 7)), ""},
+		{"an owner of before lets its clock shorten a span", history(hour, span("b", 15), ran("b", 21, hour, 7)), "b ran 4s before its time"},
+		{"the clock of the one who takes over is ahead", history(hour, span("b", 15), ran("b", 21, hour, 8)), ""},
+		{"it is behind", history(-hour, span("b", 15), ran("b", 21, -hour, 8)), "b ran 4s before its time (in w1.3, whose wall clock explains 0s)"},
+		{"earlier than its clock was ahead", history(2*sec, span("b", 15), ran("b", 21, 2*sec, 8)), "explains 2s"},
+		{"another one takes over, whose clock is right", history(hour, span("b", 15), Event{Op: Timer, Step: Ran, ID: "b", By: "w2.1", At: 21 * sec, Wall: 1021 * sec, N: 8}, ran("x", 22, hour, 7)), "b ran 4s before its time"},
+		{"a time of day that the clock reads", history(hour, day("b", 15), ran("b", 21, hour, 7)), ""},
+		{"a time of day that it does not read", history(-hour, day("b", 15), ran("b", 26, -hour, 7)), "b ran 59m59s before its time"},
+		{"nothing ran meanwhile", history(hour, span("b", 15), ran("b", 31, 0, 7)), "the fault was none"},
 	})
 }
 

@@ -21,6 +21,7 @@ const (
 	Slow    Kind = "slow loop"      // a callback that does not return for a while
 	Restart Kind = "restart"        // SIGTERM, and started again
 	Files   Kind = "no descriptors" // it may open none for a while: EMFILE
+	Clock   Kind = "wall clock"     // its wall clock is an hour ahead or behind for a while (Wall of its events)
 	Server  Kind = "its server"     // the voter that it is a client of was stopped or cut off
 )
 
