@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci supply test race vet staticcheck cross conformance foreign foreign-programs manifest pyodide differential golden program packages bench bench-programs bench-quick bench-peers bench-compare bench-durable stress-proc prove prove-short prove-work prove-casts prove-streams prove-stop prove-partition soak mutants mutants-quick
+.PHONY: ci supply test race vet staticcheck cross conformance foreign foreign-programs manifest pyodide differential golden program packages bench bench-programs bench-quick bench-peers bench-compare bench-durable stress-proc prove prove-short prove-work prove-casts prove-streams prove-stop prove-partition soak fuzz simulate mutants mutants-quick
 
 ci: test vet staticcheck supply cross race manifest foreign conformance
 
@@ -95,10 +95,9 @@ pyodide: foreign-programs
 	cd tests/differential/python && npm ci --ignore-scripts --no-audit --no-fund --silent
 
 # Random scheduling programs beside CPython: make differential SEEDS=100000 FIRST=7
-SEEDS ?= 2000
 FIRST ?= 0
 differential: pyodide
-	go test -tags foreign -count=1 -timeout 0 -v ./tests/differential -seeds $(SEEDS) -first $(FIRST)
+	go test -tags foreign -count=1 -timeout 0 -v ./tests/differential -seeds $(or $(SEEDS),2000) -first $(FIRST)
 
 # Record CPython's traces anew.
 golden: foreign-programs
@@ -128,12 +127,18 @@ bench-durable:
 # the table says so. The histories stay in bin/histories, and -judge reads them again.
 # make test runs a small form.
 SEED ?= 1
-prove:
+WALLCLOCK = -overlay $(BIN)/wallclock/overlay.json -tags disk,wallclock
+prove: $(BIN)/wallclock
 	rm -rf $(BIN)/histories && mkdir -p $(BIN)/histories
-	go test -count=1 -v -timeout 60m -tags disk -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 22m -longest 30s -keep $(BIN)/histories
+	go test -count=1 -v -timeout 60m $(WALLCLOCK) -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 22m -longest 30s -keep $(BIN)/histories
 
-prove-short:
-	go test -count=1 -v -timeout 20m -tags disk -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 2m
+prove-short: $(BIN)/wallclock
+	go test -count=1 -v -timeout 20m $(WALLCLOCK) -run 'TestProve|TestFullDisk|TestAStoreThatFillsItself' ./tests/prove -seed $(SEED) -for 2m
+
+# A standard library whose wall clock can be stepped, for the nodes of the campaign.
+.PHONY: $(BIN)/wallclock
+$(BIN)/wallclock:
+	go run ./tests/prove/wallclock $@
 
 # The cluster's promises at full size; the same tests run small in make test.
 # 2,000,000 calls to an idle loop and to one that is stuck for 5 s: none lost.
@@ -160,10 +165,20 @@ prove-stop:
 prove-partition:
 	go test -count=1 -v -timeout 20m -tags netns -run 'Partitioned|CutOff' ./tests/multinode
 
+# Plans of faults in virtual time, with the real nodes and the real NATS server in one process:
+# make simulate SEEDS=10000, and make simulate SEEDS=1 FIRST=4711 for one that failed.
+simulate:
+	go test -count=1 -timeout 0 -v -run TestSimulate ./tests/simulate -seeds $(or $(SEEDS),1000) -first $(FIRST)
+
 # Does anything rise? A cluster of processes under a mixed load for an hour, or FOR=10m: memory,
 # goroutines, descriptors and the time of calls, and a line through each.
 soak:
 	go test -count=1 -v -timeout 0 -run TestSoak ./tests/soak -for $(or $(FOR),1h)
+
+# Every fuzz target, a minute each or FOR=10m: make fuzz ONLY='wire|keys'. An input that breaks
+# a promise goes to testdata/fuzz of its package, where make test runs it from then on.
+fuzz:
+	go run ./tests/fuzz -for $(or $(FOR),60s) -only '$(ONLY)'
 
 # 10 000 children, 200 at a time: no zombie, no descriptor left.
 stress-proc:

@@ -70,8 +70,11 @@ func makePlan(seed uint64, count int, longest time.Duration, voters, workers []s
 					f.victim = workers[rnd.IntN(len(workers))]
 				case history.Clock: // forward and back
 					f.victim, f.lasts, f.by, f.leads = "", between(3*time.Second, 8*time.Second), time.Hour, i == 2
-					if i == 1 {
+					switch i {
+					case 1:
 						f.by = -time.Hour
+					case 2: // long enough for the server to look whose time is over
+						f.lasts += 7 * time.Second
 					}
 				case history.Leader, history.All:
 					f.victim = ""
