@@ -117,7 +117,7 @@ bench-quick:
 # What docs/durable-figures.md shows: calls for later and commands, how late they run, and what
 # they take in the owner's memory. Some minutes.
 bench-durable:
-	go test -run '^$$' -bench 'Durable(Arm|Command)' -benchtime 5000x ./cluster/durable
+	go test -run '^$$' -bench 'Durable(Arm|Command|Effect)' -benchtime 5000x ./cluster/durable
 	go test -run '^$$' -bench DurableLate -benchtime 2000x ./cluster/durable
 	go test -run '^$$' -bench DurableMemory -benchtime 1x ./cluster/durable
 

@@ -48,9 +48,15 @@ var (
 // each asks for n things, benchWorkers at a time, and returns when all were answered.
 func each(b *testing.B, n int, ask func(ctx context.Context, i int) error) {
 	b.Helper()
+	eachOf(b, benchWorkers, n, ask)
+}
+
+// eachOf is each with so many at a time.
+func eachOf(b *testing.B, workers, n int, ask func(ctx context.Context, i int) error) {
+	b.Helper()
 	var next atomic.Int64
 	var all sync.WaitGroup
-	for range benchWorkers {
+	for range workers {
 		all.Go(func() {
 			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
 				if err := ask(context.Background(), i); err != nil {
@@ -127,6 +133,26 @@ func BenchmarkDurableCommand(b *testing.B) {
 			b.ResetTimer()
 			each(b, b.N, func(ctx context.Context, i int) error { return Send(ctx, n, "bench", strconv.Itoa(i), nothing, i) })
 			reached(b, b.N+1, done)
+			perSecond(b)
+		})
+	}
+}
+
+// BenchmarkDurableEffect has effects of one owner, through Sink.Apply, that change no common
+// key. Effects come from the functions of an owner, of which at most 64 run at a time.
+func BenchmarkDurableEffect(b *testing.B) {
+	for _, store := range []int{0, 2} {
+		b.Run(benchStores[store].name, func(b *testing.B) {
+			s, err := NewSink(benchStores[store].make(b)[0], "bench")
+			if err != nil {
+				b.Fatal(err)
+			}
+			run := func(id string) Run { return Run{Owner: "bench", ID: id, Token: 1} }
+			begun(b, func() error { return s.Apply(context.Background(), run("first"), add("first")) })
+			b.ResetTimer()
+			eachOf(b, maxCommands, b.N, func(ctx context.Context, i int) error {
+				return s.Apply(ctx, run(strconv.Itoa(i)), func(tx *Tx) error { return tx.Put(strconv.Itoa(i), []byte("value")) })
+			})
 			perSecond(b)
 		})
 	}

@@ -133,7 +133,7 @@ func (s *Sink) applyIn(ctx context.Context, run Run, fn func(tx *Tx) error) erro
 			return context.Cause(limited)
 		}
 		sure = others
-		if !met && others {
+		if !met && others && !errors.Is(err, errToken) {
 			met = true
 			select {
 			case s.line <- struct{}{}:
@@ -154,14 +154,20 @@ func (s *Sink) late(sure bool) error {
 }
 
 // errAgain marks an attempt that did not work: the next one finds out what happened.
-var errAgain = errors.New("to be tried again")
+// errToken is one that came with a new token: of all that do, one is first, and the others
+// have met it and not somebody who changes their keys. There are no more of them than tokens.
+var (
+	errAgain = errors.New("to be tried again")
+	errToken = errors.New("the sink may have seen the token meanwhile")
+)
 
 // How the server decides. A batch of JetStream is stored whole or not at all, and each of
 // its messages carries one comparison: of its own subject or of another one. So every
 // condition of the effect is a message: that the id was not applied, that no higher token
 // was seen, and that each key is still what the function read. Two Apply that do not
 // touch the same key do not disturb each other, because a token that is not higher than
-// the known one is compared and not written.
+// the known one is compared and not written; those of one owner that wait at the same time
+// are stored in one step (package records).
 //
 // What an answer that does not come means is found out by the next attempt: the id has
 // its record, or it has not, and then nothing of the batch is there.
@@ -169,7 +175,7 @@ var errAgain = errors.New("to be tried again")
 // try is one attempt. The batch holds: that the id was applied, against none; the token,
 // against the one that was read, when it is higher, else a mark that nobody reads,
 // which carries the comparison of the token's record; and the keys, each against what fn
-// read of it.
+// read of it. Marks are empty, so that one is enough for several effects.
 func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) error {
 	token := run.Token
 	done, fence := s.subject("id", run.Owner+"/"+run.ID), s.subject("highest", run.Owner)
@@ -200,7 +206,7 @@ func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) error {
 	if top.Token < token {
 		writes = append(writes, records.Write{Subject: fence, Body: mark, Expect: highest.Seq})
 	} else {
-		writes = append(writes, records.Write{Subject: s.subject("same", run.Owner), Body: mark, Guard: fence, Expect: highest.Seq})
+		writes = append(writes, records.Write{Subject: s.subject("same", run.Owner), Guard: fence, Expect: highest.Seq})
 	}
 	if keys := len(tx.seen) + len(tx.armed); keys > maxKeys {
 		return fmt.Errorf("%w: %d, the most is %d", ErrTxFull, keys, maxKeys)
@@ -215,13 +221,16 @@ func (s *Sink) try(ctx context.Context, run Run, fn func(*Tx) error) error {
 			}
 			w.Body, _ = json.Marshal(v)
 		} else { // only read: its record stays, and has to be the same at the end
-			w = records.Write{Subject: s.subject("read", key), Guard: w.Subject, Expect: w.Expect, Body: mark}
+			w = records.Write{Subject: s.subject("read", key), Guard: w.Subject, Expect: w.Expect}
 		}
 		writes = append(writes, w)
 	}
-	err = s.store.Batch(ctx, writes)
+	err = s.store.Batch(ctx, fence, writes)
 	if err == nil {
 		return nil
+	}
+	if top.Token < token && errors.Is(err, records.ErrConflict) {
+		err = fmt.Errorf("%w: %w", errToken, err)
 	}
 	for _, final := range []error{records.ErrFull, engine.ErrNoJetStream, engine.ErrClosed, fault.ErrTooLarge} {
 		if errors.Is(err, final) {

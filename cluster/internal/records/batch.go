@@ -3,9 +3,8 @@ package records
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"hash/maphash"
-	"slices"
 	"strconv"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 type Write struct {
 	Subject string
 	Body    []byte
-	Guard   string // subject whose last sequence has to be Expect; "": Subject
+	Guard   string // subject whose last sequence has to be Expect, and nobody reads this record; "": Subject
 	Expect  uint64
 	TTL     time.Duration
 }
@@ -38,8 +37,9 @@ const (
 //
 // The form is JetStream's atomic batch: the messages carry the id of the batch and their
 // number, the last one commits and is answered. They go over one connection, so they
-// arrive in order.
-func (r *Records) Batch(ctx context.Context, writes []Write) error {
+// arrive in order. line is a subject that many batches compare or write, or "": those with
+// one line go one after another, and as many together as can (together.go).
+func (r *Records) Batch(ctx context.Context, line string, writes []Write) error {
 	if len(writes) == 0 || len(writes) > maxBatch {
 		return fmt.Errorf("%w: %d records in one step, the most is %d", ErrFull, len(writes), maxBatch)
 	}
@@ -55,21 +55,49 @@ func (r *Records) Batch(ctx context.Context, writes []Write) error {
 		return err
 	}
 	defer end()
-	leave, err := r.enter(ctx, writes)
-	if err != nil {
-		return r.judge(writes[0].Subject, err)
-	}
-	defer leave()
 	js, err := r.open(ctx)
 	if err != nil {
 		return r.judge(writes[0].Subject, err)
+	}
+	send := func(all []Write) (*sent, error) { return r.send(js.Conn(), all) }
+	if line != "" {
+		return r.judge(writes[0].Subject, r.lines.batch(ctx, line, writes, size.Bytes, send))
+	}
+	s, err := send(writes)
+	if err == nil {
+		err = s.wait(ctx, nil)
+	}
+	s.end()
+	return r.judge(writes[0].Subject, err)
+}
+
+// sent is a batch that waits for its answer.
+type sent struct {
+	answer <-chan *nats.Msg
+	broken <-chan nats.Status // the way to the server is: the answer does not come any more
+	end    func()             // has to be called when nobody waits any more
+}
+
+// send sends a batch, and does not wait. Why not a request of package nats: its answer can be
+// waited for by the goroutine only that made it, and only until one ctx ends; here another
+// goroutine may take over (lead.go).
+func (r *Records) send(nc *nats.Conn, writes []Write) (*sent, error) {
+	broken, inbox, answer := nc.StatusChanged(nats.RECONNECTING, nats.CLOSED), nc.NewInbox(), make(chan *nats.Msg, 1)
+	s := &sent{answer: answer, broken: broken, end: func() { nc.RemoveStatusListener(broken) }}
+	sub, err := nc.ChanSubscribe(inbox, answer)
+	if err != nil {
+		return s, err
+	}
+	s.end = func() {
+		nc.RemoveStatusListener(broken)
+		_ = sub.Unsubscribe() // of a connection that is closed it is gone already
 	}
 	id := Nonce()
 	for i, w := range writes {
 		m := nats.NewMsg(r.prefix + w.Subject)
 		m.Data = w.Body
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(w.Expect, 10))
-		if w.Guard != "" && w.Guard != w.Subject {
+		if w.isMark() {
 			m.Header.Set(jetstream.ExpectedLastSubjSeqSubjHeader, r.prefix+w.Guard)
 		}
 		if w.TTL > 0 {
@@ -77,67 +105,41 @@ func (r *Records) Batch(ctx context.Context, writes []Write) error {
 		}
 		m.Header.Set(batchID, id)
 		m.Header.Set(batchSequence, strconv.Itoa(i+1))
-		if i < len(writes)-1 {
-			if err := js.Conn().PublishMsg(m); err != nil {
-				return r.judge(w.Subject, err)
-			}
-			continue
+		if i == len(writes)-1 {
+			m.Header.Set(batchCommit, "1")
+			m.Reply = inbox
 		}
-		m.Header.Set(batchCommit, "1")
-		answer, err := js.Conn().RequestMsgWithContext(ctx, m)
-		if err != nil {
-			return r.judge(w.Subject, err)
+		if err := nc.PublishMsg(m); err != nil {
+			return s, err
 		}
-		r.answered.Add(1)
+	}
+	return s, nil
+}
+
+// errLeft: who waited for an answer had no more time.
+var errLeft = errors.New("the wait for an answer has ended")
+
+// wait waits for the answer, until ctx ends, or late comes.
+func (s *sent) wait(ctx context.Context, late <-chan time.Time) error {
+	select {
+	case m := <-s.answer:
 		var ack struct {
 			Error *jetstream.APIError `json:"error"`
 		}
-		if err := json.Unmarshal(answer.Data, &ack); err != nil {
-			return r.judge(w.Subject, err)
+		switch {
+		case len(m.Data) == 0 && m.Header.Get("Status") == "503":
+			return nats.ErrNoResponders
+		case json.Unmarshal(m.Data, &ack) != nil:
+			return fmt.Errorf("an answer that cannot be read: %.100q", m.Data)
+		case ack.Error != nil:
+			return ack.Error
 		}
-		if ack.Error != nil {
-			return r.judge(w.Subject, ack.Error)
-		}
-	}
-	return nil
-}
-
-// Why batches with one guard go one after another. A server of several refuses a batch whose
-// guard another batch that is under way names too, as if the guard had changed: of all
-// that are sent at once one is stored, and each of the others is sent again, for nothing. The
-// guard is often one for all (the token of an owner), and the more send, the less is stored.
-
-// lanes is how many guards are told apart; two that share a lane wait for each other.
-const lanes = 64
-
-// newLanes makes them free.
-func newLanes() (all [lanes]chan struct{}) {
-	for i := range all {
-		all[i] = make(chan struct{}, 1)
-	}
-	return all
-}
-
-// enter waits until no other batch of this process is under way with the first guard of
-// these writes, and returns what lets the next one in. Without a guard it does not wait. One
-// that waits until its time is over while the store answers others has not to say that
-// nobody answers: it is ErrBehind.
-func (r *Records) enter(ctx context.Context, writes []Write) (leave func(), err error) {
-	i := slices.IndexFunc(writes, func(w Write) bool { return w.Guard != "" && w.Guard != w.Subject })
-	if i < 0 {
-		return func() {}, nil
-	}
-	before := r.answered.Load()
-	lane := r.lanes[maphash.String(laneSeed, writes[i].Guard)%lanes]
-	select {
-	case lane <- struct{}{}:
-		return func() { <-lane }, nil
+		return nil
+	case <-s.broken:
+		return nats.ErrDisconnected
+	case <-late:
+		return nats.ErrTimeout
 	case <-ctx.Done():
-		if r.answered.Load() != before {
-			return nil, fmt.Errorf("%w: nothing was written", ErrBehind)
-		}
-		return nil, context.Cause(ctx)
+		return fmt.Errorf("%w: %w", errLeft, context.Cause(ctx))
 	}
 }
-
-var laneSeed = maphash.MakeSeed()

@@ -1,6 +1,10 @@
 package records
 
-import "github.com/loopmesh/loopmesh/cluster/internal/admit"
+import (
+	"context"
+
+	"github.com/loopmesh/loopmesh/cluster/internal/admit"
+)
 
 // Hold has a write of so many bytes be under way until release is called.
 func (r *Records) Hold(bytes int) (release func()) {
@@ -26,4 +30,22 @@ func (r *Records) Readings() uint64 {
 func (r *Records) Blind() (release func()) {
 	r.looking <- struct{}{}
 	return func() { <-r.looking }
+}
+
+// HoldLine has a line stand still until release is called.
+func (r *Records) HoldLine(name string) (release func()) {
+	m := &member{ctx: context.Background(), writes: []Write{{Subject: "held"}}, woken: make(chan struct{}, 1)}
+	l := r.lines.join(name, m)
+	f, _ := r.lines.turn(l, m)
+	return func() { r.lines.landed(l, f, errLeft) }
+}
+
+// InLine is how many wait in a line.
+func (r *Records) InLine(name string) int {
+	r.lines.Lock()
+	defer r.lines.Unlock()
+	if l := r.lines.by[name]; l != nil {
+		return len(l.queue)
+	}
+	return 0
 }

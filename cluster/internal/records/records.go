@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -55,10 +54,9 @@ type Records struct {
 	js     jetstream.JetStream // nil until it is needed, and after its connection was replaced
 	stream jetstream.Stream
 
-	looking  chan struct{}        // full while somebody reads the levels
-	lanes    [lanes]chan struct{} // full while a batch with such a guard is under way
-	answered atomic.Uint64        // batches that the store has answered, however
-	gate     gate
+	looking chan struct{} // full while somebody reads the levels
+	lines   lines         // of batches that have a guard in common
+	gate    gate
 }
 
 type (
@@ -69,8 +67,8 @@ type (
 // Of is the records of the cluster through a node.
 func Of(parts *inside.Parts) *Records {
 	return inside.Shared(parts, sharedKey{}, func() *Records {
-		r := &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster), looking: make(chan struct{}, 1), lanes: newLanes()}
-		r.config, r.gate.Gate = r.truth, admit.NewGate()
+		r := &Records{parts: parts, name: StreamName(parts.Cluster), prefix: Prefix(parts.Cluster), looking: make(chan struct{}, 1)}
+		r.config, r.gate.Gate, r.lines.by = r.truth, admit.NewGate(), map[string]*line{}
 		return r
 	})
 }
@@ -82,8 +80,8 @@ func Of(parts *inside.Parts) *Records {
 //	<cluster>.work.end.<queue>.<id>   that it ran, or is dead
 func WorkOf(parts *inside.Parts) *Records {
 	return inside.Shared(parts, sharedWorkKey{}, func() *Records {
-		r := &Records{parts: parts, name: WorkName(parts.Cluster), prefix: WorkPrefix(parts.Cluster), looking: make(chan struct{}, 1), lanes: newLanes()}
-		r.config, r.gate.Gate = r.work, admit.NewGate()
+		r := &Records{parts: parts, name: WorkName(parts.Cluster), prefix: WorkPrefix(parts.Cluster), looking: make(chan struct{}, 1)}
+		r.config, r.gate.Gate, r.lines.by = r.work, admit.NewGate(), map[string]*line{}
 		return r
 	})
 }

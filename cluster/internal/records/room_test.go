@@ -57,7 +57,7 @@ func account(t *testing.T) (context.Context, *cluster.Node, *records.Records) {
 }
 
 func write(ctx context.Context, r *records.Records, subject string) error {
-	return r.Batch(ctx, []records.Write{{Subject: subject, Body: []byte("x")}})
+	return r.Batch(ctx, "", []records.Write{{Subject: subject, Body: []byte("x")}})
 }
 
 // TestTheTimeIsOverWhileItLooks: who waits for room until the time is over hears that there is
