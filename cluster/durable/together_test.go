@@ -48,7 +48,7 @@ func patient(ctx context.Context, t testing.TB, s *Sink, run Run, fn func(*Tx) e
 	}
 }
 
-// TestEffectsOfOneOwnerAreStoredTogether: a hundred that come to the voters at once take few
+// TestEffectsOfOneOwnerAreStoredTogether: many that come to the voters at once take few
 // rounds, also the first ones of a new token.
 func TestEffectsOfOneOwnerAreStoredTogether(t *testing.T) {
 	n := threeVoters(t)[0]
@@ -58,7 +58,7 @@ func TestEffectsOfOneOwnerAreStoredTogether(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the voters have elected", func() bool { return s.Apply(ctx, by(1, "first"), add("first")) == nil })
-	const many, tokens = 100, 3
+	const many, tokens = 48, 2
 	count := rounds(t, n, s, by(1, "").Owner)
 	for token := range uint64(tokens) {
 		var all, came sync.WaitGroup
