@@ -51,6 +51,7 @@ func TestWhatGoesTogether(t *testing.T) {
 		{"one", []*member{effect("a", 5)}, []int{0}, 2},
 		{"several, and one mark for them", []*member{effect("a", 5, key("a", 0)), effect("b", 5, key("b", 3)), effect("c", 5)}, []int{0, 1, 2}, 6},
 		{"another sequence of the guard", []*member{effect("a", 5), effect("b", 6), effect("c", 5)}, []int{0}, 2},
+		{"another sequence of the guard, in another mark", []*member{effect("a", 5), waits(Write{Subject: "mark", Guard: "fence", Expect: 6})}, []int{0}, 2},
 		{"one key", []*member{effect("a", 5, key("k", 3)), effect("b", 5, key("k", 3)), effect("c", 5)}, []int{0, 2}, 4},
 		{"one id", []*member{effect("a", 5), effect("a", 5)}, []int{0}, 2},
 		{"one writes the guard", []*member{effect("a", 5), raises, effect("b", 5)}, []int{0}, 2},
