@@ -61,6 +61,10 @@ func TestWhatGoesTogether(t *testing.T) {
 		{"one reads what the next one writes", []*member{effect("a", 5, reads("k", 3)), effect("b", 5, key("k", 3))}, []int{0}, 3},
 		{"one reads what the one before it writes", []*member{effect("a", 5, key("k", 3)), effect("b", 5, reads("k", 3))}, []int{0}, 3},
 		{"nobody is passed by who touches the same", []*member{effect("a", 5, key("k", 3)), effect("b", 5, key("k", 3), key("l", 1)), effect("c", 5, key("l", 1)), effect("d", 5)}, []int{0, 3}, 4},
+		{"nor by who differs from one of several", []*member{
+			effect("a", 5, key("x", 1)), effect("b", 5, key("x", 1), reads("k", 3)), effect("c", 5, key("x", 1), Write{Subject: "mark.c", Guard: "key.k", Expect: 4}),
+			effect("d", 5, Write{Subject: "mark.d", Guard: "key.k", Expect: 4}),
+		}, []int{0}, 3},
 		{"a mark that says something else", []*member{effect("a", 5), other}, []int{0}, 2},
 		{"a mark that lasts for another time", []*member{effect("a", 5), lasting}, []int{0}, 2},
 		{"as many messages as one batch takes", []*member{many("a"), effect("b", 5), many("c"), effect("d", 5)}, []int{0, 1}, maxBatch/2 + 2},
