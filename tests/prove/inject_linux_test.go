@@ -144,18 +144,21 @@ func (in injector) leader(f fault) error {
 }
 
 // clock sets the wall clock of a node, and sets it right again: of the one that runs the calls
-// for later, because a step while no timer runs on a node would show nothing, or of the one
-// whose server leads, because that removes records whose time is over.
+// for later, because a step while no timer runs on a node would show nothing, or, with
+// -leading, of the one whose server leads, which removes records whose time is over.
 func (in injector) clock(f fault) error {
 	c := in.g.clients[0]
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	find := func() (string, error) {
-		if f.leads {
+		if *leading {
 			return in.g.leaderOf("LOOPS")
 		}
 		owner, err := names.Resolve(ctx, c, "timers/"+group)
 		return owner.Node, err
+	}
+	if *leading { // long enough for the server to look whose time is over
+		f.lasts += 7 * time.Second
 	}
 	node, err := find()
 	for ; err != nil && ctx.Err() == nil; node, err = find() {

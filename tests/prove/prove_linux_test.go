@@ -22,6 +22,7 @@ var (
 	longest  = flag.Duration("longest", 12*time.Second, "the longest stop and partition")
 	keepFlag = flag.String("keep", "", "a folder that the histories of the run go to")
 	only     = flag.String("only", "", "the kinds of faults to inject, separated by commas; default: all that are possible")
+	leading  = flag.Bool("leading", false, "wall clocks are set at the server that leads: this breaks promises, see docs/promises.md")
 	judged   = flag.String("judge", "", "a folder with histories of an earlier run: judge them and run nothing")
 )
 
