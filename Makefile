@@ -3,7 +3,7 @@ STATICCHECK_VERSION := v0.8.2
 BIN := $(CURDIR)/bin
 REPORT := $(BIN)/test.json
 
-.PHONY: ci supply test race vet staticcheck cross conformance foreign foreign-programs manifest pyodide differential golden program packages bench bench-programs bench-quick bench-peers bench-compare bench-durable stress-proc prove prove-short prove-work prove-casts prove-streams prove-stop prove-partition soak fuzz simulate mutants mutants-quick
+.PHONY: ci supply test race vet staticcheck cross conformance foreign foreign-programs manifest pyodide differential golden program packages bench bench-programs bench-quick bench-peers bench-compare bench-durable stress-proc prove prove-short prove-work prove-casts prove-streams prove-stop prove-partition prove-versions soak fuzz simulate mutants mutants-quick
 
 ci: test vet staticcheck supply cross race manifest foreign conformance
 
@@ -169,6 +169,11 @@ prove-partition:
 # make simulate SEEDS=10000, and make simulate SEEDS=1 FIRST=4711 for one that failed.
 simulate:
 	go test -count=1 -timeout 0 -v -run TestSimulate ./tests/simulate -seeds $(or $(SEEDS),1000) -first $(FIRST)
+
+# Programs of two wire versions on one NATS: each built as one of the version before, and as
+# one of the version behind this.
+prove-versions:
+	go test -count=1 -v -timeout 20m -tags versions -run 'TwoVersions' ./tests/multinode
 
 # Does anything rise? A cluster of processes under a mixed load for an hour, or FOR=10m: memory,
 # goroutines, descriptors and the time of calls, and a line through each.

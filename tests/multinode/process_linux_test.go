@@ -60,8 +60,14 @@ var chatAt = regexp.MustCompile(`^\s+chat\s+(\S+)$`)
 // boot starts a node and waits until it serves. It is killed with the test.
 func boot(t *testing.T, name, at string) *process {
 	t.Helper()
+	return bootFrom(t, built(t), name, at)
+}
+
+// bootFrom is boot with another program.
+func bootFrom(t *testing.T, program, name, at string) *process {
+	t.Helper()
 	p := &process{name: name, said: make(chan string, 100), errs: &bytes.Buffer{}, exited: make(chan struct{})}
-	p.cmd = exec.Command(built(t), "start", "--name", name, "--join", at, "--loops", "1", "--chat", "127.0.0.1:0")
+	p.cmd = exec.Command(program, "start", "--name", name, "--join", at, "--loops", "1", "--chat", "127.0.0.1:0")
 	p.cmd.Stderr = p.errs
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
