@@ -121,15 +121,19 @@ func startLife(ctx context.Context, cfg Config, number uint64) (*Node, error) {
 			AskStores:      func() { n.engine.AskStores() },
 			JoinAddresses:  func() []string { return n.engine.JoinAddresses() },
 			Heard:          func(node string, life uint64) bool { return n.members.HeardOf(link.Peer{Name: node, Number: life}) },
-			Gone:           func(node string, life uint64) bool { return n.members.Gone(link.Peer{Name: node, Number: life}) },
-			Topics:         n.bus,
-			Open:           n.streams.Open,
-			Expect:         n.written.Expect,
-			Loops:          n.loopsOf,
-			Refuse:         n.refuseCalls,
-			Running:        func() (calls, casts int) { return n.in.Counters().Running, n.casts.Counters().Active },
-			CallTimeout:    cfg.CallTimeout,
-			Traffic:        n.out.Traffic, UnderWay: n.out.UnderWay, Sent: n.outflows.Sent,
+			Period:         n.members.Period,
+			Covers: func(node string, life, period uint64) bool {
+				return n.members.Covers(link.Peer{Name: node, Number: life}, period)
+			},
+			Gone:        func(node string, life uint64) bool { return n.members.Gone(link.Peer{Name: node, Number: life}) },
+			Topics:      n.bus,
+			Open:        n.streams.Open,
+			Expect:      n.written.Expect,
+			Loops:       n.loopsOf,
+			Refuse:      n.refuseCalls,
+			Running:     func() (calls, casts int) { return n.in.Counters().Running, n.casts.Counters().Active },
+			CallTimeout: cfg.CallTimeout,
+			Traffic:     n.out.Traffic, UnderWay: n.out.UnderWay, Sent: n.outflows.Sent,
 			Traces: n.traces, DeadLetter: n.members.ReportLetter,
 		}
 		sys.Identify(n.name, n.number)

@@ -202,7 +202,7 @@ func (r *room) confirm(o *Ownership, fence uint64) {
 	if over {
 		return
 	}
-	as.Token, as.Looks = o.owner.Token, as.Looks+1
+	as.Token, as.Looks, as.Period = o.owner.Token, as.Looks+1, r.parts.Period()
 	seq, err := r.store.Put(r.ctx, ownSubject(as.Name), encode(as), seq, 0)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -24,8 +24,9 @@ type ownership struct {
 	At      time.Time `json:"at"`
 	Free    bool      `json:"free,omitempty"`
 	Nonce   string    `json:"nonce"`
-	Token   uint64    `json:"token,omitempty"` // 0: the sequence of this record
-	Looks   int       `json:"looks,omitempty"` // how often it was written once more: makes each one unique
+	Token   uint64    `json:"token,omitempty"`  // 0: the sequence of this record
+	Period  uint64    `json:"period,omitempty"` // of its node; see membership.Machine. 0: since it started
+	Looks   int       `json:"looks,omitempty"`  // how often it was written once more: makes each one unique
 }
 
 // token is the fencing token of a record with that sequence.

@@ -28,8 +28,9 @@ type room struct {
 	validUntil atomic.Int64 // monotonic; read by Held without the lock
 	validTerm  atomic.Uint64
 
-	heard func(node string, life uint64) bool // Parts.Heard
-	gone  func(node string, life uint64) bool // Parts.Gone
+	heard  func(node string, life uint64) bool         // Parts.Heard
+	gone   func(node string, life uint64) bool         // Parts.Gone
+	covers func(node string, life, period uint64) bool // Parts.Covers
 
 	ctx    context.Context // ends when the node leaves
 	cancel context.CancelFunc
@@ -55,7 +56,7 @@ func roomOf(n *cluster.Node) *room {
 	store := records.Of(parts)
 	return inside.Shared(parts, roomKey{}, func() *room {
 		r := &room{
-			node: n, parts: parts, store: store, wake: make(chan struct{}, 1), heard: parts.Heard, gone: parts.Gone,
+			node: n, parts: parts, store: store, wake: make(chan struct{}, 1), heard: parts.Heard, gone: parts.Gone, covers: parts.Covers,
 			machine: lease.New(parts.Lease, 1), owned: map[string]*Ownership{}, claims: map[string]int{},
 			changed: make(chan struct{}), table: newTable(),
 		}
@@ -116,6 +117,7 @@ func (r *room) claim(ctx context.Context, name, loop string) (*Ownership, error)
 	own := ownership{Version: version, Name: name, Node: r.node.Name(), Life: r.node.Incarnation(), Term: term, Loop: loop, At: time.Now().UTC(), Nonce: records.Nonce()}
 	r.expectClaim(own.Nonce, 1)
 	fence := r.parts.Fences()
+	own.Period = r.parts.Period() // not before the fence: an older period than the owner's own would be covered by an older death
 	for {
 		expect, before, err := r.vacant(ctx, name)
 		if err != nil {
@@ -193,7 +195,7 @@ func (r *room) alive(ctx context.Context, o ownership) (alive, known bool, err e
 	if o.Node == r.node.Name() {
 		return r.isOurs(o), true, nil
 	}
-	if r.isDead(o.Node, o.Life) {
+	if r.isDead(o) {
 		return false, false, nil
 	}
 	rec, err := r.store.Get(ctx, leaseSubject(o.Node))
@@ -350,7 +352,7 @@ func (r *room) list(ctx context.Context) ([]Owner, error) {
 	for _, rec := range names {
 		o, err := readOwnership(rec)
 		l := alive[leaseSubject(o.Node)]
-		if err == nil && !o.Free && l.Life == o.Life && l.Term == o.Term && !r.isDead(o.Node, o.Life) {
+		if err == nil && !o.Free && l.Life == o.Life && l.Term == o.Term && !r.isDead(o) {
 			out = append(out, ownerOf(o, rec.Seq))
 		}
 	}

@@ -81,10 +81,10 @@ func (t *table) owned(o ownership, seq uint64) {
 }
 
 // holder is who owns a name by the table; the zero Owner when nobody does.
-func (t *table) holder(name string) Owner {
+func (t *table) holder(name string, covers func(node string, life, period uint64) bool) Owner {
 	o, ok := t.own[name]
 	l := t.leases[o.Node]
-	if !ok || l.Life != o.Life || l.Term != o.Term || t.dead[o.Node] >= o.Life {
+	if !ok || l.Life != o.Life || l.Term != o.Term || t.dead[o.Node] >= o.Life && covers(o.Node, o.Life, o.Period) {
 		return Owner{Name: name}
 	}
 	return ownerOf(o.ownership, o.seq)
@@ -185,12 +185,13 @@ func (f follower) readLease(node string, rec records.Record) {
 	f.table.touchNode(node)
 }
 
-// isDead reports whether membership knows that life of a node, or a later one, to be
-// over.
-func (r *room) isDead(node string, life uint64) bool {
+// isDead reports whether membership knows that the owner of a record has ended, or does not
+// act any more by what it had before it was given up.
+func (r *room) isDead(o ownership) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.table.dead[node] >= life
+	dead := r.table.dead[o.Node] >= o.Life
+	r.mu.Unlock()
+	return dead && r.covers(o.Node, o.Life, o.Period)
 }
 
 // deaths notes which lives of nodes are over. A node that joins ends its earlier lives,
@@ -240,7 +241,7 @@ func Watch(ctx context.Context, n *cluster.Node, name string) (iter.Seq[Owner], 
 		for ctx.Err() == nil && r.ctx.Err() == nil {
 			changed := r.table.watch(&r.mu, name)
 			r.mu.Lock()
-			now, caught := r.table.holder(name), r.table.caught
+			now, caught := r.table.holder(name, r.covers), r.table.caught
 			r.mu.Unlock()
 			if caught && (told == nil || *told != now) {
 				if told = &now; !yield(now) {

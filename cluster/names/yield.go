@@ -48,7 +48,7 @@ func (r *room) yielded(ctx context.Context, before ownership) error {
 	switch {
 	case r.heard(before.Node, before.Life):
 		r.parts.Log.Warn("the owner of a name was taken for dead, or its lease is gone, and it is heard of; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)
-	case r.gone(before.Node, before.Life), !r.isDead(before.Node, before.Life): // not dead: its lease has ended, and nothing is heard of it
+	case r.gone(before.Node, before.Life), !r.isDead(before): // not dead: its lease has ended, and nothing is heard of it
 		return nil
 	default:
 		r.parts.Log.Debug("the owner of a name was silent, and may live; this node waits before it acts as the owner", "name", before.Name, "owner", before.Node)

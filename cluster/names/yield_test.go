@@ -18,6 +18,7 @@ func TestAClaimerWaitsForAnOwnerThatIsBack(t *testing.T) {
 	mine := mustClaim(t, a, "orders")
 	mustClaim(t, b, "other")
 	theirs, owner := roomOf(b), roomOf(a)
+	theirs.covers = func(string, uint64, uint64) bool { return true }
 	theirs.mu.Lock()
 	theirs.table.dead["a"] = a.Incarnation() // as membership has said, before it was back
 	theirs.mu.Unlock()
@@ -85,6 +86,7 @@ func TestAClaimerWaitsForAnOwnerThatWasSilent(t *testing.T) {
 	mustClaim(t, b, "other")
 	theirs, owner := roomOf(b), roomOf(a)
 	theirs.heard = func(string, uint64) bool { return false } // its next heartbeat is on its way
+	theirs.covers = func(string, uint64, uint64) bool { return true }
 	theirs.mu.Lock()
 	theirs.table.dead["a"] = a.Incarnation()
 	theirs.mu.Unlock()
@@ -163,5 +165,43 @@ func TestANodeThatIsBackConfirmsItsNamesWithAWrite(t *testing.T) {
 	}
 	if next := mustClaim(t, b, "kept"); next.Token() <= kept.Token() {
 		t.Errorf("the next owner has the token %d after %d", next.Token(), kept.Token())
+	}
+}
+
+// TestADeathIsOfOnePeriod: what an owner claims after it was given up and is back is its own,
+// also for those who have not heard yet that it is back.
+func TestADeathIsOfOnePeriod(t *testing.T) {
+	a, b := pair(t)
+	mustClaim(t, b, "other")
+	mine := mustClaim(t, a, "orders")
+	theirs := roomOf(b)
+	asked := uint64(0)
+	theirs.covers = func(_ string, _, period uint64) bool { asked = period; return period <= 4 }
+	theirs.mu.Lock()
+	theirs.table.dead["a"] = a.Incarnation()
+	theirs.mu.Unlock()
+	again := func(period uint64) error {
+		t.Helper()
+		rec, err := theirs.store.Get(testCtx(t), ownSubject("orders"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := readOwnership(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Period, o.Token = period, o.token(rec.Seq)
+		if _, err := theirs.store.Put(testCtx(t), ownSubject("orders"), encode(o), rec.Seq, 0); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Claim(testCtx(t), b, "orders", loopnode.Ref{})
+		return err
+	}
+	wantIs(t, again(5), ErrTaken)
+	if asked != 5 || !mine.Held() {
+		t.Errorf("asked for period %d; held: %v", asked, mine.Held())
+	}
+	if err := again(4); err != nil {
+		t.Errorf("of the period in which it was given up: %v", err)
 	}
 }

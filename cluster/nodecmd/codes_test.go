@@ -65,7 +65,7 @@ var elsewhere = map[string]string{
 	"LM3202": "cluster: deaths", "LM4108": "cluster: fenced", "LM6104": "cluster/admin: children", "LM7104": "cluster: slow consumers", "LM7106": "cluster/durable: full stores",
 	"LM1812": "TestEachFaultIsFound", "LM1813": "TestEachFaultIsFound", "LM2106": "TestEachFaultIsFound", "LM2107": "TestEachFaultIsFound", "LM4109": "TestEachFaultIsFound",
 	"LM4110": "TestEachFaultIsFound", "LM4111": "TestEachFaultIsFound", "LM7107": "TestEachFaultIsFound", "LM7108": "TestEachFaultIsFound", "LM7109": "TestEachFaultIsFound",
-	"LM3115": "TestProcRun", "LM3116": "TestProcRun", "LM3117": "TestProcRun", "LM3118": "TestProcRun", "LM3119": "cluster/process", "LM3171": "cluster/process", "LM3120": "TestProcRun",
+	"LM3115": "TestProcRun", "LM3116": "TestProcRun", "LM3117": "TestProcRun", "LM3118": "TestProcRun", "LM3119": "cluster/process", "LM3171": "cluster/process", "LM3172": "TestEachFaultIsFound", "LM3120": "TestProcRun",
 	"LM3195": "TestADrainIsTakenBack", "LM3196": "TestADrainIsTakenBack", "LM3190": "TestBenchNATSAndTopics", "LM3192": "TestContexts", "LM3193": "TestContexts", "LM3194": "TestContextsAtOnce", "LM3191": "TestBenchNATSAndTopics",
 	"LM3180": "TestReload", "LM3181": "TestAWrongConfigurationIsNotTaken", "LM3182": "TestTraceRefusesOlderNodes", "LM3183": "TestTrace",
 	"LM6110": "TestLogsOfANode", "LM6111": "TestPprof",

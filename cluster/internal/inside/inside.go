@@ -53,10 +53,15 @@ type Parts struct {
 	// Ended is closed when the node is: then no operation of the store is begun or repeated.
 	Ended <-chan struct{}
 	// Serving reports whether others take this node for alive; Fences counts how often
-	// that ended. Who reads the same number twice, and Serving in between, knows that
+	// that ended, and began again. Who reads the same number twice, and Serving in between, knows that
 	// nobody took this node for dead.
 	Serving func() bool
 	Fences  func() uint64
+	// Period numbers the time in which this node serves: it grows each time that the node
+	// serves again. Covers reports whether the end of a life of a node, as this one knows it,
+	// ends what that one did in a period of its, too.
+	Period func() uint64
+	Covers func(node string, life, period uint64) bool
 	// Heard reports whether a life of a node is a member, or was heard of lately and may
 	// become one.
 	Heard func(node string, life uint64) bool

@@ -49,6 +49,10 @@ func (m *Members) step(input func(machine *membership.Machine, now time.Duration
 // is held.
 func (m *Members) settle() {
 	out := m.machine.Take()
+	if p := m.machine.Period(); p != m.period.Load() { // before it serves: who reads both knows of the period
+		m.period.Store(p)
+		m.fences.Add(1)
+	}
 	m.serveUntil.Store(int64(m.machine.ServeUntil()))
 	for _, msg := range out.Messages {
 		m.send(msg)

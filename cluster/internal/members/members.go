@@ -75,6 +75,7 @@ type Members struct {
 	nameTaken  bool         // the subject of the name is subscribed
 	serveUntil atomic.Int64 // see Serving
 	fences     atomic.Uint64
+	period     atomic.Uint64
 	lives      sync.Map    // name -> incarnation of the members, to be read without mu
 	apart      atomic.Bool // the own server has lost most of the others
 	notices    atomic.Bool // the server tells when a client goes, so nobody need be asked often
@@ -146,6 +147,17 @@ func (m *Members) HeardOf(peer link.Peer) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.machine.Heard(membership.ID{Name: peer.Name, Incarnation: peer.Number})
+}
+
+// Period is the period in which this node serves, see membership.Machine. It has changed
+// before Fences and Serving tell of it.
+func (m *Members) Period() uint64 { return m.period.Load() }
+
+// Covers reports whether the end of a life of a node counts for what it did in that period.
+func (m *Members) Covers(peer link.Peer, period uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.machine.Covers(membership.ID{Name: peer.Name, Incarnation: peer.Number}, period)
 }
 
 // Gone reports whether the process of a life of a node is known to have ended, and is not
@@ -229,6 +241,6 @@ func (m *Members) Wait(ctx context.Context, what string, enough func(int) bool, 
 // atomic read.
 func (m *Members) Serving() bool { return int64(m.now()) < m.serveUntil.Load() }
 
-// Fences counts how often the node was fenced. It is counted before Serving can be
-// true again.
+// Fences counts how often the node was fenced, and serves again. It is counted before
+// Serving can be true again.
 func (m *Members) Fences() uint64 { return m.fences.Load() }

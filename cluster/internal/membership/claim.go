@@ -83,6 +83,7 @@ func (m *Machine) settle(now time.Duration) {
 		m.claim.pending = false
 		if m.claim.expired {
 			m.claim.expired = false
+			m.period = m.link.next + 1
 			m.report(Serving, m.self, "")
 		}
 	}

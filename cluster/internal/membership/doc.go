@@ -77,4 +77,9 @@
 // (Machine.ServeUntil, event Fenced) and serves again when a heartbeat has come back
 // and its claim was not refused (event Serving). Without it, a node that was stopped
 // for 10 s would execute what was queued for it although its replacement already runs.
+//
+// A node that serves again does so in a new period (Machine.Period), which the records that it
+// writes carry. A node that has given it up before it heard a heartbeat of that period has
+// ended an earlier one (Machine.Covers). And a node that finds itself fenced takes back what it
+// said of others for their silence: it may be the one that was cut off.
 package membership

@@ -167,15 +167,16 @@ func (m *Machine) expire(now time.Duration) {
 	}
 	switch silent := now - m.link.proof; {
 	case m.link.isolated:
-		m.fence("the own server has lost the other servers")
+		m.fence(now, "the own server has lost the other servers")
 	case silent >= m.cfg.FenceAfter:
-		m.fence(fmt.Sprintf("no heartbeat came back that was sent within %v", m.cfg.FenceAfter))
+		m.fence(now, fmt.Sprintf("no heartbeat came back that was sent within %v", m.cfg.FenceAfter))
 	}
 }
 
 // fence stops this node from serving until it has claimed its name again: others may
 // have given it up meanwhile and started another one.
-func (m *Machine) fence(why string) {
+func (m *Machine) fence(now time.Duration, why string) {
 	m.claim.expired, m.claim.pending = true, false
+	m.formers.void(now - m.cfg.DeadAfter - m.cfg.LinkTimeout) // no longer does a link stall before that is noticed
 	m.report(Fenced, m.self, why)
 }

@@ -36,6 +36,7 @@ type Machine struct {
 	phase  phase
 	link   link
 	claim  claim
+	period uint64        // see Period
 	ticked time.Duration // when Tick came last
 	wakeAt time.Duration // when Tick must come at the latest; 0: at the usual time
 	out    Output
@@ -169,6 +170,9 @@ func (m *Machine) heard(now time.Duration, msg Message) {
 			answer = msg.Seq
 		}
 		m.sight(now, msg.From, answer)
+		if msg.Kind == Beat {
+			m.heardBeat(msg.From, msg.Seq)
+		}
 	}
 }
 
@@ -255,6 +259,27 @@ func (m *Machine) Gone(id ID) bool {
 	}
 	f := m.formers.byName[id.Name]
 	return f.incarnation > id.Incarnation || f.incarnation == id.Incarnation && f.certain
+}
+
+// Period is the number of the first heartbeat that this node sends after it began to serve
+// again; 0 when it has never been fenced.
+func (m *Machine) Period() uint64 { return m.period }
+
+// Covers reports whether the end of that incarnation, as this node knows it, ends what it
+// did in a period of its (Period), too. One that was given up and is back serves in another
+// period. Who has not heard a heartbeat of that period has given up an earlier one: news of
+// the return may be late, or lost while servers had no route to each other. And what this
+// node said of others before it was fenced counts for nothing: it may be the one that was
+// cut off. An end that was forgotten counts.
+func (m *Machine) Covers(id ID, period uint64) bool {
+	if have := m.members[id.Name]; have != nil && have.id == id {
+		return false
+	}
+	f, known := m.formers.byName[id.Name]
+	if !known || f.incarnation != id.Incarnation || f.certain {
+		return true
+	}
+	return !f.void && period <= f.beat
 }
 
 // Count is how many other nodes are members.

@@ -23,6 +23,7 @@ type member struct {
 	id     ID
 	joined time.Duration
 	heard  time.Duration // last sign of life
+	beat   uint64        // the number of its last heartbeat
 	quiet  time.Duration // since when silence counts: heard, or the end of an own stall
 	asked  time.Duration // first question since then; never: none
 
@@ -100,6 +101,7 @@ func (m *Machine) question(now time.Duration, c *candidate) {
 
 // admit makes a candidate a member and ends the older incarnation of its name.
 func (m *Machine) admit(now time.Duration, id ID) {
+	beat := m.heardBeat(id, 0)
 	m.candidates.remove(id.Name)
 	if have := m.members[id.Name]; have != nil {
 		m.remove(now, have, Dead, true, fmt.Sprintf("a newer node has its name, incarnation %d", id.Incarnation))
@@ -112,7 +114,7 @@ func (m *Machine) admit(now time.Duration, id ID) {
 		}
 		return
 	}
-	m.members[id.Name] = &member{id: id, joined: now, heard: now, quiet: now, asked: never, absent: never}
+	m.members[id.Name] = &member{id: id, joined: now, heard: now, beat: beat, quiet: now, asked: never, absent: never}
 	m.report(Joined, id, "")
 }
 
@@ -121,9 +123,23 @@ func (m *Machine) admit(now time.Duration, id ID) {
 // there is evidence that its process has ended, and not only that it is not heard of.
 func (m *Machine) remove(now time.Duration, have *member, kind EventKind, certain bool, why string) {
 	delete(m.members, have.id.Name)
-	m.formers.add(have.id, former{have.id.Incarnation, now, kind == Left, certain}, m.cfg.MaxFormers)
+	m.formers.add(have.id, former{have.id.Incarnation, now, kind == Left, certain, have.beat, false}, m.cfg.MaxFormers)
 	m.full = false
 	m.out.Events = append(m.out.Events, Event{Kind: kind, ID: have.id, Why: why, Joined: have.joined, Heard: have.heard})
+}
+
+// heardBeat notes the number of a heartbeat of a member or a candidate, and returns the
+// highest one.
+func (m *Machine) heardBeat(id ID, seq uint64) uint64 {
+	if have := m.members[id.Name]; have != nil && have.id == id {
+		have.beat = max(have.beat, seq)
+		return have.beat
+	}
+	if c := m.candidates.byName[id.Name]; c != nil && c.id == id {
+		c.beat = max(c.beat, seq)
+		return c.beat
+	}
+	return 0
 }
 
 // goodbye takes the word of a node that it ends. Of a node that is neither member

@@ -173,3 +173,41 @@ func TestSilenceIsNoEvidenceOfAnEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestAnEndIsOfOnePeriod: who was given up and serves again does so in a period that begins
+// with its next heartbeat. Who has given it up before it heard that one has not ended it.
+func TestAnEndIsOfOnePeriod(t *testing.T) {
+	cfg := Defaults(time.Second, 3*time.Second)
+	cfg.LateEcho, cfg.LateTick = time.Hour, time.Hour
+	id := ID{"a", 5}
+	m := member100(cfg)
+	m.Step(200*time.Millisecond, Message{Kind: Beat, From: m.self, Seq: m.link.next})
+	m.Step(200*time.Millisecond, Message{Kind: Beat, From: id, Seq: 6, Announced: true})
+	m.Step(200*time.Millisecond, Message{Kind: Answer, From: id, Seq: m.candidates.byName["a"].question, Announced: true})
+	m.Step(300*time.Millisecond, Message{Kind: Beat, From: id, Seq: 7, Announced: true})
+	if m.Covers(id, 0) {
+		t.Error("it lives")
+	}
+	m.remove(400*time.Millisecond, m.members["a"], Dead, false, "silent")
+	for period, want := range map[uint64]bool{0: true, 7: true, 8: false} {
+		if m.Covers(id, period) != want {
+			t.Errorf("its period %d has ended: %v", period, !want)
+		}
+	}
+	if !m.Covers(ID{"a", 4}, 9) || !m.Covers(ID{"x", 1}, 9) {
+		t.Error("an earlier life, or one that was forgotten, goes on")
+	}
+	if m.Period() != 0 {
+		t.Error("the period of a node that was never fenced is", m.Period())
+	}
+	m.Tick(5 * time.Second) // fenced: its own heartbeats do not come back
+	if m.ServeUntil() > 5*time.Second || m.Covers(id, 0) {
+		t.Errorf("serves until %v; what it said before it was fenced counts: %v", m.ServeUntil(), m.Covers(id, 0))
+	}
+	sent := m.link.next
+	m.Step(5*time.Second, Message{Kind: Beat, From: m.self, Seq: sent})
+	m.Tick(5*time.Second + cfg.Settle)
+	if m.ServeUntil() == 0 || m.Period() != sent+1 {
+		t.Errorf("serves until %v in period %d, want %d", m.ServeUntil(), m.Period(), sent+1)
+	}
+}

@@ -12,6 +12,7 @@ type candidate struct {
 	question uint64
 	asked    time.Duration
 	seen     time.Duration
+	beat     uint64 // the last that was heard
 }
 
 // candidates is a table of a limited size, because anybody can invent a name: a new
@@ -71,8 +72,10 @@ func (t *candidates) compact() {
 type former struct {
 	incarnation uint64
 	at          time.Duration
-	goodbye     bool // it left; otherwise it was given up and may come back
-	certain     bool // its process has ended: by its own word, its server's or the voters'
+	goodbye     bool   // it left; otherwise it was given up and may come back
+	certain     bool   // its process has ended: by its own word, its server's or the voters'
+	beat        uint64 // the last of its heartbeats that was heard
+	void        bool   // this node was cut off when it judged
 }
 
 // formers remembers, for a bounded number of names, who was a member. It keeps an
@@ -93,6 +96,17 @@ func (t *formers) add(id ID, f former, limit int) {
 		t.order = append(t.order, id.Name)
 	}
 	t.byName[id.Name] = f
+}
+
+// void takes back what was said of those that were silent since that time: not that they are
+// no members, but that what they do afterwards counts for nothing.
+func (t *formers) void(since time.Duration) {
+	for name, f := range t.byName {
+		if !f.certain && f.at >= since {
+			f.void = true
+			t.byName[name] = f
+		}
+	}
 }
 
 // newest is the newest incarnation of a name that was a member after that time, 0 when
