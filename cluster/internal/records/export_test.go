@@ -49,3 +49,8 @@ func (r *Records) InLine(name string) int {
 	}
 	return 0
 }
+
+// LastOf is what a follower of that subject asks for.
+func (r *Records) LastOf(ctx context.Context, subject string) (uint64, error) {
+	return r.lastOf(ctx, []string{r.prefix + subject})
+}

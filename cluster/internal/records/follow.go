@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -79,12 +81,25 @@ func (r *Records) follow(ctx context.Context, subjects []string, to Reader) erro
 	}
 	defer messages.Stop()
 	to.Reset()
-	caught := consumer.CachedInfo().NumPending == 0
-	if caught {
+	var caught atomic.Bool
+	var heard atomic.Uint64
+	if consumer.CachedInfo().NumPending == 0 {
+		caught.Store(true)
 		to.Caught()
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer end(nil)
+	// goroutine: owner: follow, which waits for it; ends with ctx
+	asking.Go(func() {
+		end(behind(ctx, &caught, &heard, func(ctx context.Context) (uint64, error) { return r.lastOf(ctx, subjects) }))
+	})
 	for count := uint64(1); ; count++ {
 		m, err := messages.Next(jetstream.NextContext(ctx))
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
 		if err != nil {
 			return err
 		}
@@ -99,8 +114,8 @@ func (r *Records) follow(ctx context.Context, subjects []string, to Reader) erro
 			Subject: strings.TrimPrefix(m.Subject(), r.prefix), Seq: meta.Sequence.Stream, Body: m.Data(),
 			Gone: m.Headers().Get(reasonHead) != "", Last: meta.NumPending == 0,
 		})
-		if !caught && meta.NumPending == 0 {
-			caught = true
+		heard.Store(meta.Sequence.Stream)
+		if meta.NumPending == 0 && caught.CompareAndSwap(false, true) {
 			to.Caught()
 		}
 	}

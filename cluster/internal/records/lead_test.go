@@ -338,6 +338,10 @@ func (f *faulty) check(t *testing.T, m *member, id string, err error) {
 		if !slices.ContainsFunc(m.writes, func(w Write) bool { return f.last[w.compares()] != w.Expect }) {
 			t.Errorf("%s is told that another record is there, and it is not so", id)
 		}
+	case errors.Is(err, ErrBehind):
+		if there {
+			t.Errorf("%s is told that nothing was written, and is there", id)
+		}
 	case err != nil && !errors.Is(err, errGone) && !errors.Is(err, nats.ErrDisconnected):
 		t.Error(id, err)
 	}

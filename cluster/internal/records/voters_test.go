@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/loopmesh/loopmesh/cluster"
 	"github.com/loopmesh/loopmesh/cluster/internal/inside"
 	"github.com/loopmesh/loopmesh/cluster/internal/records"
+	"github.com/loopmesh/loopmesh/internal/testport"
 )
 
 // owner is the records of a node of three voters, and what effects of one owner compare.
@@ -33,18 +33,7 @@ func ofVoters(t *testing.T) (context.Context, *owner) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
-	var routes []string
-	var listeners []net.Listener
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes, listeners = append(routes, l.Addr().String()), append(listeners, l)
-	}
-	for _, l := range listeners { // not before all three have ports of their own
-		_ = l.Close()
-	}
+	routes := testport.Addresses(t, 3)
 	var first *cluster.Node
 	for i := range routes {
 		n, err := cluster.Start(ctx, cluster.Config{
@@ -195,5 +184,22 @@ func TestOneWhoseTimeIsOver(t *testing.T) {
 	all.Wait()
 	if o.stored(ctx, gone) {
 		t.Error("it is stored")
+	}
+}
+
+// TestTheServerThatLeadsTellsTheLast: of a pattern, too, and of one that nothing matches.
+func TestTheServerThatLeadsTellsTheLast(t *testing.T) {
+	ctx, o := ofVoters(t)
+	var last uint64
+	for _, name := range []string{"a", "b"} {
+		var err error
+		if last, err = o.Put(ctx, "timer.g."+name, []byte("x"), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pattern, want := range map[string]uint64{"timer.g.*": last, "timer.>": last, "timer.g.b": last, "timer.h.*": 0} {
+		if seq, err := o.LastOf(ctx, pattern); err != nil || seq != want {
+			t.Errorf("%s: %d, %v; want %d", pattern, seq, err, want)
+		}
 	}
 }
