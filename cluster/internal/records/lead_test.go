@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,7 +60,7 @@ const (
 // caller is one that is in the line.
 type caller struct {
 	cancel context.CancelCauseFunc
-	over   bool
+	over   atomic.Bool
 	err    error
 }
 
@@ -69,7 +70,7 @@ func (w *wire) enter(ls *lines, id string) *caller {
 	c := &caller{cancel: cancel}
 	go func() {
 		c.err = ls.batch(ctx, "fence", effect(id, 5).writes, 1, w.send)
-		c.over = true
+		c.over.Store(true)
 	}()
 	synctest.Wait()
 	return c
@@ -81,7 +82,7 @@ func isIt(t *testing.T, what string, c *caller, want error) {
 	t.Helper()
 	var api *jetstream.APIError
 	switch {
-	case !c.over:
+	case !c.over.Load():
 		t.Errorf("%s still waits", what)
 	case errors.Is(want, ErrConflict) && !errors.As(c.err, &api), !errors.Is(want, ErrConflict) && !errors.Is(c.err, want):
 		t.Errorf("%s: %v, want %v", what, c.err, want)
@@ -129,7 +130,7 @@ func TestOneThatIsRefusedAlone(t *testing.T) {
 		w.answer(isRefused)
 		isIt(t, "the first", a, ErrConflict)
 		w.answer(isRefused)
-		if b.over || c.over || d.over {
+		if b.over.Load() || c.over.Load() || d.over.Load() {
 			t.Error("one of several that were refused together was told so")
 		}
 		w.answer(isStored)
@@ -151,7 +152,7 @@ func TestNoAnswerIsNoneForAll(t *testing.T) {
 		<-time.After(attempt / 2)
 		b.cancel(errGone)
 		synctest.Wait()
-		for !c.over {
+		for !c.over.Load() {
 			<-time.After(attempt / 10)
 			synctest.Wait()
 		}
