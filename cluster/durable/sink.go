@@ -121,12 +121,12 @@ func (s *Sink) applyIn(ctx context.Context, run Run, fn func(tx *Tx) error) erro
 	met, sure := false, true // others have changed the keys in between; nothing of this run is stored
 	for {
 		err := s.try(limited, run, fn)
-		others := errors.Is(err, records.ErrConflict) || errors.Is(err, records.ErrBehind)
+		others, unsure := errors.Is(err, records.ErrConflict) || errors.Is(err, records.ErrBehind), errors.Is(err, records.ErrLate)
 		switch {
 		case err == nil:
 			return nil
-		case (met || others) && limited.Err() != nil && ctx.Err() == nil && (errors.Is(err, errAgain) || errors.Is(err, engine.ErrNoQuorum)):
-			return s.late(sure || others)
+		case (met || others || unsure) && limited.Err() != nil && ctx.Err() == nil && (errors.Is(err, errAgain) || errors.Is(err, engine.ErrNoQuorum)):
+			return s.late((sure || others) && !unsure)
 		case !errors.Is(err, errAgain):
 			return err
 		case limited.Err() != nil:

@@ -131,13 +131,16 @@ func (ls *lines) turn(l *line, m *member) (f *flight, over bool) {
 	return l.away, false
 }
 
-// late is the error of a member whose time is over. One that only waited, while others were
-// answered, has not to say that nobody answers. Locked.
+// late is the error of a member whose time is over. One that waited while others were
+// answered has not to say that nobody answers. Locked.
 func (l *line) late(m *member) error {
-	if l.answered != m.joined && slices.Contains(l.queue, m) {
+	switch {
+	case l.answered == m.joined:
+		return context.Cause(m.ctx)
+	case slices.Contains(l.queue, m):
 		return fmt.Errorf("%w: nothing was written", ErrBehind)
 	}
-	return context.Cause(m.ctx)
+	return fmt.Errorf("%w: %w", ErrLate, context.Cause(m.ctx))
 }
 
 // landed tells how a batch ended, and lets the next one lead. One that was made of several

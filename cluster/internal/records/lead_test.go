@@ -186,6 +186,7 @@ func TestTheLeaderLeaves(t *testing.T) {
 			b.cancel(errGone)
 			synctest.Wait()
 			isIt(t, "b", b, errGone)
+			isIt(t, "b, behind one that was answered", b, ErrLate)
 			c.cancel(errGone)
 			synctest.Wait()
 			isIt(t, "c", c, errGone)

@@ -28,6 +28,9 @@ var (
 	// ErrBehind: a batch had to wait for others of this process until its time was over. The
 	// store has answered those; nothing of this one was sent.
 	ErrBehind = errors.New("others of this process write first")
+	// ErrLate: the time of a batch was over when it was sent at last, behind others of this
+	// process that the store has answered. It may have been written.
+	ErrLate = errors.New("others of this process wrote first")
 	// ErrAbsent: the subject has no record.
 	ErrAbsent = errors.New("no such record")
 	// ErrFull: the store of the NATS server has no room.
