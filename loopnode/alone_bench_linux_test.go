@@ -40,7 +40,7 @@ func BenchmarkIdleLoop(b *testing.B) {
 // BenchmarkTwoLoops is how much more two loops do than one, in the same time on two
 // processors: callbacks that schedule each other.
 func BenchmarkTwoLoops(b *testing.B) {
-	const each = 3_000_000
+	const each = 30_000_000
 	work := func() {
 		l, err := New(Config{Stuck: -1})
 		if err != nil {
