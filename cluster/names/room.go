@@ -225,8 +225,23 @@ func (r *room) expectClaim(nonce string, change int) {
 	}
 }
 
-// own makes the ownership of a claim that is stored. The lease may have ended meanwhile.
+// own makes the ownership of a claim that is stored. The node may have been fenced meanwhile,
+// and serve again: then verify has not seen this one, and nobody but the claim would confirm it.
 func (r *room) own(rec ownership, seq, fence uint64) (*Ownership, error) {
+	o, err := r.enter(rec, seq, fence)
+	if err != nil {
+		return nil, err
+	}
+	if now := r.parts.Fences(); now != fence {
+		if r.confirm(o, now); o.over() {
+			return nil, o.Err()
+		}
+	}
+	return o, nil
+}
+
+// enter makes it one of the node's. The lease may have ended meanwhile.
+func (r *room) enter(rec ownership, seq, fence uint64) (*Ownership, error) {
 	o := &Ownership{room: r, term: rec.Term, as: rec, seq: seq, done: make(chan struct{}), owner: ownerOf(rec, seq)}
 	o.fence.Store(fence)
 	r.mu.Lock()

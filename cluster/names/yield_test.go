@@ -205,3 +205,39 @@ func TestADeathIsOfOnePeriod(t *testing.T) {
 		t.Errorf("of the period in which it was given up: %v", err)
 	}
 }
+
+// TestAClaimThatANewPeriodOvertakes: the node began to serve again, and looked at its names,
+// while a claim was under way. Nobody looks at that one later, so the claim does.
+func TestAClaimThatANewPeriodOvertakes(t *testing.T) {
+	a, b := pair(t)
+	mine := mustClaim(t, a, "orders")
+	room := roomOf(a)
+	room.mu.Lock()
+	as, seq := mine.as, mine.seq
+	room.mu.Unlock()
+	as.Nonce = records.Nonce()
+	room.expectClaim(as.Nonce, 1)
+	seq, err := room.store.Put(testCtx(t), ownSubject("orders"), encode(as), seq, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := room.own(as, seq, room.parts.Fences()-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the name is held", now.Held)
+	wantIs(t, mine.Err(), ErrLost) // it was claimed again
+	if _, err := Claim(testCtx(t), b, "orders", loopnode.Ref{}); !errors.Is(err, ErrTaken) {
+		t.Error(err)
+	}
+	other := ownership{Version: version, Name: "orders", Node: "ghost", Life: 7, Term: 1, Nonce: "x"}
+	room.mu.Lock()
+	seq, as = now.seq, now.as
+	room.mu.Unlock()
+	if _, err := room.store.Put(testCtx(t), ownSubject("orders"), encode(other), seq, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := room.own(as, seq, room.parts.Fences()-1); !errors.Is(err, ErrLost) {
+		t.Errorf("somebody else has it: %v", err)
+	}
+}

@@ -23,8 +23,8 @@ const (
 var errBehind = errors.New("the server of the consumer is behind the one that leads")
 
 // behind returns errBehind when a record that last tells of was not heard in time, and nil
-// when ctx ends. heard is the highest sequence that was heard; nothing is asked while it is
-// 0 and caught is false, as it is for whoever still reads what there is.
+// when ctx ends. heard is the highest sequence that was heard. Nothing is asked before caught is
+// true: who still reads what there is, is behind.
 func behind(ctx context.Context, caught *atomic.Bool, heard *atomic.Uint64, last func(context.Context) (uint64, error)) error {
 	tick := time.NewTicker(askEach)
 	defer tick.Stop()
